@@ -1,0 +1,44 @@
+//! The one place that reads the clock; everything else is handed a [`Now`].
+//!
+//! Claims are judged by wall time, the age of what is cached or held by monotonic time: a wall clock that is
+//! stepped back must not bring an expired token back to life.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// One reading of both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Milliseconds since the Unix epoch; negative before 1970 rather than a panic.
+    pub unix_ms: i64,
+    /// Monotonic, for ages and deadlines.
+    pub mono: Instant,
+}
+
+impl Now {
+    /// A reading for tests and `explain --at`: this wall time, at the current monotonic instant.
+    pub fn at_unix_ms(unix_ms: i64) -> Self {
+        Self { unix_ms, mono: Instant::now() }
+    }
+
+    /// Both clocks moved forward together.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        Self { unix_ms: self.unix_ms.saturating_add(ms), mono: self.mono + by }
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub fn unix_seconds(self) -> i64 {
+        self.unix_ms.div_euclid(1000)
+    }
+}
+
+/// Reads the system's clocks.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub fn now() -> Now {
+    let unix_ms = match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+    };
+    Now { unix_ms, mono: Instant::now() }
+}

@@ -1,0 +1,1 @@
+//! drain (to come)

@@ -1,0 +1,142 @@
+//! Who is calling: credentials become an [`Identity`], or a reason why not.
+//!
+//! Owns verification (Clerk's tokens and cookies, later the legacy side), the facts that policies read, and
+//! the header values that tell the API about them. Absent, bad and cannot-tell are three verdicts and three
+//! answers (401, 401, 503). Never decides what a person may do: that is `policy`.
+
+pub mod cache;
+pub mod clerk;
+pub mod headers;
+pub mod json;
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+pub use headers::HeaderNames;
+
+/// A verified caller, ready to be used by any number of requests: facts for policies, header values for the API.
+#[derive(Debug)]
+pub struct Identity {
+    pub facts: Facts,
+    /// The identity headers of this person, rendered once; route, arm and request id are added per request.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What a verified credential says. Everything here came out of a checked signature, nothing out of the request.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    pub method: Method,
+    pub token: TokenKind,
+    /// Name of the Clerk instance (`clerk[].name`) that the token belongs to; people of two instances are two people.
+    pub instance: Arc<str>,
+    /// The canonical id: what `x-crossgate-subject` says.
+    pub subject: String,
+    pub clerk_user: Option<String>,
+    pub session: Option<String>,
+    pub org: Option<Org>,
+    /// Enabled features and plans; `None` when the claim cannot be read, which is not the same as empty.
+    pub features: Option<Scoped>,
+    pub plans: Option<Scoped>,
+    /// Minutes since the first and second factor (`fva`), -1 for never; `None` when missing or malformed.
+    pub factor_ages: Option<[f64; 2]>,
+    /// The impersonator (`act.sub`), when somebody acts in this person's name.
+    pub actor: Option<String>,
+    pub workspaces: Workspaces,
+    /// The whole payload, for `claim` predicates.
+    pub claims: Map<String, Value>,
+    /// Milliseconds since the epoch, from `iat`.
+    pub issued_at_ms: Option<i64>,
+    /// Milliseconds since the epoch; when the credential itself stops being good, before any leeway.
+    pub expires_at_ms: Option<i64>,
+}
+
+/// The active organisation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Org {
+    pub id: String,
+    /// Chosen by strangers: shown to the API, compared only where a policy asks for a slug.
+    pub slug: Option<String>,
+    /// Always with the `org:` prefix, whatever the token's version writes.
+    pub role: Option<String>,
+    /// As in the token, `org:feature:permission`; `None` when `fea`/`fpm` cannot be read.
+    pub permissions: Option<Vec<String>>,
+}
+
+/// Feature or plan names by scope, as Clerk's `fea` and `pla` claims give them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scoped {
+    pub org: Vec<String>,
+    pub user: Vec<String>,
+}
+
+/// The workspaces that a principal may enter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Workspaces {
+    /// No claim is configured, or this token does not carry it.
+    #[default]
+    Missing,
+    /// The claim is there and has another shape than a list of ids or of `{ id, role }`.
+    Unreadable,
+    Known(Vec<Workspace>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    pub id: String,
+    pub role: Option<String>,
+}
+
+/// Which login a person came with: `x-crossgate-method`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    #[default]
+    Clerk,
+}
+
+impl Method {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clerk => "clerk",
+        }
+    }
+}
+
+/// The class of a credential: `x-crossgate-token` and `require.token`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TokenKind {
+    #[default]
+    Session,
+}
+
+impl TokenKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+        }
+    }
+}
+
+/// Where a credential travelled. A header is put there on purpose, a cookie by the browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    Header,
+    Cookie,
+}
+
+/// What verification says about the Clerk side of one request.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    Absent,
+    Valid { identity: Arc<Identity>, carrier: Carrier },
+    /// The signature is good and the time is over: Clerk can renew it.
+    Expired { carrier: Carrier },
+    Invalid { reason: Reason, carrier: Carrier },
+    /// Cannot be told now, because keys are missing. Never the client's fault.
+    Unverifiable,
+    /// Header and cookie both verify and name two people.
+    Conflict,
+}
+
+pub use clerk::Reason;

@@ -1,0 +1,176 @@
+//! Reads the credentials that a request carries: one Authorization line, the cookies, nothing else.
+//!
+//! The only reader of `Authorization` and `Cookie` for decisions (tests/architecture.rs keeps it so): two
+//! helpers that disagree on where a credential is found were a hole in Clerk's own SDK (CVE-2024-22206).
+//! Never verifies anything: whose credential it is, and whether it is good, is told by its content in
+//! `identity`.
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
+
+/// The credentials as sent. Absent, unusable and present are three things.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    pub authorization: Authorization,
+    pub cookies: Cookies,
+}
+
+/// What the Authorization line says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Authorization {
+    /// No line, an empty line, or a scheme that is not ours (`Basic …`): it proves nothing here.
+    #[default]
+    Absent,
+    /// `Bearer` with one well-formed token.
+    Bearer(Box<str>),
+    /// Meant as a bearer token, but not one: explicit and bad, hence final.
+    Malformed,
+}
+
+/// The cookies of a request, crumbs joined (RFC 9113 8.2.3), each name with its raw value.
+#[derive(Debug, Default)]
+pub struct Cookies {
+    pairs: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Cookies {
+    /// Splits all `Cookie` lines by RFC 6265; bytes that are not ASCII make a pair unreadable and it is left out.
+    pub fn read(headers: &HeaderMap) -> Self {
+        let mut pairs = Vec::new();
+        for line in headers.get_all(COOKIE) {
+            for pair in line.as_bytes().split(|b| *b == b';') {
+                let Ok(pair) = std::str::from_utf8(pair) else { continue };
+                let Some((name, value)) = pair.trim_matches([' ', '\t']).split_once('=') else { continue };
+                pairs.push((name.trim_end_matches([' ', '\t']).into(), unquote(value.trim_matches([' ', '\t'])).into()));
+            }
+        }
+        Self { pairs }
+    }
+
+    /// All values under one name, in order; names are compared exactly, as browsers do.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs.iter().filter(move |(key, _)| **key == *name).map(|(_, value)| &**value)
+    }
+
+    /// The first value under one name.
+    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+
+    /// Whether there is any cookie at all.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+}
+
+fn unquote(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
+}
+
+/// Why the credentials cannot be read in one way only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ambiguous {
+    /// Two `Authorization` lines: the API may read the other one.
+    Authorization,
+}
+
+impl Credentials {
+    /// Reads both carriers.
+    ///
+    /// # Errors
+    /// [`Ambiguous`] when two lines compete.
+    pub fn read(headers: &HeaderMap) -> Result<Self, Ambiguous> {
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        let line = lines.next();
+        if lines.next().is_some() {
+            return Err(Ambiguous::Authorization);
+        }
+        Ok(Self {
+            authorization: line.map_or(Authorization::Absent, |line| authorization(line.as_bytes())),
+            cookies: if headers.contains_key(COOKIE) { Cookies::read(headers) } else { Cookies::default() },
+        })
+    }
+}
+
+/// One line. The scheme is compared in any case (RFC 9110 11.1; Clerk's SDK takes exactly `Bearer`), followed by
+/// one space and a token68 without anything behind it.
+fn authorization(line: &[u8]) -> Authorization {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Authorization::Absent;
+    }
+    let scheme_end = line.iter().position(|b| matches!(b, b' ' | b'\t' | b',')).unwrap_or(line.len());
+    let (scheme, rest) = line.split_at(scheme_end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        // A bare token without a scheme is meant as a credential; `Basic …` and the like are none of ours.
+        let bare_token = rest.is_empty() && scheme.iter().filter(|b| **b == b'.').count() == 2;
+        return if bare_token { Authorization::Malformed } else { Authorization::Absent };
+    }
+    let Some(token) = rest.strip_prefix(b" ") else { return Authorization::Malformed };
+    match std::str::from_utf8(token) {
+        Ok(token) if !token.is_empty() && token.bytes().all(is_token68) => Authorization::Bearer(token.into()),
+        _ => Authorization::Malformed,
+    }
+}
+
+/// RFC 9110 11.2, and nothing else: no space, comma, quote or control can hide a second credential.
+fn is_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{Ambiguous, Authorization, Credentials};
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn the_authorization_line() {
+        let token = || Authorization::Bearer("a.b.c".into());
+        let table = [
+            ("bearer", "Bearer a.b.c", token()),
+            ("lower case", "bearer a.b.c", token()),
+            ("upper case", "BEARER a.b.c", token()),
+            ("padded line", "  Bearer a.b.c  ", token()),
+            ("two spaces", "Bearer  a.b.c", Authorization::Malformed),
+            ("tab", "Bearer\ta.b.c", Authorization::Malformed),
+            ("scheme alone", "Bearer", Authorization::Malformed),
+            ("extra part", "Bearer a.b.c d", Authorization::Malformed),
+            ("comma-joined", "Bearer a.b.c, Bearer d.e.f", Authorization::Malformed),
+            ("quoted", "Bearer \"a.b.c\"", Authorization::Malformed),
+            ("bare token", "a.b.c", Authorization::Malformed),
+            ("empty", "", Authorization::Absent),
+            ("basic", "Basic dXNlcjpwYXNz", Authorization::Absent),
+            ("a word", "null", Authorization::Absent),
+        ];
+        for (name, line, expected) in table {
+            let read = Credentials::read(&headers(&[("authorization", line)])).unwrap();
+            assert_eq!(read.authorization, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn two_authorization_lines_are_ambiguous_even_when_equal() {
+        let map = headers(&[("authorization", "Bearer a.b.c"), ("authorization", "Bearer a.b.c")]);
+        assert_eq!(Credentials::read(&map).unwrap_err(), Ambiguous::Authorization);
+    }
+
+    #[test]
+    fn cookies_are_split_joined_and_compared_exactly() {
+        let map = headers(&[("cookie", "a=1; b=\"2\";c = 3; junk; x__session=n"), ("cookie", "a=4")]);
+        let cookies = Credentials::read(&map).unwrap().cookies;
+        assert_eq!(cookies.all("a").collect::<Vec<_>>(), ["1", "4"]);
+        assert_eq!(cookies.first("b"), Some("2"));
+        assert_eq!(cookies.first("c"), Some("3"));
+        assert_eq!(cookies.first("__session"), None);
+        assert_eq!(cookies.first("A"), None);
+    }
+}

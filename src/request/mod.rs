@@ -1,0 +1,119 @@
+//! The request as crossgate reads it: sanitized once, then never looked at in any other form.
+//!
+//! Owns what a client may send and how it is read: limits, Host, the canonical path, the reserved names,
+//! the forwarding headers, the credentials. What is checked here is byte for byte what is sent upstream.
+//! Never decides who may do what, and knows neither routes nor Pingora.
+
+pub mod client;
+pub mod credential;
+pub mod fold;
+pub mod path;
+pub mod sanitize;
+
+use http::{HeaderMap, Method};
+
+pub use client::{Client, TrustedProxies};
+pub use credential::Credentials;
+pub use path::CanonicalPath;
+pub use sanitize::{Edits, Limits, Refusal, Rules, sanitize};
+
+/// What is known about a request after [`sanitize`]; owned, so that it can outlive a borrow of the headers.
+#[derive(Debug)]
+pub struct Request {
+    pub method: Method,
+    /// Host name in lower case, without port; absent only for HTTP/1.0 without Host.
+    pub host: Option<Box<str>>,
+    /// Host as sent (lower case), with its port if there is one: what an `Origin` is compared with.
+    pub authority: Option<Box<str>>,
+    pub path: CanonicalPath,
+    /// As sent, without `?`; byte-exact, since nothing repairs a query.
+    pub query: Option<Box<str>>,
+    pub client: Client,
+    pub credentials: Credentials,
+    /// The method a CORS preflight asks for. Such a request belongs to the route of that method.
+    pub preflight: Option<Method>,
+}
+
+/// What a step reads: the sanitized request and the headers it was sanitized from (already edited).
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    pub request: &'a Request,
+    pub headers: &'a HeaderMap,
+}
+
+impl View<'_> {
+    /// The method that routes are matched by: of a preflight, the one it asks for.
+    pub fn routed_method(&self) -> &Method {
+        self.request.preflight.as_ref().unwrap_or(&self.request.method)
+    }
+}
+
+/// The first value of a query parameter, percent-decoded (`+` is a space); `Repeated` when it stands twice,
+/// since the API may read the other one.
+pub fn query_value(query: Option<&str>, name: &str) -> QueryValue {
+    let mut found = QueryValue::Absent;
+    for pair in query.unwrap_or("").split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if decode_query(key).as_deref() != Some(name) {
+            continue;
+        }
+        if !matches!(found, QueryValue::Absent) {
+            return QueryValue::Unreadable;
+        }
+        found = match decode_query(value) {
+            Some(text) => QueryValue::One(text),
+            None => QueryValue::Unreadable,
+        };
+    }
+    found
+}
+
+/// A query parameter as a decision may read it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum QueryValue {
+    Absent,
+    One(String),
+    /// Repeated, or not valid UTF-8: an API may read it in another way, so no decision reads it at all.
+    Unreadable,
+}
+
+fn decode_query(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let high = char::from(bytes.next()?).to_digit(16)?;
+                let low = char::from(bytes.next()?).to_digit(16)?;
+                out.push(u8::try_from(high * 16 + low).ok()?);
+            }
+            other => out.push(other),
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{QueryValue, query_value};
+
+    #[test]
+    fn a_query_value_is_read_once_or_not_at_all() {
+        let one = |text: &str| QueryValue::One(text.to_owned());
+        let table = [
+            ("absent", None, QueryValue::Absent),
+            ("other name", Some("b=1"), QueryValue::Absent),
+            ("plain", Some("a=1&b=2"), one("1")),
+            ("escaped name", Some("%61=x%20y+z"), one("x y z")),
+            ("no value", Some("a"), one("")),
+            ("repeated", Some("a=1&a=1"), QueryValue::Unreadable),
+            ("repeated in another spelling", Some("a=1&%61=2"), QueryValue::Unreadable),
+            ("bad utf-8", Some("a=%ff"), QueryValue::Unreadable),
+            ("bad escape", Some("a=%zz"), QueryValue::Unreadable),
+        ];
+        for (name, query, expected) in table {
+            assert_eq!(query_value(query, "a"), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The compiled world: everything that a request reads, made whole by `config::compile` and swapped whole.
+//!
+//! Gathers, decides nothing. A request takes one `Arc<Snapshot>` and keeps it to its end, so that a reload in
+//! mid-request cannot mix two policies. [`Settings`] is what is read once, at start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use crate::identity::clerk::Instances;
+use crate::identity::{HeaderNames, cache::TokenCache};
+use crate::policy::Policy;
+use crate::request;
+use crate::route::Routes;
+use crate::telemetry::metrics::RouteMetrics;
+use crate::upstream::Upstream;
+
+/// The snapshot that serves now. Readers load it; only a reload stores.
+pub type Live = Arc<ArcSwap<Snapshot>>;
+
+/// One compiled configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// First 16 hex digits of the SHA-256 over all files that made it, names and contents.
+    pub id: Arc<str>,
+    pub request: request::Rules,
+    pub routes: Routes,
+    /// By route index.
+    pub policies: Vec<Policy>,
+    /// By route index.
+    pub metrics: Vec<RouteMetrics>,
+    /// What is counted when no route was found.
+    pub unrouted: RouteMetrics,
+    pub instances: Instances,
+    pub cache: TokenCache,
+    pub headers: HeaderNames,
+    /// `identity.workspaces.claim`, split at dots.
+    pub workspaces_claim: Option<Vec<String>>,
+    pub upstreams: Vec<Upstream>,
+    pub cors: Cors,
+    pub endpoints: Endpoints,
+    pub files: Vec<PathBuf>,
+}
+
+/// `cors`: whose pages may read crossgate's own answers, and who answers preflights.
+#[derive(Debug, Clone, Default)]
+pub struct Cors {
+    /// Exact origins; without any in the config, all `authorized_parties`.
+    pub origins: Vec<HeaderValue>,
+    pub credentials: bool,
+    pub preflight: Preflight,
+}
+
+/// `cors.preflight`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// To the API, as the route of the method asked for, without identity.
+    #[default]
+    Pass,
+    /// Answered by crossgate.
+    Answer,
+}
+
+/// `endpoints`.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// Never proxied: crossgate's own paths on the data listener. Starts with `/`, no trailing slash.
+    pub prefix: String,
+    /// Development only: the exact reason in error bodies.
+    pub debug_reasons: bool,
+}
+
+/// What is read once at start; a reload that changes any of it says so and goes on with the old values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub listeners: Vec<Listener>,
+    pub admin: Admin,
+    /// Worker threads of the gate; `None` is as many as the machine has cores.
+    pub threads: Option<usize>,
+    pub drain: DrainTimes,
+    pub ready: ReadyRules,
+    pub keepalive: Duration,
+    pub header_read: Duration,
+    pub access_log: AccessLog,
+    pub log: LogLevel,
+    pub state_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    pub address: Address,
+}
+
+/// Where something listens or is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    pub address: Address,
+}
+
+/// `server.drain`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// Still accepting, while load balancers take the endpoint out.
+    pub delay: Duration,
+    /// Longest wait for requests in flight after that.
+    pub limit: Duration,
+}
+
+/// `server.ready`: what to do while there are no keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadyRules {
+    pub wait: Duration,
+    pub strict: bool,
+}
+
+/// `telemetry.access_log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    Off,
+    Stdout,
+    Stderr,
+    File(PathBuf),
+}
+
+/// `telemetry.log`: off, error, warn, info, debug or trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
