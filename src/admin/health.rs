@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 
 use crate::clock::Now;
-use crate::identity::clerk::KeyHealth;
+use crate::identity::clerk::{Health, KeyStats};
 use crate::snapshot::{ReadyRules, Snapshot};
 
 /// State that outlives snapshots.
@@ -86,13 +86,13 @@ impl Readiness {
         let waiting = now.mono.saturating_duration_since(self.started) < self.rules.wait;
         for instance in snapshot.instances.iter() {
             match instance.keys.health(now) {
-                KeyHealth::Ok => {}
-                KeyHealth::Stale => {
-                    say("stale_keys", Some(&instance.issuer), instance.keys.describe(now));
+                Health::Ok => {}
+                Health::Stale => {
+                    say("stale_keys", Some(&instance.issuer), describe(&instance.keys.stats(now)));
                 }
-                KeyHealth::Outage => {
+                Health::Outage => {
                     ready &= !(self.rules.strict || waiting);
-                    say("no_keys", Some(&instance.issuer), instance.keys.describe(now));
+                    say("no_keys", Some(&instance.issuer), describe(&instance.keys.stats(now)));
                 }
             }
         }
@@ -101,5 +101,13 @@ impl Readiness {
         }
         let degraded = !reasons.is_empty();
         Report { ready, degraded, reasons, snapshot: Arc::clone(&snapshot.id) }
+    }
+}
+
+fn describe(stats: &KeyStats) -> String {
+    let fetches = format!("{} fetches failed, {} succeeded", stats.fetches_failed, stats.fetches_succeeded);
+    match stats.age {
+        Some(age) => format!("the keys in use are {} s old; {fetches}", age.as_secs()),
+        None => format!("no key set could be had yet; {fetches}"),
     }
 }

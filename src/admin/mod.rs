@@ -78,16 +78,16 @@ impl Admin {
         let snapshot = self.live.load();
         let now = clock::now();
         for instance in snapshot.instances.iter() {
-            if let Some(age) = instance.keys.age(now) {
+            let stats = instance.keys.stats(now);
+            if let Some(age) = stats.age {
                 self.metrics.jwks_age(&instance.issuer).set(age.as_secs_f64());
             }
-            let stats = instance.keys.stats();
-            for (result, count) in [("ok", stats.fetched), ("error", stats.failed)] {
+            for (result, count) in [("ok", stats.fetches_succeeded), ("error", stats.fetches_failed)] {
                 let counter = self.metrics.jwks_refresh(&instance.issuer, result);
                 counter.inc_by(count.saturating_sub(counter.get()));
             }
             let counter = self.metrics.missing_azp(&instance.issuer);
-            counter.inc_by(instance.missing_azp_seen().saturating_sub(counter.get()));
+            counter.inc_by(instance.missing_azp_count().saturating_sub(counter.get()));
         }
         let entries = i64::try_from(snapshot.cache.len()).unwrap_or(i64::MAX);
         self.metrics.cache_entries().set(entries);

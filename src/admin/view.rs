@@ -14,7 +14,7 @@ pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
                 "id": &*route.id,
                 "access": route.access.as_str(),
                 "mode": route.mode.as_str(),
-                "path": route.pattern.to_string(),
+                "path": route.pattern.as_str(),
                 "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
                 "host": route.host.as_ref().map(ToString::to_string),
                 "upstream": snapshot.upstreams.get(route.upstream).map(|upstream| &*upstream.name),
@@ -26,12 +26,13 @@ pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
         .instances
         .iter()
         .map(|instance| {
+            let stats = instance.keys.stats(now);
             json!({
                 "name": &*instance.name,
                 "issuer": &*instance.issuer,
-                "keys": instance.keys.count(),
-                "age_seconds": instance.keys.age(now).map(|age| age.as_secs()),
-                "health": instance.keys.health(now).as_str(),
+                "kids": stats.kids,
+                "age_seconds": stats.age.map(|age| age.as_secs()),
+                "health": stats.health.as_str(),
             })
         })
         .collect();

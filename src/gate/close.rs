@@ -9,7 +9,7 @@ use pingora_proxy::Session;
 
 use super::Gate;
 use super::passage::Passage;
-use super::reply::Code;
+use super::reply::{self, Code};
 use crate::clock;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::Line;
@@ -22,7 +22,7 @@ pub(super) fn close(gate: &Gate, session: &Session, error: Option<&Error>, passa
     let metrics = metrics(passage);
     let took = passage.started.elapsed();
     metrics.took(took.as_secs_f64());
-    let reported = passage.permit.as_ref().and_then(|permit| permit.reported()).map(|refusal| refusal.code());
+    let reported = passage.permit.as_ref().and_then(|permit| permit.reported()).map(reply::reported_code);
     if let Some(code) = reported {
         metrics.report(code);
     }

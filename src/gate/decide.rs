@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::identity::clerk::{self, Instance, Pause};
+use crate::identity::clerk::{Attempt, Instance, Pause, Verifier};
 use crate::identity::{self, Carrier, Identity, Verdict};
-use crate::policy::{self, Permit, Tri};
+use crate::policy::{self, Permit};
 use crate::request::{self, View};
 use crate::route::{self, Access, Route};
 use crate::snapshot::Snapshot;
@@ -42,7 +42,16 @@ pub struct Decision {
 pub enum Decided {
     Done(Decision),
     /// Ask `instance` for the key set once, then call again with `fetched`.
-    Fetch { instance: Arc<Instance>, kid: Box<str> },
+    Fetch { instance: Arc<Instance>, kid: Option<Box<str>> },
+}
+
+/// Who the request is judged as.
+#[derive(Debug, Clone, Copy)]
+pub enum Caller<'a> {
+    /// Whoever its credentials prove.
+    Credentials(Attempt),
+    /// What-if (`explain --as`): this person, without a credential.
+    Assumed(&'a Arc<Identity>),
 }
 
 /// Follows the steps as they are taken. `()` follows nothing and costs nothing.
@@ -55,8 +64,8 @@ impl Steps for () {
     fn step(&mut self, _: &'static str, _: &'static str, _: impl FnOnce() -> String) {}
 }
 
-/// Route, identity, policy: who may pass, and as whom. `fetched` says that the key set was asked for already.
-pub fn decide(snapshot: &Snapshot, view: &View<'_>, fetched: bool, now: Now, steps: &mut impl Steps) -> Decided {
+/// Route, identity, policy: who may pass, and as whom.
+pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now, steps: &mut impl Steps) -> Decided {
     let found = match snapshot.routes.find(view) {
         Ok(found) => found,
         Err(refusal) => {
@@ -77,16 +86,13 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, fetched: bool, now: Now, ste
         return Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(Permit::preflight(route)) });
     }
 
-    let verdict = match clerk::verify(
-        &view.request.credentials,
-        &snapshot.instances,
-        &snapshot.cache,
-        &snapshot.identity,
-        now,
-        fetched,
-    ) {
+    let verified = match caller {
+        Caller::Credentials(attempt) => verifier(snapshot).verify(&view.request.credentials, now, attempt),
+        Caller::Assumed(person) => Ok(Verdict::Valid { identity: Arc::clone(person), carrier: Carrier::Header }),
+    };
+    let verdict = match verified {
         Ok(verdict) => verdict,
-        Err(Pause::Fetch { instance, kid }) => return Decided::Fetch { instance, kid },
+        Err(Pause::NeedKeys { instance, kid }) => return Decided::Fetch { instance, kid },
         Err(Pause::Ambiguous) if route.access == Access::Public => Verdict::Absent,
         Err(Pause::Ambiguous) => {
             steps.step("identity", "refused", || identity::Refusal::Ambiguous.to_string());
@@ -119,6 +125,15 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, fetched: bool, now: Now, ste
     Decided::Done(Decision { route: Some(route.index), identity, outcome })
 }
 
+fn verifier(snapshot: &Snapshot) -> Verifier<'_> {
+    Verifier {
+        instances: &snapshot.instances,
+        cache: &snapshot.cache,
+        headers: &snapshot.headers,
+        workspaces_claim: snapshot.workspaces_claim.as_deref(),
+    }
+}
+
 fn refused(route: Option<&Route>, identity: Option<(Arc<Identity>, Carrier)>, refusal: Refusal) -> Decided {
     Decided::Done(Decision { route: route.map(|route| route.index), identity, outcome: Err(refusal) })
 }
@@ -149,14 +164,5 @@ fn resolve(
         (Ok(identity), Access::Public | Access::Protected) => Ok(Some(identity)),
         (Err(_), Access::Public) => Ok(None),
         (Err(refusal), Access::Protected) => Err(refusal),
-    }
-}
-
-/// A policy's notes become steps under the predicate's name.
-pub(crate) const fn tri_name(outcome: &Tri) -> &'static str {
-    match outcome {
-        Tri::True => "holds",
-        Tri::False => "fails",
-        Tri::Unknown(_) => "unknown",
     }
 }

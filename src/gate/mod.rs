@@ -35,12 +35,13 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::clock;
 use crate::guard::{self, Phase};
+use crate::identity::clerk::Attempt;
 use crate::inject::{self, Context};
 use crate::request::{self, Authorization, Sanitized, View};
 use crate::snapshot::{Live, Preflight};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
-use decide::{Decided, Refusal};
+use decide::{Caller, Decided, Refusal};
 use passage::{InFlight, Passage};
 use reply::Code;
 
@@ -130,9 +131,9 @@ impl ProxyHttp for Gate {
         let snapshot = &passage.snapshot;
         let forwards = snapshot.upstreams.get(permit.upstream()).is_some_and(|upstream| upstream.forward.clerk);
         let carrier = passage.identity.as_ref().map(|(_, carrier)| *carrier).filter(|_| permit.identity().is_some());
-        let route = snapshot.routes.get(permit.route());
+        let route = snapshot.routes.get(permit.route_index());
         let context = Context {
-            names: &snapshot.identity.headers,
+            names: &snapshot.headers,
             route: route.map_or("", |route| &route.id),
             arm: "clerk",
             request_id: &request.client.request_id,
@@ -179,7 +180,7 @@ impl ProxyHttp for Gate {
         if !answer.status.is_informational() {
             passage.upstream_status = Some(answer.status.as_u16());
         }
-        wire::strip_echo(answer, &passage.snapshot.identity.headers);
+        wire::strip_echo(answer, &passage.snapshot.headers);
         Ok(())
     }
 
@@ -257,13 +258,14 @@ impl Gate {
     async fn decide(&self, session: &Session, passage: &mut Passage) {
         let Some(request) = passage.request.as_deref() else { return };
         let view = View { request, headers: &session.req_header().headers };
-        let mut fetched = false;
+        let mut caller = Caller::Credentials(Attempt::First);
         let decision = loop {
-            match decide::decide(&passage.snapshot, &view, fetched, clock::now(), &mut ()) {
+            match decide::decide(&passage.snapshot, &view, caller, clock::now(), &mut ()) {
                 Decided::Done(decision) => break decision,
                 Decided::Fetch { instance, kid } => {
-                    instance.keys.refetch(&kid).await;
-                    fetched = true;
+                    // Whether it brought the key is seen by asking again.
+                    let _ = instance.keys.refetch(kid.as_deref(), clock::now()).await;
+                    caller = Caller::Credentials(Attempt::Last);
                 }
             }
         };

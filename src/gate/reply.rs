@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::decide::Refusal;
 use crate::identity::Refusal as Unauthenticated;
-use crate::policy::{self, ReverifyParams};
+use crate::policy::{self, ReverificationParams};
 use crate::{request, route};
 
 /// The stable codes of crossgate's own answers.
@@ -143,7 +143,7 @@ impl Refusal {
             },
             Self::Policy(refusal) => match refusal {
                 policy::Refusal::Forbidden { .. } => Code::Forbidden,
-                policy::Refusal::Reverification { .. } => Code::Reverification,
+                policy::Refusal::Reverification(_) => Code::Reverification,
             },
             Self::Upstream(code) => *code,
         }
@@ -158,6 +158,14 @@ impl Refusal {
             Self::Policy(refusal) => refusal.to_string(),
             Self::Upstream(code) => code.title().to_owned(),
         }
+    }
+}
+
+/// The code that a refusal would have had without report mode.
+pub fn reported_code(reported: &policy::Reported) -> Code {
+    match reported {
+        policy::Reported::Unauthenticated(refusal) => Refusal::Identity(refusal.clone()).code(),
+        policy::Reported::Refused(refusal) => Refusal::Policy(refusal.clone()).code(),
     }
 }
 
@@ -185,7 +193,7 @@ struct Problem<'a> {
 /// The answer to a refusal. `debug_reasons` is `endpoints.debug_reasons`.
 pub fn answer(refusal: &Refusal, request_id: &str, debug_reasons: bool) -> Answer {
     let code = refusal.code();
-    if let Refusal::Policy(policy::Refusal::Reverification { params }) = refusal {
+    if let Refusal::Policy(policy::Refusal::Reverification(params)) = refusal {
         return reverification(params);
     }
     let mut answer = problem(code, request_id, debug_reasons.then(|| refusal.reason()));
@@ -223,12 +231,18 @@ pub fn problem(code: Code, request_id: &str, reason: Option<String>) -> Answer {
 }
 
 /// Clerk's own body: its client helpers look for it and let the person verify again.
-fn reverification(params: &ReverifyParams) -> Answer {
+fn reverification(params: &ReverificationParams) -> Answer {
+    let asked = match params {
+        ReverificationParams::Preset(name) => serde_json::json!(name),
+        ReverificationParams::Custom { level, after_minutes } => {
+            serde_json::json!({ "level": level, "afterMinutes": after_minutes })
+        }
+    };
     let body = serde_json::json!({
         "clerk_error": {
             "type": "forbidden",
             "reason": "reverification-error",
-            "metadata": { "reverification": params.to_json() },
+            "metadata": { "reverification": asked },
         }
     });
     Answer {

@@ -6,6 +6,7 @@
 use http::Method;
 use http::header::ORIGIN;
 
+use crate::identity::clerk::Csrf;
 use crate::request::{SEC_FETCH_SITE, View};
 use crate::snapshot::Snapshot;
 
@@ -15,14 +16,14 @@ pub(super) fn is_own_page(view: &View<'_>, instance: &str, snapshot: &Snapshot) 
         return true;
     }
     let Some(instance) = snapshot.instances.named(instance) else { return false };
-    if !instance.enforces_csrf() {
+    if instance.cookies.csrf == Csrf::Off {
         return true;
     }
     if view.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin") {
         return true;
     }
     let Some(origin) = view.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return false };
-    instance.is_authorized_party(origin) || is_request_host(origin, view)
+    instance.checks.authorized_parties.iter().any(|party| **party == *origin) || is_request_host(origin, view)
 }
 
 /// Same host and port as the request's, the scheme's default port filled in on both sides.
