@@ -31,7 +31,7 @@ pub struct Report {
     pub ready: bool,
     pub degraded: bool,
     pub reasons: Vec<Why>,
-    pub snapshot: Arc<str>,
+    pub snapshot: String,
 }
 
 /// One reason.
@@ -40,7 +40,7 @@ pub struct Why {
     /// `draining`, `starting`, `no_keys`, `stale_keys`, `stale_config`.
     pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub issuer: Option<Arc<str>>,
+    pub issuer: Option<String>,
     pub detail: String,
 }
 
@@ -73,7 +73,7 @@ impl Readiness {
         let mut reasons = Vec::new();
         let mut ready = true;
         let mut say = |code, issuer: Option<&Arc<str>>, detail: String| {
-            reasons.push(Why { code, issuer: issuer.cloned(), detail });
+            reasons.push(Why { code, issuer: issuer.map(|issuer| issuer.to_string()), detail });
         };
         if self.draining.load(Ordering::Relaxed) {
             ready = false;
@@ -100,7 +100,7 @@ impl Readiness {
             say("stale_config", None, format!("the last good config serves; the new one was refused: {problem}"));
         }
         let degraded = !reasons.is_empty();
-        Report { ready, degraded, reasons, snapshot: Arc::clone(&snapshot.id) }
+        Report { ready, degraded, reasons, snapshot: snapshot.id.to_string() }
     }
 }
 

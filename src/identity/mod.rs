@@ -139,6 +139,44 @@ pub enum Verdict {
     Conflict,
 }
 
+impl Verdict {
+    /// The verdict in one word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Valid { .. } => "valid",
+            Self::Expired { .. } => "expired",
+            Self::Invalid { .. } => "invalid",
+            Self::Unverifiable => "unverifiable",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("no Clerk credential was sent"),
+            Self::Valid { identity, carrier } => {
+                write!(f, "{} of {} in the {carrier}", identity.facts.subject, identity.facts.instance)
+            }
+            Self::Expired { carrier } => write!(f, "the token in the {carrier} verifies and its time is over"),
+            Self::Invalid { reason, carrier } => write!(f, "{} ({carrier})", reason.as_str()),
+            Self::Unverifiable => f.write_str("no usable key can be had now"),
+            Self::Conflict => f.write_str("header and cookie verify and name two people"),
+        }
+    }
+}
+
+impl std::fmt::Display for Carrier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Cookie => "cookie",
+        })
+    }
+}
+
 pub use clerk::Reason;
 
 /// Why nobody is let through by name: the outcome for this step, once the verdict has met the route.
