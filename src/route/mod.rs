@@ -131,3 +131,6 @@ impl Reading {
         }
     }
 }
+
+#[cfg(test)]
+mod readings_tests;
