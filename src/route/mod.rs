@@ -147,6 +147,7 @@ impl Reading {
     }
 }
 
+<<<<<<< HEAD
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -158,3 +159,7 @@ impl std::fmt::Display for Refusal {
         }
     }
 }
+=======
+#[cfg(test)]
+mod readings_tests;
+>>>>>>> part-route
