@@ -147,7 +147,6 @@ impl Reading {
     }
 }
 
-<<<<<<< HEAD
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -159,7 +158,6 @@ impl std::fmt::Display for Refusal {
         }
     }
 }
-=======
+
 #[cfg(test)]
 mod readings_tests;
->>>>>>> part-route
