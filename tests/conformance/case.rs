@@ -29,6 +29,9 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) has: Vec<Value>,
     pub(crate) key: Option<String>,
+    #[serde(default)]
+    pub(crate) pattern: Value,
+    pub(crate) path: Option<String>,
     pub(crate) expect: Value,
 }
 

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::authorization;
 use crate::case::Case;
 use crate::mint::{Mint, expand};
+use crate::paths;
 
 /// `Err` says how the answers differ.
 pub(crate) fn replay(case: &Case, mint: &Mint) -> Result<(), String> {
@@ -25,6 +26,8 @@ pub(crate) fn replay(case: &Case, mint: &Mint) -> Result<(), String> {
         "authenticateRequest" => authenticate_request(case, mint),
         "claimsToAuth" => claims_to_auth(case, mint),
         "has" | "checkAuthorization" => authorization::replay(case, mint),
+        "pathMatch" => paths::matches(case),
+        "normalizePath" => paths::normalize(case),
         "parsePublishableKey" => publishable_key(case),
         "cookieSuffix" => same("value", &case.expect["value"], &json!(cookie_suffix(case.key.as_deref().unwrap_or("")))),
         other => panic!("{other} is not replayed"),
