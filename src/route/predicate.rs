@@ -16,6 +16,18 @@ pub enum WhyNot<'r> {
     LessSpecific,
 }
 
+impl std::fmt::Display for WhyNot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host => f.write_str("another host"),
+            Self::Method => f.write_str("another method"),
+            Self::Header(name) => write!(f, "the header {name} is absent, repeated or another"),
+            Self::Query(name) => write!(f, "the query parameter {name} is absent, repeated or another"),
+            Self::LessSpecific => f.write_str("less specific"),
+        }
+    }
+}
+
 /// The request as far as routes ask for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
