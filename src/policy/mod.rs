@@ -22,9 +22,7 @@ use crate::request::View;
 use crate::route::{Access, Captures, Mode, Route};
 
 pub use claim::{ClaimPath, ClaimPathProblem, ClaimPathProblemKind, ClaimRule, ClaimValue};
-pub use has::{
-    PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds,
-};
+pub use has::{PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds};
 pub use permit::{Permit, Reported};
 pub use reverify::{Level, Preset, ReverificationParams, Reverified, reverified_holds};
 pub use rule::{OrgName, OrgRule, Rule, WorkspaceRule};

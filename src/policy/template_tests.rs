@@ -5,11 +5,11 @@ use crate::route::Pattern;
 
 #[test]
 fn a_value_is_taken_decoded_or_not_at_all() {
-    let asked = Asked::new("/orgs/{org}/{*rest}", "/orgs/a%20b%C3%A9/x/y%2Bz?w=w%201&twice=1&twice=1&bad=%ff", &[
-        ("x-team", "t 1"),
-        ("x-twice", "a"),
-        ("x-twice", "a"),
-    ]);
+    let asked = Asked::new(
+        "/orgs/{org}/{*rest}",
+        "/orgs/a%20b%C3%A9/x/y%2Bz?w=w%201&twice=1&twice=1&bad=%ff",
+        &[("x-team", "t 1"), ("x-twice", "a"), ("x-twice", "a")],
+    );
     let table = [
         ("fixed", Ok("fixed")),
         ("{org}", Ok("a bé")),

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::template::{Source, Template};
 use super::{
-    Cause, OrgName, OrgRule, PermissionName, Permit, Policy, Preset, Refusal, ReverificationParams, Reverified, RoleName,
-    Rule, Trace, Tri, Why, authorize,
+    Cause, OrgName, OrgRule, PermissionName, Permit, Policy, Preset, Refusal, ReverificationParams, Reverified,
+    RoleName, Rule, Trace, Tri, Why, authorize,
 };
 use crate::identity::{Facts, Identity, Org, TokenKind};
 use crate::request::{CanonicalPath, Client, Credentials, Peer, Request, TrustedProxies, View};
@@ -122,7 +122,11 @@ fn the_first_failing_predicate_is_named_in_one_order() {
         ("all hold", vec![role("member"), org("{org}")], Ok(())),
         ("org before role", vec![role("admin"), org("org_2")], Err(("org", Why::False))),
         ("role before permission", vec![permission(), role("admin"), org("{org}")], Err(("role", Why::False))),
-        ("unknown is named with its cause", vec![Rule::Workspace(vec![]), role("admin")], Err(("workspace", Why::False))),
+        (
+            "unknown is named with its cause",
+            vec![Rule::Workspace(vec![]), role("admin")],
+            Err(("workspace", Why::False)),
+        ),
         ("any", vec![Rule::Any(vec![role("admin"), permission()])], Err(("any", Why::False))),
         ("any holds", vec![Rule::Any(vec![role("admin"), role("member")])], Ok(())),
         ("not", vec![Rule::Not(Box::new(role("member")))], Err(("not", Why::False))),
@@ -165,7 +169,12 @@ fn reverification_is_asked_for_only_when_it_would_help() {
         ("stale", stale(), vec![reverified(Preset::Strict)], preset(Preset::Strict)),
         ("lax enough", stale(), vec![reverified(Preset::Moderate)], Ok(())),
         ("claim missing", Facts { factor_ages: None, ..member() }, vec![reverified(Preset::Lax)], preset(Preset::Lax)),
-        ("wrong role too", stale(), vec![role("admin"), reverified(Preset::Strict)], Err(forbidden("role", Why::False))),
+        (
+            "wrong role too",
+            stale(),
+            vec![role("admin"), reverified(Preset::Strict)],
+            Err(forbidden("role", Why::False)),
+        ),
         ("right role", stale(), vec![role("member"), reverified(Preset::Strict)], preset(Preset::Strict)),
         (
             "the branch that would hold",
