@@ -164,10 +164,12 @@ impl Routes {
     /// Ids with upper-case letters are in most paths, and literals they could be taken for in few: asking this
     /// first spares nearly all requests the second search. A collision of hashes only costs that search.
     fn folding_meets_a_literal(&self, path: &str) -> bool {
-        path.split('/').filter(|segment| segment.bytes().any(|b| b.is_ascii_uppercase())).any(|segment| {
-            let folded = hash(Segment::new(segment).bytes().map(|b| b.to_ascii_lowercase()));
-            self.literals.binary_search(&folded).is_ok()
-        })
+        let has_upper_case = |text: &str| text.bytes().any(|b| b.is_ascii_uppercase());
+        has_upper_case(path)
+            && path.split('/').filter(|segment| has_upper_case(segment)).any(|segment| {
+                let folded = hash(Segment::new(segment).bytes().map(|b| b.to_ascii_lowercase()));
+                self.literals.binary_search(&folded).is_ok()
+            })
     }
 
     fn pick<'v>(

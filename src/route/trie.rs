@@ -180,7 +180,7 @@ impl Literals {
     /// The child for a literal; made when there is none yet.
     fn child(&mut self, bytes: Box<[u8]>) -> &mut Node {
         let hash = hash(bytes.iter().copied());
-        let at = match self.position(hash, bytes.iter().copied()) {
+        let at = match self.position(hash, &bytes.iter().copied()) {
             Some(at) => at,
             None => {
                 let at = self.hashes.partition_point(|other| *other < hash);
@@ -197,11 +197,11 @@ impl Literals {
         if self.hashes.is_empty() {
             return None;
         }
-        let at = self.position(hash(bytes.clone()), bytes)?;
+        let at = self.position(hash(bytes.clone()), &bytes)?;
         self.children.get(at).map(|(_, child)| child)
     }
 
-    fn position(&self, hash: u64, bytes: impl Iterator<Item = u8> + Clone) -> Option<usize> {
+    fn position(&self, hash: u64, bytes: &(impl Iterator<Item = u8> + Clone)) -> Option<usize> {
         let first = self.hashes.partition_point(|other| *other < hash);
         let mut same_hash =
             self.hashes.iter().zip(&self.children).enumerate().skip(first).take_while(|(_, (h, _))| **h == hash);
