@@ -21,9 +21,9 @@ impl std::fmt::Display for WhyNot<'_> {
         match self {
             Self::Host => f.write_str("another host"),
             Self::Method => f.write_str("another method"),
-            Self::Header(name) => write!(f, "the header {name} is absent, repeated or another"),
-            Self::Query(name) => write!(f, "the query parameter {name} is absent, repeated or another"),
-            Self::LessSpecific => f.write_str("less specific"),
+            Self::Header(name) => write!(f, "header {name} is not as asked"),
+            Self::Query(name) => write!(f, "query parameter {name} is not as asked"),
+            Self::LessSpecific => f.write_str("less specific than the route found"),
         }
     }
 }
