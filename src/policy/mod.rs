@@ -1,1 +1,166 @@
-//! policy (to come)
+//! What a caller may do: the rule of a route, and the only place that makes a [`Permit`].
+//!
+//! Called by `gate::decide` with a verified identity. Three-valued throughout: what cannot be evaluated is unknown,
+//! stays unknown under `not`, and denies. Never verifies a credential, never reads an org, role or workspace out
+//! of the request except to compare it with what the credential says.
+
+mod claim;
+mod has;
+mod permit;
+mod reverify;
+mod rule;
+mod template;
+mod trace;
+mod tri;
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::identity::{Identity, TokenKind};
+use crate::request::View;
+use crate::route::{Access, Captures, Mode, Route};
+
+pub use claim::{ClaimPath, ClaimPathProblem, ClaimPathProblemKind, ClaimRule, ClaimValue};
+pub use has::{
+    PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds,
+};
+pub use permit::Permit;
+pub use reverify::{Level, Preset, ReverificationParams, Reverified, reverified_holds};
+pub use rule::{OrgName, OrgRule, Rule, WorkspaceRule};
+pub use template::{Template, TemplateProblem, TemplateProblemKind};
+pub use trace::Trace;
+pub use tri::{Cause, Tri};
+
+/// The compiled rule of one route.
+#[derive(Debug)]
+pub struct Policy {
+    rule: Rule,
+}
+
+/// Why a caller is turned away.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// 403 `forbidden`. The client is not told which predicate; logs and `explain` are.
+    Forbidden { predicate: &'static str, why: Why },
+    /// 403 `reverification`: everything else holds, so that proving a factor again will do.
+    Reverification(ReverificationParams),
+}
+
+/// Whether a predicate does not hold or cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    False,
+    Unknown(Cause),
+}
+
+impl Why {
+    /// Stable name for logs and `explain`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::False => "false",
+            Self::Unknown(cause) => cause.as_str(),
+        }
+    }
+}
+
+impl Refusal {
+    /// The predicate that a policy test or an audit entry names.
+    pub const fn predicate(&self) -> &'static str {
+        match self {
+            Self::Forbidden { predicate, .. } => predicate,
+            Self::Reverification(_) => "reverified",
+        }
+    }
+}
+
+impl Policy {
+    /// All of `rules` must hold. Without a `token` rule only session tokens pass, so that a new kind of token
+    /// never opens an old route.
+    pub fn new(mut rules: Vec<Rule>) -> Self {
+        if !rules.iter().any(|rule| matches!(rule, Rule::Token(_))) {
+            rules.push(Rule::Token(vec![TokenKind::Session]));
+        }
+        let mut rule = Rule::All(rules);
+        rule.sort();
+        Self { rule }
+    }
+
+    /// The request headers that it reads.
+    pub fn header_names(&self) -> Vec<&HeaderName> {
+        let mut templates = Vec::new();
+        self.rule.templates(&mut templates);
+        templates.into_iter().flat_map(Template::header_names).collect()
+    }
+
+    fn decide(&self, context: &rule::Context<'_>, trace: &mut impl Trace) -> Result<(), Refusal> {
+        let outcome = self.rule.evaluate(context, trace);
+        let (predicate, value) = outcome.failed;
+        let why = match (outcome.value, value) {
+            (Tri::True, _) => return Ok(()),
+            (_, Tri::Unknown(cause)) => Why::Unknown(cause),
+            (_, Tri::False | Tri::True) => Why::False,
+        };
+        match self.missing_reverification(context) {
+            Some(asked) => Err(Refusal::Reverification(asked.params())),
+            None => Err(Refusal::Forbidden { predicate, why }),
+        }
+    }
+
+    /// The reverification that the caller must do first, when nothing else is in the way.
+    fn missing_reverification(&self, context: &rule::Context<'_>) -> Option<&Reverified> {
+        let mut needed = Vec::new();
+        self.rule.reverifications(&mut needed);
+        needed.retain(|asked| reverified_holds(context.facts, asked) != Tri::True);
+        let holds_with = |assumed: &[&Reverified]| {
+            let context = rule::Context { facts: context.facts, source: context.source, assumed };
+            self.rule.evaluate(&context, &mut ()).value == Tri::True
+        };
+        if needed.is_empty() || !holds_with(&needed) {
+            return None;
+        }
+        // Behind an `any`, not all of them are needed, and asking for one that does not help would send the client
+        // in circles: drop, from the last, each that the rest can do without.
+        for at in (0..needed.len()).rev() {
+            let mut fewer = needed.clone();
+            fewer.remove(at);
+            if holds_with(&fewer) {
+                needed = fewer;
+            }
+        }
+        needed.first().copied()
+    }
+}
+
+/// Decides about one request. A public route permits everyone and passes on who they are.
+///
+/// # Errors
+/// [`Refusal`], which under `mode: report` is kept in the permit instead.
+pub fn authorize(
+    route: &Route,
+    policy: &Policy,
+    identity: Option<&Arc<Identity>>,
+    captures: &Captures<'_, '_>,
+    view: &View<'_>,
+    trace: &mut impl Trace,
+) -> Result<Permit, Refusal> {
+    let verdict = match route.access {
+        Access::Public => Ok(()),
+        Access::Protected => match identity {
+            Some(identity) => {
+                let source = template::Source::new(captures, view);
+                policy.decide(&rule::Context { facts: &identity.facts, source, assumed: &[] }, trace)
+            }
+            // Answered as 401 before it comes to this; should it ever come, nobody passes.
+            None => Err(Refusal::Forbidden { predicate: "token", why: Why::Unknown(Cause::NoIdentity) }),
+        },
+    };
+    match (verdict, route.mode) {
+        (Ok(()), _) => Ok(Permit::new(route, identity.cloned(), None)),
+        (Err(refusal), Mode::Enforce) => Err(refusal),
+        (Err(refusal), Mode::Report) => Ok(Permit::new(route, identity.cloned(), Some(refusal))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

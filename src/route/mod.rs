@@ -1,1 +1,133 @@
-//! Routes. (helper C)
+//! Which rule a request falls under: the most specific route that matches in every respect.
+//!
+//! Called by `gate::decide` after sanitizing. Owns patterns, hosts and predicates, the order among routes, and
+//! the rule that another reading of a path must not reach another route. Never looks at who is calling, and
+//! never changes the path: what was matched is what is sent.
+
+mod captures;
+mod host;
+mod pattern;
+mod predicate;
+mod table;
+mod trie;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+pub use captures::Captures;
+pub use host::{HostPattern, HostProblem};
+pub use pattern::{MAX_CAPTURES, Pattern, PatternProblem, PatternProblemKind};
+pub use predicate::WhyNot;
+pub use table::{Clash, Routes};
+
+/// Who may pass at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everyone; an identity is passed on when there is one.
+    Public,
+    /// Only people whose credential was verified and whom the route's rule permits.
+    Protected,
+}
+
+impl Access {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Protected => "protected",
+        }
+    }
+}
+
+/// What a refusal of the rule does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Enforce,
+    /// Decide, count and log, but let through.
+    Report,
+}
+
+/// Where a route was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub file: Arc<str>,
+    pub line: u32,
+}
+
+/// One route as the config hands it over.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    pub id: Arc<str>,
+    pub place: Place,
+    pub pattern: Pattern,
+    /// Empty for any.
+    pub methods: Vec<Method>,
+    pub host: Option<HostPattern>,
+    /// Each must be there once, with exactly this value.
+    pub headers: Vec<(HeaderName, String)>,
+    /// Each must be there once, with exactly this value (decoded).
+    pub query: Vec<(String, String)>,
+    pub access: Access,
+    pub mode: Mode,
+    pub timeout: Option<Duration>,
+    /// Index into the snapshot's upstreams.
+    pub upstream: usize,
+    /// The upstream tells case and trailing slash apart (`paths: exact`).
+    pub exact_paths: bool,
+}
+
+/// A route that serves; `index` is its place in everything that is kept by route.
+#[derive(Debug)]
+pub struct Route {
+    pub index: usize,
+    pub id: Arc<str>,
+    pub place: Place,
+    pub pattern: Pattern,
+    pub methods: Vec<Method>,
+    pub host: Option<HostPattern>,
+    pub headers: Vec<(HeaderName, String)>,
+    pub query: Vec<(String, String)>,
+    pub access: Access,
+    pub mode: Mode,
+    pub timeout: Option<Duration>,
+    pub upstream: usize,
+    pub exact_paths: bool,
+}
+
+/// The route of a request, and what its pattern captured.
+#[derive(Debug)]
+pub struct Found<'r, 'v> {
+    pub route: &'r Route,
+    pub captures: Captures<'r, 'v>,
+}
+
+/// Why a request has no route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// 403 `no_route`.
+    NoRoute,
+    /// Every route names a host, and none is this one: 421 `bad_authority`.
+    UnknownHost,
+    /// 400 `bad_path`: an API that reads paths loosely would serve what another route guards.
+    AnotherReading { route: Arc<str>, reading: Reading },
+}
+
+/// A way in which an API may read a path more loosely than it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    CaseFolded,
+    NoTrailingSlash,
+    Both,
+}
+
+impl Reading {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CaseFolded => "case-folded",
+            Self::NoTrailingSlash => "no-trailing-slash",
+            Self::Both => "case-folded-no-trailing-slash",
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The rule of a route: a tree of predicates over facts and request, evaluated in three-valued logic.
+//!
+//! Built by `config::compile` from `require`; evaluated only by `authorize`. Knows no YAML and changes nothing.
+
+use std::borrow::Cow;
+
+use super::claim::ClaimRule;
+use super::has::{self, PermissionName, RoleName, ScopedName};
+use super::reverify::{Reverified, reverified_holds};
+use super::template::{Source, Template};
+use super::trace::Trace;
+use super::tri::{Cause, Tri};
+use crate::identity::{Facts, Org, TokenKind, Workspaces};
+
+/// One predicate, or several put together. A list means any of its elements; an empty one never holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rule {
+    Token(Vec<TokenKind>),
+    Org(Vec<OrgRule>),
+    Workspace(Vec<WorkspaceRule>),
+    Role(Vec<RoleName>),
+    Permission(Vec<PermissionName>),
+    Feature(Vec<ScopedName>),
+    Plan(Vec<ScopedName>),
+    Claim(ClaimRule),
+    Reverified(Reverified),
+    Any(Vec<Rule>),
+    All(Vec<Rule>),
+    Not(Box<Rule>),
+}
+
+/// Which of an organisation's names is compared. A slug is chosen by strangers, so it never stands for an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrgName {
+    ClerkId,
+    Slug,
+}
+
+/// What is asked of the active organisation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrgRule {
+    /// There is one.
+    Any,
+    /// Its name in this namespace is this value.
+    Named { namespace: OrgName, template: Template },
+}
+
+/// A workspace that the caller may enter, perhaps only with one of some roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkspaceRule {
+    pub template: Template,
+    /// Roles within the workspace, exactly as the claim writes them; empty when any will do.
+    pub roles: Vec<Box<str>>,
+}
+
+/// What a rule is evaluated on.
+pub(super) struct Context<'a> {
+    pub facts: &'a Facts,
+    pub source: Source<'a, 'a>,
+    /// Reverification predicates that are taken as held, to see whether anything else is missing.
+    pub assumed: &'a [&'a Reverified],
+}
+
+/// The outcome, and the predicate that a refusal names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub value: Tri,
+    /// The first predicate that did not hold, with its own outcome.
+    pub failed: (&'static str, Tri),
+}
+
+impl Rule {
+    /// The word of the policy language.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Org(_) => "org",
+            Self::Workspace(_) => "workspace",
+            Self::Role(_) => "role",
+            Self::Permission(_) => "permission",
+            Self::Feature(_) => "feature",
+            Self::Plan(_) => "plan",
+            Self::Claim(_) => "claim",
+            Self::Reverified(_) => "reverified",
+            Self::Any(_) => "any",
+            Self::All(_) => "all",
+            Self::Not(_) => "not",
+        }
+    }
+
+    /// The place in the order of evaluation: the tenant boundary before what somebody may do within it, so that
+    /// a refusal names the same predicate however the policy file is sorted.
+    pub(super) const fn order(&self) -> u8 {
+        match self {
+            Self::Token(_) => 0,
+            Self::Org(_) => 1,
+            Self::Workspace(_) => 2,
+            Self::Role(_) => 3,
+            Self::Permission(_) => 4,
+            Self::Feature(_) => 5,
+            Self::Plan(_) => 6,
+            Self::Claim(_) => 7,
+            Self::Any(_) => 8,
+            Self::All(_) => 9,
+            Self::Not(_) => 10,
+            // Last: it is what is left to do when everything else holds.
+            Self::Reverified(_) => 11,
+        }
+    }
+
+    /// Sorts every `all` of the tree.
+    pub(super) fn sort(&mut self) {
+        match self {
+            Self::All(rules) => {
+                rules.iter_mut().for_each(Self::sort);
+                rules.sort_by_key(Self::order);
+            }
+            Self::Any(rules) => rules.iter_mut().for_each(Self::sort),
+            Self::Not(rule) => rule.sort(),
+            _ => {}
+        }
+    }
+
+    pub(super) fn evaluate(&self, context: &Context<'_>, trace: &mut impl Trace) -> Outcome {
+        let value = match self {
+            Self::All(rules) => return all(rules, context, trace),
+            Self::Any(rules) => {
+                let value = Tri::any(rules.iter().map(|rule| rule.evaluate(context, trace).value));
+                trace.note("any", value, || format!("one of {} must hold", rules.len()));
+                value
+            }
+            Self::Not(rule) => {
+                let value = !rule.evaluate(context, trace).value;
+                trace.note("not", value, || format!("`{}` must not hold", rule.name()));
+                value
+            }
+            _ => {
+                let value = self.holds(context);
+                trace.note(self.name(), value, || self.detail(context));
+                value
+            }
+        };
+        Outcome { value, failed: (self.name(), value) }
+    }
+
+    /// The outcome of a single predicate.
+    fn holds(&self, context: &Context<'_>) -> Tri {
+        let facts = context.facts;
+        match self {
+            Self::Token(kinds) => Tri::from(kinds.contains(&facts.token)),
+            Self::Org(rules) => Tri::any(rules.iter().map(|rule| rule.holds(context))),
+            Self::Workspace(rules) => Tri::any(rules.iter().map(|rule| rule.holds(context))),
+            Self::Role(asked) => Tri::any(asked.iter().map(|role| has::role_holds(facts, role))),
+            Self::Permission(asked) => Tri::any(asked.iter().map(|name| has::permission_holds(facts, name))),
+            Self::Feature(asked) => Tri::any(asked.iter().map(|name| has::feature_holds(facts, name))),
+            Self::Plan(asked) => Tri::any(asked.iter().map(|name| has::plan_holds(facts, name))),
+            Self::Claim(rule) => rule.holds(&facts.claims),
+            Self::Reverified(asked) => {
+                let assumed = context.assumed.iter().any(|other| std::ptr::eq(*other, asked));
+                if assumed { Tri::True } else { reverified_holds(facts, asked) }
+            }
+            // Put together from others; `evaluate` never asks here.
+            Self::All(_) | Self::Any(_) | Self::Not(_) => self.evaluate(context, &mut ()).value,
+        }
+    }
+
+    /// The reverification predicates that could turn a refusal into a permit. Those under `not` could not.
+    pub(super) fn reverifications<'r>(&'r self, found: &mut Vec<&'r Reverified>) {
+        match self {
+            Self::Reverified(asked) => found.push(asked),
+            Self::All(rules) | Self::Any(rules) => rules.iter().for_each(|rule| rule.reverifications(found)),
+            _ => {}
+        }
+    }
+
+    /// The templates that it reads.
+    pub(super) fn templates<'r>(&'r self, found: &mut Vec<&'r Template>) {
+        match self {
+            Self::Org(rules) => found.extend(rules.iter().filter_map(|rule| match rule {
+                OrgRule::Any => None,
+                OrgRule::Named { template, .. } => Some(template),
+            })),
+            Self::Workspace(rules) => found.extend(rules.iter().map(|rule| &rule.template)),
+            Self::All(rules) | Self::Any(rules) => rules.iter().for_each(|rule| rule.templates(found)),
+            Self::Not(rule) => rule.templates(found),
+            _ => {}
+        }
+    }
+
+    /// What was asked and what the caller has.
+    fn detail(&self, context: &Context<'_>) -> String {
+        let facts = context.facts;
+        let org = facts.org.as_ref();
+        match self {
+            Self::Token(kinds) => {
+                format!("asked {}; has {}", list(kinds.iter().map(|kind| kind.as_str())), facts.token.as_str())
+            }
+            Self::Org(rules) => {
+                let asked = list(rules.iter().map(|rule| match rule {
+                    OrgRule::Any => "any".to_owned(),
+                    OrgRule::Named { template, .. } => shown(template, context),
+                }));
+                format!("asked {asked}; has {}", org.map_or("none".to_owned(), |org| list(names(org))))
+            }
+            Self::Workspace(rules) => {
+                let asked = list(rules.iter().map(|rule| shown(&rule.template, context)));
+                let has = match &facts.workspaces {
+                    Workspaces::Missing => "no workspaces claim".to_owned(),
+                    Workspaces::Unreadable => "an unreadable workspaces claim".to_owned(),
+                    Workspaces::Known(known) => list(known.iter().map(|workspace| match &workspace.role {
+                        Some(role) => format!("{} ({role})", workspace.id),
+                        None => workspace.id.clone(),
+                    })),
+                };
+                format!("asked {asked}; has {has}")
+            }
+            Self::Role(asked) => {
+                let has = org.and_then(|org| org.role.as_deref()).unwrap_or("none");
+                format!("asked {}; has {has}", list(asked.iter().map(RoleName::as_str)))
+            }
+            Self::Permission(asked) => {
+                let has = org.and_then(|org| org.permissions.as_ref());
+                let has = has.map_or("none".to_owned(), list);
+                format!("asked {}; has {has}", list(asked.iter().map(PermissionName::as_str)))
+            }
+            Self::Feature(asked) => format!("asked {}; has {}", list(asked), scoped(facts.features.as_ref())),
+            Self::Plan(asked) => format!("asked {}; has {}", list(asked), scoped(facts.plans.as_ref())),
+            Self::Claim(rule) => {
+                format!("asked {} = {}; has {}", rule.path.as_str(), list(&rule.any_of), rule.shown(&facts.claims))
+            }
+            Self::Reverified(asked) => match facts.factor_ages {
+                Some([first, second]) => format!("asked {asked}; factors are {first} and {second} minutes old"),
+                None => format!("asked {asked}; no factor ages"),
+            },
+            Self::All(_) | Self::Any(_) | Self::Not(_) => String::new(),
+        }
+    }
+}
+
+/// Evaluates every rule, so that `explain` shows them all; the first that does not hold is the one to name.
+fn all(rules: &[Rule], context: &Context<'_>, trace: &mut impl Trace) -> Outcome {
+    let mut outcome = Outcome { value: Tri::True, failed: ("all", Tri::True) };
+    for rule in rules {
+        let next = rule.evaluate(context, trace);
+        if outcome.value == Tri::True {
+            outcome.failed = next.failed;
+        }
+        outcome.value = outcome.value.and(next.value);
+    }
+    outcome
+}
+
+impl OrgRule {
+    /// No active organisation, and one without a name in the namespace, equal nothing.
+    fn holds(&self, context: &Context<'_>) -> Tri {
+        let Some(org) = &context.facts.org else { return Tri::False };
+        let Self::Named { namespace, template } = self else { return Tri::True };
+        let name = match namespace {
+            OrgName::ClerkId => Some(org.id.as_str()),
+            OrgName::Slug => org.slug.as_deref(),
+        };
+        match (template.resolve(&context.source), name) {
+            (Err(cause), _) => Tri::Unknown(cause),
+            (Ok(_), None) => Tri::False,
+            (Ok(value), Some(name)) => Tri::from(!name.is_empty() && *value == *name.as_bytes()),
+        }
+    }
+}
+
+impl WorkspaceRule {
+    fn holds(&self, context: &Context<'_>) -> Tri {
+        let known = match &context.facts.workspaces {
+            Workspaces::Missing => return Tri::Unknown(Cause::MissingClaim),
+            Workspaces::Unreadable => return Tri::Unknown(Cause::UnreadableClaim),
+            Workspaces::Known(known) => known,
+        };
+        let value = match self.template.resolve(&context.source) {
+            Ok(value) => value,
+            Err(cause) => return Tri::Unknown(cause),
+        };
+        let entered = known.iter().filter(|workspace| !workspace.id.is_empty() && *workspace.id.as_bytes() == *value);
+        Tri::any(entered.map(|workspace| match &workspace.role {
+            _ if self.roles.is_empty() => Tri::True,
+            Some(role) => Tri::from(self.roles.iter().any(|asked| **asked == **role)),
+            None => Tri::Unknown(Cause::MissingClaim),
+        }))
+    }
+}
+
+fn shown(template: &Template, context: &Context<'_>) -> String {
+    match template.resolve(&context.source) {
+        Ok(value) => readable(&value),
+        Err(cause) => cause.as_str().to_owned(),
+    }
+}
+
+/// A client's bytes as one line of text.
+fn readable(value: &Cow<'_, [u8]>) -> String {
+    value.escape_ascii().to_string()
+}
+
+fn names(org: &Org) -> impl Iterator<Item = &str> {
+    std::iter::once(org.id.as_str()).chain(org.slug.as_deref())
+}
+
+fn scoped(granted: Option<&crate::identity::Scoped>) -> String {
+    let Some(granted) = granted else { return "an unreadable claim".to_owned() };
+    let org = granted.org.iter().map(|name| format!("org:{name}"));
+    list(org.chain(granted.user.iter().map(|name| format!("user:{name}"))))
+}
+
+fn list(items: impl IntoIterator<Item: ToString>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+#[cfg(test)]
+#[path = "rule_tests.rs"]
+mod tests;

@@ -1,0 +1,14 @@
+//! Who listens to a decision while it is made: nobody on the hot path, `explain` and the policy tests elsewhere.
+
+use super::tri::Tri;
+
+/// Told of every predicate in the order of evaluation. `detail` says what was asked and what the caller has; it
+/// is built only by those who want it, and never holds a token.
+pub trait Trace {
+    fn note(&mut self, predicate: &'static str, outcome: Tri, detail: impl FnOnce() -> String);
+}
+
+/// Nobody.
+impl Trace for () {
+    fn note(&mut self, _predicate: &'static str, _outcome: Tri, _detail: impl FnOnce() -> String) {}
+}

@@ -1,0 +1,103 @@
+//! True, false, or cannot be told: the logic of rules (strong Kleene).
+//!
+//! What cannot be evaluated must neither let anyone in nor vanish: `not` keeps it unknown, `any` is true despite
+//! it, `all` is false despite it, and a rule that stays unknown denies with the cause.
+
+/// The outcome of a predicate or of a whole rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tri {
+    True,
+    False,
+    Unknown(Cause),
+}
+
+/// Why something cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The caller is not known at all.
+    NoIdentity,
+    /// There is no active organisation that a role or permission could belong to.
+    NoOrg,
+    MissingClaim,
+    /// The claim has another type than the policy asks for.
+    OtherType,
+    /// The claim is there and its content cannot be read.
+    UnreadableClaim,
+    /// The request does not have the header or parameter that the policy compares with.
+    MissingValue,
+    /// The request has it twice, or in a form that two readers read differently.
+    AmbiguousValue,
+}
+
+impl Cause {
+    /// Stable name for logs and `explain`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoIdentity => "no-identity",
+            Self::NoOrg => "no-active-organization",
+            Self::MissingClaim => "missing-claim",
+            Self::OtherType => "type-mismatch",
+            Self::UnreadableClaim => "unreadable-claim",
+            Self::MissingValue => "missing-value",
+            Self::AmbiguousValue => "ambiguous-value",
+        }
+    }
+}
+
+impl From<bool> for Tri {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+}
+
+impl std::ops::Not for Tri {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        match self {
+            Self::True => Self::False,
+            Self::False => Self::True,
+            Self::Unknown(cause) => Self::Unknown(cause),
+        }
+    }
+}
+
+impl Tri {
+    /// False beats unknown beats true; the first cause stays.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::False, _) | (_, Self::False) => Self::False,
+            (Self::Unknown(cause), _) | (_, Self::Unknown(cause)) => Self::Unknown(cause),
+            (Self::True, Self::True) => Self::True,
+        }
+    }
+
+    /// True beats unknown beats false; the first cause stays.
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::True, _) | (_, Self::True) => Self::True,
+            (Self::Unknown(cause), _) | (_, Self::Unknown(cause)) => Self::Unknown(cause),
+            (Self::False, Self::False) => Self::False,
+        }
+    }
+
+    /// Whether one of several holds; false for none.
+    pub fn any(outcomes: impl IntoIterator<Item = Self>) -> Self {
+        let mut found = Self::False;
+        for outcome in outcomes {
+            found = found.or(outcome);
+            if found == Self::True {
+                break;
+            }
+        }
+        found
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What the `{name}` and `{*rest}` of a pattern stand for in one path.
+
+use super::pattern::{MAX_CAPTURES, Pattern};
+use crate::request::path::Segment;
+
+/// Values by position, kept on the stack: looking a route up allocates nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Captures<'r, 'v> {
+    pattern: Option<&'r Pattern>,
+    values: Values<'v>,
+}
+
+/// The values alone, while the search does not know yet whose names they get.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Values<'v> {
+    slots: [Segment<'v>; MAX_CAPTURES],
+    len: usize,
+}
+
+impl<'v> Values<'v> {
+    /// A copy with one more value; the pattern's limit keeps it within the array.
+    pub(super) fn with(mut self, raw: &'v str) -> Self {
+        if let Some(slot) = self.slots.get_mut(self.len) {
+            *slot = Segment::new(raw);
+            self.len += 1;
+        }
+        self
+    }
+}
+
+impl<'r, 'v> Captures<'r, 'v> {
+    pub(super) const fn new(pattern: &'r Pattern, values: Values<'v>) -> Self {
+        Self { pattern: Some(pattern), values }
+    }
+
+    /// No captures at all.
+    pub const fn none() -> Self {
+        Self { pattern: None, values: Values { slots: [Segment::new(""); MAX_CAPTURES], len: 0 } }
+    }
+
+    /// The segment under a name, or the tail without its leading slash.
+    pub fn value(&self, name: &str) -> Option<Segment<'v>> {
+        self.at(self.pattern?.position(name)?)
+    }
+
+    /// The value at a position among the pattern's names.
+    pub fn at(&self, position: usize) -> Option<Segment<'v>> {
+        self.values.slots.get(..self.values.len)?.get(position).copied()
+    }
+
+    /// Names and values, from left to right.
+    pub fn iter(&self) -> impl Iterator<Item = (&'r str, Segment<'v>)> {
+        let names = self.pattern.into_iter().flat_map(Pattern::names);
+        names.zip(self.values.slots.into_iter().take(self.values.len))
+    }
+}

@@ -1,0 +1,105 @@
+//! What a route asks beside the path: host, method, headers, query; and which of two routes asks for more.
+
+use http::{HeaderMap, HeaderName, Method};
+
+use super::Route;
+use crate::request::{QueryValue, View, query_value};
+
+/// Why a route whose path matches was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyNot<'r> {
+    Host,
+    Method,
+    Header(&'r HeaderName),
+    Query(&'r str),
+    /// It holds, but the route that was found is more specific.
+    LessSpecific,
+}
+
+/// The request as far as routes ask for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub method: &'a Method,
+    pub host: Option<&'a str>,
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+}
+
+/// Among routes with the same path shape, the greatest wins.
+pub(super) type Rank = (usize, MethodRank, usize);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum MethodRank {
+    Any,
+    /// A `GET` route, asked with `HEAD`.
+    Followed,
+    Named,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(view: &View<'a>) -> Self {
+        let request = view.request;
+        Self {
+            method: request.preflight.as_ref().unwrap_or(&request.method),
+            host: request.host.as_deref(),
+            query: request.query.as_deref(),
+            headers: view.headers,
+        }
+    }
+
+    /// The rank of a route that holds, or the first thing that does not.
+    pub(super) fn rank<'r>(&self, route: &'r Route) -> Result<Rank, WhyNot<'r>> {
+        let host = match &route.host {
+            None => 0,
+            Some(pattern) if self.host.is_some_and(|host| pattern.matches(host)) => pattern.specificity(),
+            Some(_) => return Err(WhyNot::Host),
+        };
+        let method = self.method_rank(&route.methods).ok_or(WhyNot::Method)?;
+        for (name, value) in &route.headers {
+            if !self.header_is(name, value) {
+                return Err(WhyNot::Header(name));
+            }
+        }
+        for (name, value) in &route.query {
+            // A repeated parameter matches nothing: the API may read the other one.
+            if !matches!(query_value(self.query, name), QueryValue::One(found) if found == *value) {
+                return Err(WhyNot::Query(name));
+            }
+        }
+        Ok((host, method, route.headers.len() + route.query.len()))
+    }
+
+    fn method_rank(&self, methods: &[Method]) -> Option<MethodRank> {
+        if methods.is_empty() {
+            Some(MethodRank::Any)
+        } else if methods.contains(self.method) {
+            Some(MethodRank::Named)
+        } else if self.method == Method::HEAD && methods.contains(&Method::GET) {
+            // An API answers HEAD by running its GET handler (RFC 9110 9.3.2).
+            Some(MethodRank::Followed)
+        } else {
+            None
+        }
+    }
+
+    fn header_is(&self, name: &HeaderName, value: &str) -> bool {
+        let mut lines = self.headers.get_all(name).iter();
+        let first = lines.next();
+        // A repeated line matches nothing: the API may read the other one.
+        lines.next().is_none() && first.is_some_and(|line| line.as_bytes() == value.as_bytes())
+    }
+}
+
+/// Whether some request could hold both with the same rank. Their patterns have the same shape.
+pub(super) fn cannot_be_told_apart(one: &Route, other: &Route) -> bool {
+    let same_methods = if one.methods.is_empty() || other.methods.is_empty() {
+        one.methods.is_empty() && other.methods.is_empty()
+    } else {
+        one.methods.iter().any(|method| other.methods.contains(method))
+    };
+    let same_count = one.headers.len() + one.query.len() == other.headers.len() + other.query.len();
+    // Two values for one name exclude each other, since a repeated name matches neither.
+    let excluded = one.headers.iter().any(|(name, value)| other.headers.iter().any(|(n, v)| n == name && v != value))
+        || one.query.iter().any(|(name, value)| other.query.iter().any(|(n, v)| n == name && v != value));
+    one.host == other.host && same_methods && same_count && !excluded
+}

@@ -1,0 +1,221 @@
+//! All routes of a snapshot: built once, asked once per request.
+//!
+//! `find` picks the most specific route that holds and then asks the same question for an API that reads paths
+//! more loosely; the two answers must agree. The order in which routes were written plays no part.
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
+use super::captures::{Captures, Values};
+use super::pattern::{Part, Pattern};
+use super::predicate::{Asked, Rank, WhyNot, cannot_be_told_apart};
+use super::trie::{Case, Slash, Trie};
+use super::{Definition, Found, Reading, Refusal, Route};
+use crate::request::View;
+
+/// Two routes that some request would match alike; indices into what `compile` was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clash {
+    pub first: usize,
+    pub second: usize,
+}
+
+/// The compiled routes.
+#[derive(Debug)]
+pub struct Routes {
+    routes: Vec<Route>,
+    as_sent: Trie,
+    folded: Trie,
+    /// Whether some literal has an upper-case letter, so that folding can change the answer for any path.
+    upper_case_literals: bool,
+    /// Whether some pattern ends in a slash, so that dropping it can change the answer for any path.
+    trailing_slashes: bool,
+    /// Whether every route names a host, so that a host can be unknown at all.
+    all_name_hosts: bool,
+}
+
+impl Routes {
+    /// Builds the table. The index of a route is its place in `definitions`.
+    ///
+    /// # Errors
+    /// All pairs of routes that cannot be told apart.
+    pub fn compile(definitions: Vec<Definition>) -> Result<Self, Vec<Clash>> {
+        let routes: Vec<Route> =
+            definitions.into_iter().enumerate().map(|(index, definition)| Route::new(index, definition)).collect();
+        let mut as_sent = Trie::new(Case::Exact);
+        let mut folded = Trie::new(Case::Folded);
+        let mut clashes = Vec::new();
+        for route in &routes {
+            let same_shape = as_sent.insert(&route.pattern, route.index);
+            let clashing = same_shape.iter().filter_map(|index| routes.get(*index));
+            clashes.extend(
+                clashing
+                    .filter(|other| cannot_be_told_apart(other, route))
+                    .map(|other| Clash { first: other.index, second: route.index }),
+            );
+            folded.insert(&route.pattern, route.index);
+        }
+        if !clashes.is_empty() {
+            return Err(clashes);
+        }
+        Ok(Self {
+            upper_case_literals: routes.iter().any(|route| has_upper_case(&route.pattern)),
+            trailing_slashes: routes.iter().any(|route| route.pattern.trailing_slash()),
+            all_name_hosts: !routes.is_empty() && routes.iter().all(|route| route.host.is_some()),
+            routes,
+            as_sent,
+            folded,
+        })
+    }
+
+    /// The route of a request.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is none, or when a looser reading of the path would pick another one.
+    pub fn find<'r, 'v>(&'r self, view: &View<'v>) -> Result<Found<'r, 'v>, Refusal> {
+        self.find_asked(view.request.path.as_str(), &Asked::new(view))
+    }
+
+    pub(super) fn find_asked<'r, 'v>(&'r self, path: &'v str, asked: &Asked<'_>) -> Result<Found<'r, 'v>, Refusal> {
+        let Some((route, values)) = self.pick(&self.as_sent, path, Slash::AsSent, asked) else {
+            return Err(self.nothing_found(asked));
+        };
+        if !route.exact_paths {
+            self.check_other_readings(path, asked, route)?;
+        }
+        Ok(Found { route, captures: Captures::new(&route.pattern, values) })
+    }
+
+    /// Reports each route whose pattern matches the path and that was not found, with the reason.
+    pub fn candidates<'r>(&'r self, view: &View<'_>, report: &mut impl FnMut(&'r Route, WhyNot<'r>)) {
+        let (path, asked) = (view.request.path.as_str(), Asked::new(view));
+        let found = self.pick(&self.as_sent, path, Slash::AsSent, &asked).map(|(route, _)| route.index);
+        let _: ControlFlow<()> = self.as_sent.search(path, Slash::AsSent, &mut |places, _| {
+            for route in self.at(places) {
+                match asked.rank(route) {
+                    Ok(_) if found == Some(route.index) => {}
+                    Ok(_) => report(route, WhyNot::LessSpecific),
+                    Err(why) => report(route, why),
+                }
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    pub fn get(&self, index: usize) -> Option<&Route> {
+        self.routes.get(index)
+    }
+
+    /// All routes, by index.
+    pub fn iter(&self) -> std::slice::Iter<'_, Route> {
+        self.routes.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// An API that ignores case or a trailing slash would serve the same handler for the looser reading, so the
+    /// route of that reading must be the same: `/api/ADMIN/x` must not pass as `/api/{*rest}` beside
+    /// `/api/admin/{*rest}`. Patterns are read as loosely as the path, since such an API does so with its own.
+    fn check_other_readings(&self, path: &str, asked: &Asked<'_>, route: &Route) -> Result<(), Refusal> {
+        let fold = self.upper_case_literals || path.bytes().any(|b| b.is_ascii_uppercase());
+        let drop = self.trailing_slashes || (path.len() > 1 && path.ends_with('/'));
+        let readings = [
+            (fold, Reading::CaseFolded, &self.folded, Slash::AsSent),
+            (drop, Reading::NoTrailingSlash, &self.as_sent, Slash::Dropped),
+            (fold && drop, Reading::Both, &self.folded, Slash::Dropped),
+        ];
+        for (can_differ, reading, trie, slash) in readings {
+            if !can_differ {
+                continue;
+            }
+            match self.pick(trie, path, slash, asked) {
+                Some((other, _)) if other.index != route.index => {
+                    return Err(Refusal::AnotherReading { route: other.id.clone(), reading });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn pick<'r, 'v>(
+        &'r self,
+        trie: &Trie,
+        path: &'v str,
+        slash: Slash,
+        asked: &Asked<'_>,
+    ) -> Option<(&'r Route, Values<'v>)> {
+        let outcome = trie.search(path, slash, &mut |places, values| match self.best(places, asked) {
+            Some(route) => ControlFlow::Break((route, *values)),
+            None => ControlFlow::Continue(()),
+        });
+        outcome.break_value()
+    }
+
+    fn best(&self, places: [&[usize]; 2], asked: &Asked<'_>) -> Option<&Route> {
+        self.at(places)
+            .filter_map(|route| Some((asked.rank(route).ok()?, route)))
+            .max_by(|one, other| compare(one, other))
+            .map(|(_, route)| route)
+    }
+
+    fn at<'r>(&'r self, places: [&[usize]; 2]) -> impl Iterator<Item = &'r Route> {
+        places.into_iter().flatten().filter_map(|index| self.routes.get(*index))
+    }
+
+    fn nothing_found(&self, asked: &Asked<'_>) -> Refusal {
+        let fits = |route: &Route| match (&route.host, asked.host) {
+            (Some(pattern), Some(host)) => pattern.matches(host),
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        if self.all_name_hosts && !self.routes.iter().any(fits) { Refusal::UnknownHost } else { Refusal::NoRoute }
+    }
+}
+
+/// As sent, ranks of routes that hold never tie (`compile` refuses such pairs). Under a looser reading `/Admin`
+/// and `/admin` may: then the spelling that the reading itself gives is the one meant, and the other is refused.
+fn compare(one: &(Rank, &Route), other: &(Rank, &Route)) -> Ordering {
+    let plainness = |route: &Route| (!has_upper_case(&route.pattern), !route.pattern.trailing_slash());
+    one.0
+        .cmp(&other.0)
+        .then_with(|| plainness(one.1).cmp(&plainness(other.1)))
+        .then_with(|| one.1.pattern.as_str().cmp(other.1.pattern.as_str()))
+}
+
+fn has_upper_case(pattern: &Pattern) -> bool {
+    pattern.parts().iter().any(|part| match part {
+        Part::Literal(bytes) => bytes.iter().any(u8::is_ascii_uppercase),
+        Part::Segment | Part::Tail => false,
+    })
+}
+
+impl Route {
+    fn new(index: usize, definition: Definition) -> Self {
+        let Definition {
+            id,
+            place,
+            pattern,
+            methods,
+            host,
+            headers,
+            query,
+            access,
+            mode,
+            timeout,
+            upstream,
+            exact_paths,
+        } = definition;
+        Self { index, id, place, pattern, methods, host, headers, query, access, mode, timeout, upstream, exact_paths }
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
