@@ -1,1 +1,59 @@
-//! reload (to come)
+//! A new config while requests are served: compiled whole and swapped whole, or the last good one kept and said so.
+//!
+//! Never half: no request is judged by two policies. What can only be read at start (listeners, threads, logs) is
+//! named when it changed, and stays as it is.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::admin::health::Readiness;
+use crate::config::{self, Problem};
+use crate::snapshot::{Live, Settings, Snapshot};
+use crate::telemetry::metrics::Metrics;
+
+/// Loads the config again, on demand.
+#[derive(Debug)]
+pub struct Reloader {
+    pub path: PathBuf,
+    pub settings: Settings,
+    pub live: Live,
+    pub metrics: Metrics,
+    pub readiness: Arc<Readiness>,
+    /// One reload at a time; two signals in a row must not swap in the older of two files.
+    pub turn: Mutex<()>,
+}
+
+impl Reloader {
+    /// Reads all files and swaps the snapshot. Blocks on files: call it off the async threads.
+    ///
+    /// # Errors
+    /// All problems of the new config, which is then not used.
+    pub fn reload(&self) -> Result<Arc<Snapshot>, Vec<Problem>> {
+        let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let previous = self.live.load_full();
+        let loaded = config::load(&self.path, &|name| std::env::var(name).ok(), &self.metrics, Some(&previous));
+        let Some(compiled) = loaded.compiled else {
+            let first = loaded.problems.iter().find(|problem| problem.is_error()).map(ToString::to_string);
+            tracing::error!(
+                problems = loaded.problems.len(),
+                first = first.as_deref().unwrap_or_default(),
+                "reload refused, the last good config serves; `crossgate check` shows every problem"
+            );
+            self.metrics.config_stale().set(1);
+            self.readiness.set_stale_config(Some(first.unwrap_or_default()));
+            return Err(loaded.problems);
+        };
+        if compiled.settings != self.settings {
+            tracing::warn!("listeners, admin, server, logs or state_dir changed: they are read at start only");
+        }
+        let snapshot = Arc::new(compiled.snapshot);
+        self.live.store(Arc::clone(&snapshot));
+        self.metrics.config_stale().set(0);
+        self.readiness.set_stale_config(None);
+        for instance in snapshot.instances.iter() {
+            instance.keys.wake();
+        }
+        tracing::info!(snapshot = &*snapshot.id, routes = snapshot.routes.len(), "config loaded");
+        Ok(snapshot)
+    }
+}

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::snapshot::Address;
@@ -51,4 +50,73 @@ impl Default for Timeouts {
 pub struct Forward {
     pub clerk: bool,
     pub legacy: bool,
+}
+
+/// An upstream ready to be used.
+#[derive(Debug)]
+pub struct Upstream {
+    pub name: Arc<str>,
+    pub forward: Forward,
+    pub exact_paths: bool,
+    peers: Box<[HttpPeer]>,
+    next: AtomicUsize,
+}
+
+/// An endpoint that cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadEndpoint {
+    pub endpoint: Address,
+}
+
+impl Upstream {
+    /// Makes one peer per endpoint.
+    ///
+    /// # Errors
+    /// A unix path that no socket address can hold (over 107 bytes, or with a NUL).
+    pub fn prepare(spec: &Spec) -> Result<Self, BadEndpoint> {
+        let peers = spec
+            .endpoints
+            .iter()
+            .map(|endpoint| peer(endpoint, &spec.timeouts).ok_or_else(|| BadEndpoint { endpoint: endpoint.clone() }))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            name: Arc::clone(&spec.name),
+            forward: spec.forward,
+            exact_paths: spec.exact_paths,
+            peers,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// The next endpoint in turn; `None` without endpoints.
+    pub fn peer(&self, read_timeout: Option<Duration>) -> Option<Box<HttpPeer>> {
+        let at = match self.peers.len() {
+            0 => return None,
+            1 => 0,
+            many => self.next.fetch_add(1, Ordering::Relaxed) % many,
+        };
+        let mut peer = Box::new(self.peers.get(at)?.clone());
+        if read_timeout.is_some() {
+            peer.options.read_timeout = read_timeout;
+        }
+        Some(peer)
+    }
+}
+
+fn peer(endpoint: &Address, timeouts: &Timeouts) -> Option<HttpPeer> {
+    let mut peer = match endpoint {
+        Address::Tcp(address) => from_address(*address),
+        Address::Unix(path) => HttpPeer::new_uds(path.to_str()?, false, String::new()).ok()?,
+    };
+    peer.options.connection_timeout = Some(timeouts.connect);
+    peer.options.total_connection_timeout = Some(timeouts.connect * 2);
+    peer.options.read_timeout = Some(timeouts.read);
+    peer.options.write_timeout = Some(timeouts.write);
+    peer.options.idle_timeout = Some(timeouts.idle);
+    Some(peer)
+}
+
+#[expect(clippy::disallowed_methods, reason = "given a SocketAddr: nothing to resolve, hence nothing to block or panic")]
+fn from_address(address: std::net::SocketAddr) -> HttpPeer {
+    HttpPeer::new(address, false, String::new())
 }

@@ -1,1 +1,109 @@
-//! cli (to come)
+//! The command line: what was typed becomes one call, and its outcome an exit code.
+//!
+//! Data goes to stdout, everything else to stderr. Exit codes are part of the product: 0, 1 for problems, 2 for wrong
+//! usage, 3 for a denial of `explain`.
+
+mod check;
+mod demo;
+mod explain;
+mod run;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A sidecar that moves a live API from its legacy login to Clerk without changing the API.
+#[derive(Debug, Parser)]
+#[command(name = "crossgate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve.
+    #[command(after_help = "Example:\n  crossgate run -c conf/crossgate.yaml")]
+    Run(run::Run),
+    /// Try it: a stand-in Clerk, an echo API and crossgate in front of it, all on loopback.
+    #[command(after_help = "Example:\n  crossgate demo --port 8080")]
+    Demo(demo::Demo),
+    /// Compile the config and all policies; show every problem.
+    #[command(after_help = "Example:\n  crossgate check -c conf/crossgate.yaml --format json")]
+    Check(check::Check),
+    /// Show the decision on one request, and why.
+    #[command(
+        after_help = "Example:\n  crossgate explain GET /v1/orgs/org_1/invoices/7 -H 'authorization: Bearer …'\n  crossgate explain POST /v1/orgs/org_1/invoices --as person.json --format json"
+    )]
+    Explain(explain::Explain),
+    /// Make and read tokens, for development only.
+    #[command(
+        after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
+    )]
+    Token(token::Token),
+    /// Print the version.
+    #[command(after_help = "Example:\n  crossgate version")]
+    Version,
+}
+
+/// Where the config is.
+#[derive(Debug, Args)]
+struct ConfigPath {
+    /// The config file.
+    #[arg(short, long, env = "CROSSGATE_CONFIG", default_value = "conf/crossgate.yaml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// How output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people; colour on a terminal.
+    Human,
+    /// For people, never with colour.
+    Plain,
+    /// For programs.
+    Json,
+}
+
+/// Parses the process's arguments and carries them out.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version are answers (stdout, 0), wrong usage is not (stderr, 2).
+            let _ = usage.print();
+            return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
+        }
+    };
+    // Before anything can build a TLS client: with two providers linked in, a builder without a choice panics.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let outcome = match cli.command {
+        Command::Run(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Version => {
+            say(concat!("crossgate ", env!("CARGO_PKG_VERSION"), "\n"));
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    outcome.unwrap_or_else(|reason| {
+        complain(&format!("crossgate: {reason}\n"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Data, to stdout. A reader that went away (`| head`) is no error.
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Everything else, to stderr.
+fn complain(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

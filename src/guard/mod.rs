@@ -1,1 +1,58 @@
-//! guard (to come)
+//! The bytes before Pingora's HTTP: deadlines that do not restart with each byte.
+//!
+//! Pingora keeps an idle keep-alive connection for ever and restarts its header timer on every read, so that one
+//! byte a minute holds a connection open (measured; see docs/threat-model.md). [`Guard`] wraps each connection's
+//! stream: first byte and keep-alive idle by `limits.keepalive`, the whole head by `limits.header_read`. An expired
+//! deadline reads as end of stream, and Pingora drops the connection. Never looks at what the bytes mean.
+
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+
+pub use stream::{Guarded, Phase};
+
+/// Deadlines of one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// From the connection's start, or the end of an answer, to the next request's first byte.
+    pub idle: Duration,
+    /// From a request's first byte to the end of its head.
+    pub head: Duration,
+}
+
+/// An application behind the guard.
+#[derive(Debug)]
+pub struct Guard<A> {
+    inner: Arc<A>,
+    deadlines: Deadlines,
+}
+
+impl<A> Guard<A> {
+    pub fn new(inner: A, deadlines: Deadlines) -> Self {
+        Self { inner: Arc::new(inner), deadlines }
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        self.inner.process_new(Box::new(Guarded::new(stream, self.deadlines)), shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.inner.cleanup().await;
+    }
+}
+
+/// Tells the connection below a request where it stands, if there is a guard below.
+pub fn enter(stream: Option<&Stream>, phase: Phase) {
+    if let Some(guarded) = stream.and_then(|stream| (**stream).as_any().downcast_ref::<Guarded>()) {
+        guarded.enter(phase);
+    }
+}

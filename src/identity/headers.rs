@@ -1,6 +1,21 @@
 //! Identity headers (contract: `x-crossgate-*`): their names after renaming, their values rendered from facts.
+//!
+//! Rendered once per verified token and kept with it. A value can neither end its line nor be split in another
+//! place than it was joined: whatever is not visible ASCII is percent-encoded, in lists the comma too. What is
+//! known only per request (arm, route, request id, assertion) is added by `inject`.
 
-use http::HeaderName;
+use std::fmt::Write as _;
+
+use http::{HeaderName, HeaderValue};
+
+use super::{Facts, Workspaces};
+
+/// Longest value. Beyond it common servers refuse the request, or cut the list: another answer than was decided.
+const MAX_VALUE: usize = 4 * 1024;
+
+/// Facts that do not fit into a header. They are not left out, since an API reads a missing list as an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
 
 /// The facts that can become a header, each with its default name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +98,70 @@ impl HeaderNames {
     /// All names in use.
     pub fn all(&self) -> impl Iterator<Item = &HeaderName> {
         self.names.iter().flatten()
+    }
+}
+
+/// The headers of a verified person, under the names in use; facts that are not there have none.
+///
+/// # Errors
+/// [`TooLarge`].
+pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, HeaderValue)>, TooLarge> {
+    let org = facts.org.as_ref();
+    let permissions = org.and_then(|org| org.permissions.as_deref()).map(|list| join(list.iter().map(String::as_str)));
+    let workspaces = match &facts.workspaces {
+        Workspaces::Known(list) => Some(join(list.iter().map(|workspace| workspace.id.as_str()))),
+        Workspaces::Missing | Workspaces::Unreadable => None,
+    };
+    let texts = [
+        (Fact::Subject, Some(one(&facts.subject))),
+        (Fact::ClerkUser, facts.clerk_user.as_deref().map(one)),
+        (Fact::Org, org.map(|org| one(&org.id))),
+        (Fact::OrgSlug, org.and_then(|org| org.slug.as_deref()).map(one)),
+        (Fact::Role, org.and_then(|org| org.role.as_deref()).map(one)),
+        // An empty list says that there are none; only an unknown one is left out.
+        (Fact::Permissions, permissions),
+        (Fact::Workspaces, workspaces),
+        (Fact::Session, facts.session.as_deref().map(one)),
+        (Fact::Method, Some(facts.method.as_str().to_owned())),
+        (Fact::Token, Some(facts.token.as_str().to_owned())),
+        (Fact::Actor, facts.actor.as_deref().map(one)),
+    ];
+    let mut headers = Vec::with_capacity(texts.len());
+    for (fact, text) in texts {
+        let (Some(name), Some(text)) = (names.name(fact), text) else { continue };
+        if text.len() > MAX_VALUE {
+            return Err(TooLarge);
+        }
+        headers.push((name.clone(), HeaderValue::try_from(text).map_err(|_| TooLarge)?));
+    }
+    Ok(headers)
+}
+
+fn one(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    encode(text, &mut out, |_| false);
+    out
+}
+
+fn join<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let mut out = String::new();
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        encode(item, &mut out, |byte| byte == b',');
+    }
+    out
+}
+
+fn encode(text: &str, out: &mut String, also: impl Fn(u8) -> bool) {
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' && !also(byte) {
+            out.push(char::from(byte));
+        } else {
+            // INVARIANT: writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
     }
 }
 

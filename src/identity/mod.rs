@@ -139,4 +139,75 @@ pub enum Verdict {
     Conflict,
 }
 
+impl Verdict {
+    /// The verdict in one word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Valid { .. } => "valid",
+            Self::Expired { .. } => "expired",
+            Self::Invalid { .. } => "invalid",
+            Self::Unverifiable => "unverifiable",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("no Clerk credential was sent"),
+            Self::Valid { identity, carrier } => {
+                write!(f, "{} of {} in the {carrier}", identity.facts.subject, identity.facts.instance)
+            }
+            Self::Expired { carrier } => write!(f, "the token in the {carrier} verifies and its time is over"),
+            Self::Invalid { reason, carrier } => write!(f, "{} ({carrier})", reason.as_str()),
+            Self::Unverifiable => f.write_str("no usable key can be had now"),
+            Self::Conflict => f.write_str("header and cookie verify and name two people"),
+        }
+    }
+}
+
+impl std::fmt::Display for Carrier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Cookie => "cookie",
+        })
+    }
+}
+
 pub use clerk::Reason;
+
+/// Why nobody is let through by name: the outcome for this step, once the verdict has met the route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing was sent: 401.
+    NoCredential,
+    /// 401; Clerk's SDKs renew and come back.
+    Expired,
+    /// 401. `explicit` is the Authorization header, which a client set on purpose.
+    Invalid { reason: Reason, explicit: bool },
+    /// No key can tell now: 503, never 401, or a whole company is logged out by a key server.
+    Unverifiable,
+    /// Two verified people in one request: 400.
+    Conflict,
+    /// Two sessions under one cookie name: 400.
+    Ambiguous,
+    /// A cookie session on an unsafe method from another site: 403.
+    CrossSite,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoCredential => f.write_str("no credential was sent"),
+            Self::Expired => f.write_str("token-expired"),
+            Self::Invalid { reason, .. } => f.write_str(reason.as_str()),
+            Self::Unverifiable => f.write_str("no usable key can be had now"),
+            Self::Conflict => f.write_str("header and cookie name two people"),
+            Self::Ambiguous => f.write_str("two sessions under one cookie name"),
+            Self::CrossSite => f.write_str("a cookie session on an unsafe method without same-origin evidence"),
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub use claim::{ClaimPath, ClaimPathProblem, ClaimPathProblemKind, ClaimRule, Cl
 pub use has::{
     PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds,
 };
-pub use permit::Permit;
+pub use permit::{Permit, Reported};
 pub use reverify::{Level, Preset, ReverificationParams, Reverified, reverified_holds};
 pub use rule::{OrgName, OrgRule, Rule, WorkspaceRule};
 pub use template::{Template, TemplateProblem, TemplateProblemKind};
@@ -60,6 +60,16 @@ impl Why {
         match self {
             Self::False => "false",
             Self::Unknown(cause) => cause.as_str(),
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Forbidden { predicate, why: Why::False } => write!(f, "{predicate} does not hold"),
+            Self::Forbidden { predicate, why } => write!(f, "{predicate} cannot be told: {}", why.as_str()),
+            Self::Reverification(_) => f.write_str("reverified does not hold, everything else does"),
         }
     }
 }

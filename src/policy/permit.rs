@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Refusal;
-use crate::identity::Identity;
-use crate::route::Route;
+use crate::identity::{self, Identity};
+use crate::route::{Mode, Route};
 
 /// May go upstream, with this identity and nobody else's.
 #[derive(Debug)]
@@ -12,12 +12,38 @@ pub struct Permit {
     identity: Option<Arc<Identity>>,
     route: usize,
     upstream: usize,
-    reported: Option<Refusal>,
+    reported: Option<Reported>,
+}
+
+/// What would have been the answer, had the route not been in report mode.
+#[derive(Debug, Clone)]
+pub enum Reported {
+    Unauthenticated(identity::Refusal),
+    Refused(Refusal),
 }
 
 impl Permit {
     pub(super) fn new(route: &Route, identity: Option<Arc<Identity>>, reported: Option<Refusal>) -> Self {
+        let reported = reported.map(Reported::Refused);
         Self { identity, route: route.index, upstream: route.upstream, reported }
+    }
+
+    /// A preflight goes to the API as its route, as nobody: the request that it announces is judged when it comes.
+    pub fn preflight(route: &Route) -> Self {
+        Self::new(route, None, None)
+    }
+
+    /// With `mode: report`, somebody who could not be named passes as nobody. A request that names two people, or one
+    /// that can be read in two ways, passes in no mode.
+    pub fn reported_anonymous(route: &Route, refusal: &identity::Refusal) -> Option<Self> {
+        use identity::Refusal as R;
+        match (route.mode, refusal) {
+            (Mode::Enforce, _) | (Mode::Report, R::Conflict | R::Ambiguous) => None,
+            (Mode::Report, R::NoCredential | R::Expired | R::Invalid { .. } | R::Unverifiable | R::CrossSite) => {
+                let reported = Some(Reported::Unauthenticated(refusal.clone()));
+                Some(Self { identity: None, route: route.index, upstream: route.upstream, reported })
+            }
+        }
     }
 
     pub fn identity(&self) -> Option<&Arc<Identity>> {
@@ -33,7 +59,16 @@ impl Permit {
     }
 
     /// With `mode: report`: the refusal that would have been, to be counted and logged.
-    pub fn reported(&self) -> Option<&Refusal> {
+    pub fn reported(&self) -> Option<&Reported> {
         self.reported.as_ref()
+    }
+}
+
+impl std::fmt::Display for Reported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unauthenticated(refusal) => refusal.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
     }
 }

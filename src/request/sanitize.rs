@@ -1,6 +1,23 @@
-//! sanitize (main author)
+//! The first step: refuses what can be read in two ways, and edits the rest so that it cannot.
+//!
+//! Called once per request, before anything looks at it; afterwards what policies see is byte for byte what the
+//! API gets. Nothing ambiguous is repaired (the one repair is the canonical path). Never decides who may pass.
+
 use std::collections::HashSet;
-use super::client::TrustedProxies;
+use std::time::Duration;
+
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
+    ORIGIN, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::client::{Client, Peer, TrustedProxies};
+use super::credential::Credentials;
+use super::fold::Reserved;
+use super::path::{CanonicalPath, PathRefusal};
+use super::{Request, View};
+
 /// `limits`, as far as one request is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -13,17 +30,465 @@ pub struct Limits {
     /// Bytes of a request body; `None` is no limit. 413 above.
     pub body: Option<u64>,
     /// Longest time without progress while a body is read.
-    pub body_read: std::time::Duration,
+    pub body_read: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            headers: 64 * 1024,
+            header_count: 100,
+            uri: 16 * 1024,
+            body: None,
+            body_read: Duration::from_secs(60),
+        }
+    }
 }
 
 /// What sanitizing needs to know of the config.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Rules {
     pub limits: Limits,
-    pub reserved: super::fold::Reserved,
+    pub reserved: Reserved,
     pub trusted: TrustedProxies,
     /// Methods beyond the usual ones that some route names (`PROPFIND` …).
-    pub extra_methods: HashSet<http::Method>,
-    /// Names that a decision may read: they must not be repeated, nor nominated in `Connection`.
-    pub read_headers: HashSet<http::HeaderName>,
+    pub extra_methods: HashSet<Method>,
+    /// Names that a policy reads: they must not be repeated, nor nominated in `Connection`.
+    pub read_headers: HashSet<HeaderName>,
 }
+
+/// Why a request is not even looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Framing or request line: 400 `bad_request`.
+    Malformed(&'static str),
+    /// 400 `bad_path`.
+    Path(PathRefusal),
+    /// A field: 400 `bad_header`.
+    Header(&'static str),
+    /// 405 `bad_method`.
+    Method,
+    /// 413 `too_large`.
+    BodyTooLarge,
+    /// 414 `uri_too_long`.
+    TargetTooLong,
+    /// 417 `bad_expect`.
+    Expect,
+    /// 431 `headers_too_large`.
+    HeadersTooLarge,
+}
+
+impl Refusal {
+    /// The exact reason, for logs and `explain`; no byte of the client in it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed(reason) | Self::Header(reason) => reason,
+            Self::Path(refusal) => refusal.as_str(),
+            Self::Method => "method is not allowed",
+            Self::BodyTooLarge => "body is larger than limits.body",
+            Self::TargetTooLong => "request target is longer than limits.uri",
+            Self::Expect => "only `Expect: 100-continue` on a request with a body is understood",
+            Self::HeadersTooLarge => "header block is larger than limits.headers or limits.header_count",
+        }
+    }
+}
+
+/// What has to change in the request's head so that it says what was checked.
+#[derive(Debug, Default)]
+pub struct Edits {
+    /// The new request target, where it differs from the one that came.
+    pub target: Option<String>,
+    pub remove: Vec<HeaderName>,
+    /// Set after removing, one line each.
+    pub insert: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A sanitized request, or the one request that is about the server itself.
+#[derive(Debug)]
+pub enum Sanitized {
+    Request(Box<Request>, Edits),
+    /// `OPTIONS *`: crossgate answers it.
+    Server(Box<Client>),
+}
+
+/// What came in, as the HTTP layer below read it.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    pub method: &'a Method,
+    /// The target exactly as sent; never `Uri::path()`, which says `/` for much that is not.
+    pub target: &'a [u8],
+    /// Host of an HTTP/2 `:authority`.
+    pub authority: Option<&'a str>,
+    pub version: Version,
+    pub headers: &'a HeaderMap,
+    pub peer: Peer,
+    /// Whether the client's connection is TLS.
+    pub tls: bool,
+}
+
+/// Checks and reads one request. `random` gives 16 fresh bytes (request and trace ids).
+///
+/// # Errors
+/// The first [`Refusal`] in the order: method, sizes, target, framing, Host, fields, credentials.
+pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -> Result<Sanitized, Refusal> {
+    check_method(head.method, rules)?;
+    check_sizes(head, &rules.limits)?;
+    let (target_authority, origin_form) = origin_form(head.target, head.method)?;
+    check_framing(head, &rules.limits)?;
+    let authority = host(head, target_authority)?;
+    check_repeats(head.headers, rules)?;
+
+    let client = Client::read(head.headers, authority.as_deref(), head.peer, head.tls, &rules.trusted, random);
+    let Some(origin_form) = origin_form else { return Ok(Sanitized::Server(Box::new(client))) };
+    let (raw_path, query) = split_query(origin_form);
+    let path = CanonicalPath::parse(raw_path).map_err(Refusal::Path)?;
+    let query = match query {
+        None => None,
+        Some(query) => Some(check_query(query)?),
+    };
+
+    let mut edits = Edits::default();
+    apply_nominations(head.headers, rules, &mut edits)?;
+    for name in head.headers.keys() {
+        if rules.reserved.holds(name) {
+            edits.remove.push(name.clone());
+        }
+    }
+    if head.headers.contains_key(UPGRADE) {
+        // Pingora takes any Upgrade for one, on any method; without a handshake that was checked it is a plain request.
+        edits.remove.push(UPGRADE);
+    }
+    join_cookies(head.headers, &mut edits);
+    client.headers(&mut edits.insert);
+    let target = match query {
+        Some(query) => format!("{}?{query}", path.as_str()),
+        None => path.as_str().to_owned(),
+    };
+    if target.as_bytes() != head.target {
+        edits.target = Some(target);
+    }
+
+    let credentials = Credentials::read(head.headers).map_err(|_| Refusal::Header("two Authorization lines"))?;
+    let host = authority.as_deref().map(|authority| without_port(authority).into());
+    Ok(Sanitized::Request(
+        Box::new(Request {
+            preflight: preflight(head, rules)?,
+            method: head.method.clone(),
+            host,
+            authority: authority.map(Into::into),
+            path,
+            query: query.map(Into::into),
+            client,
+            credentials,
+        }),
+        edits,
+    ))
+}
+
+/// Names are compared exactly: `get` is another method than `GET`, and some servers run it.
+fn check_method(method: &Method, rules: &Rules) -> Result<(), Refusal> {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE | Method::OPTIONS => {
+            Ok(())
+        }
+        // TRACE would echo credentials, CONNECT would tunnel past every check: no route can ask for them.
+        Method::TRACE | Method::CONNECT => Err(Refusal::Method),
+        _ if method.as_str().len() <= 16 && rules.extra_methods.contains(method) => Ok(()),
+        _ => Err(Refusal::Method),
+    }
+}
+
+fn check_sizes(head: &Head<'_>, limits: &Limits) -> Result<(), Refusal> {
+    if head.target.len() > limits.uri {
+        return Err(Refusal::TargetTooLong);
+    }
+    let mut bytes = 0;
+    let mut lines = 0;
+    for (name, value) in head.headers {
+        lines += 1;
+        bytes += name.as_str().len() + value.len() + 4; // ": " and CRLF
+    }
+    if bytes > limits.headers || lines > limits.header_count {
+        return Err(Refusal::HeadersTooLarge);
+    }
+    Ok(())
+}
+
+/// The host of an absolute-form target and the origin-form in it; `None` for `OPTIONS *`.
+type Target<'a> = (Option<&'a str>, Option<&'a [u8]>);
+
+/// Origin-form as it is; absolute-form rewritten to it (RFC 9112 3.2.2); all else refused. Pingora would forward
+/// `admin/x`, `@evil/x` or `:80/x` verbatim while its parsed path says `/`.
+fn origin_form<'a>(target: &'a [u8], method: &Method) -> Result<Target<'a>, Refusal> {
+    if target.first() == Some(&b'/') {
+        return Ok((None, Some(target)));
+    }
+    if target == b"*" {
+        return if *method == Method::OPTIONS {
+            Ok((None, None))
+        } else {
+            Err(Refusal::Path(PathRefusal::NotAbsolute))
+        };
+    }
+    let Some(rest) = strip_scheme(target) else { return Err(Refusal::Path(PathRefusal::NotAbsolute)) };
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let authority = std::str::from_utf8(authority).map_err(|_| Refusal::Malformed("target authority is not ASCII"))?;
+    if path.first() != Some(&b'/') {
+        // `http://host` and `http://host?x` have no path to compare; nobody but a scanner sends them.
+        return Err(Refusal::Path(PathRefusal::NotAbsolute));
+    }
+    Ok((Some(authority), Some(path)))
+}
+
+fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
+    [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
+        let (head, rest) = target.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+/// Request framing that every server reads in the same way, and no body where half of them ignore it: an API that
+/// skips the body of a GET runs it as the next request, with whatever identity headers the client wrote into it.
+fn check_framing(head: &Head<'_>, limits: &Limits) -> Result<(), Refusal> {
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    let length = match lengths.next() {
+        None => None,
+        Some(_) if lengths.next().is_some() => return Err(Refusal::Malformed("two Content-Length lines")),
+        Some(value) => Some(content_length(value.as_bytes())?),
+    };
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = match codings.next() {
+        None => false,
+        Some(_) if codings.next().is_some() => return Err(Refusal::Malformed("two Transfer-Encoding lines")),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
+        Some(_) => return Err(Refusal::Malformed("Transfer-Encoding is not exactly chunked")),
+    };
+    if chunked && length.is_some() {
+        return Err(Refusal::Malformed("Content-Length and Transfer-Encoding together"));
+    }
+    if chunked && head.version == Version::HTTP_10 {
+        return Err(Refusal::Malformed("Transfer-Encoding in HTTP/1.0"));
+    }
+    let has_body = chunked || length.is_some_and(|length| length > 0);
+    let bodiless = matches!(*head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if has_body && bodiless {
+        return Err(Refusal::Malformed("a body on GET, HEAD or OPTIONS"));
+    }
+    if let (Some(length), Some(limit)) = (length, limits.body)
+        && length > limit
+    {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let mut expectations = head.headers.get_all(EXPECT).iter();
+    match expectations.next() {
+        None => Ok(()),
+        Some(value)
+            if expectations.next().is_none() && has_body && value.as_bytes().eq_ignore_ascii_case(b"100-continue") =>
+        {
+            Ok(())
+        }
+        Some(_) => Err(Refusal::Expect),
+    }
+}
+
+/// Digits only (RFC 9112 6.3). What no body can reach is too large, not malformed.
+fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::Malformed("Content-Length is not a number"));
+    }
+    let digits = std::str::from_utf8(value).map_err(|_| Refusal::Malformed("Content-Length is not a number"))?;
+    match digits.parse::<u64>() {
+        Ok(length) if length < 1 << 62 => Ok(length),
+        _ => Err(Refusal::BodyTooLarge),
+    }
+}
+
+/// Host in lower case, with port. Required from HTTP/1.1 on; of an absolute-form target both must agree.
+fn host(head: &Head<'_>, target_authority: Option<&str>) -> Result<Option<String>, Refusal> {
+    let mut lines = head.headers.get_all(HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return Err(Refusal::Header("two Host lines"));
+    }
+    let sent = match line {
+        Some(value) => Some(value.to_str().map_err(|_| Refusal::Header("Host is not ASCII"))?),
+        None => head.authority,
+    };
+    let Some(sent) = sent else {
+        return if head.version == Version::HTTP_10 && target_authority.is_none() {
+            Ok(None)
+        } else {
+            Err(Refusal::Header("no Host"))
+        };
+    };
+    if !is_host(sent) {
+        return Err(Refusal::Header("Host is malformed"));
+    }
+    let sent = sent.to_ascii_lowercase();
+    let agrees = |other: &str| other.eq_ignore_ascii_case(&sent);
+    if target_authority.is_some_and(|other| !agrees(other)) || head.authority.is_some_and(|other| !agrees(other)) {
+        return Err(Refusal::Header("Host and target name two hosts"));
+    }
+    Ok(Some(sent))
+}
+
+/// `host[:port]` with a registered name, an IPv4 address or a bracketed IPv6 address; no userinfo, no escapes.
+pub(super) fn is_host(text: &str) -> bool {
+    if text.is_empty() || text.len() > 260 {
+        return false;
+    }
+    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else { return false };
+        if address.parse::<std::net::Ipv6Addr>().is_err() {
+            return false;
+        }
+        match port {
+            "" => ("v6", None),
+            port => match port.strip_prefix(':') {
+                Some(port) => ("v6", Some(port)),
+                None => return false,
+            },
+        }
+    } else {
+        match text.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (text, None),
+        }
+    };
+    let name_holds = !name.is_empty()
+        && !name.starts_with('.')
+        && !name.contains("..")
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    name_holds && port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
+}
+
+fn without_port(authority: &str) -> &str {
+    let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
+    match authority.get(after_bracket..).and_then(|rest| rest.find(':')) {
+        Some(colon) => authority.get(..after_bracket + colon).unwrap_or(authority),
+        None => authority,
+    }
+}
+
+/// A header that a decision reads must stand once: the API may read the other line.
+fn check_repeats(headers: &HeaderMap, rules: &Rules) -> Result<(), Refusal> {
+    let own = [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, SEC_FETCH_SITE, CONTENT_TYPE];
+    let repeated = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    if own.iter().any(repeated) || rules.read_headers.iter().any(repeated) {
+        return Err(Refusal::Header("a header that a decision reads is repeated"));
+    }
+    Ok(())
+}
+
+pub(crate) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match target.iter().position(|b| *b == b'?') {
+        Some(at) => (target.get(..at).unwrap_or_default(), target.get(at + 1..)),
+        None => (target, None),
+    }
+}
+
+/// Forwarded byte-exact, so only what could end the line or the target early is refused.
+fn check_query(query: &[u8]) -> Result<&str, Refusal> {
+    if query.iter().any(|b| *b <= b' ' || *b == 0x7f || *b == b'#' || !b.is_ascii()) {
+        return Err(Refusal::Path(PathRefusal::NotPchar));
+    }
+    std::str::from_utf8(query).map_err(|_| Refusal::Path(PathRefusal::NonAscii))
+}
+
+/// Removes what `Connection` nominates, as the next hop would, before anybody reads it; refuses the nomination of
+/// anything that crossgate reads or writes: it would delete a header after it was checked.
+fn apply_nominations(headers: &HeaderMap, rules: &Rules, edits: &mut Edits) -> Result<(), Refusal> {
+    let mut close = false;
+    let mut keep_alive = false;
+    let mut others = false;
+    let mut lines = 0;
+    for line in headers.get_all(CONNECTION) {
+        lines += 1;
+        let line = line.to_str().map_err(|_| Refusal::Header("Connection is not ASCII"))?;
+        for option in line.split(',').map(|option| option.trim_matches([' ', '\t'])).filter(|o| !o.is_empty()) {
+            if option.eq_ignore_ascii_case("close") {
+                close = true;
+            } else if option.eq_ignore_ascii_case("keep-alive") {
+                keep_alive = true;
+            } else {
+                let name = HeaderName::from_bytes(option.as_bytes())
+                    .map_err(|_| Refusal::Header("Connection names what is no header"))?;
+                if is_read_or_written(&name, rules) {
+                    return Err(Refusal::Header("Connection nominates a header that crossgate reads or writes"));
+                }
+                others = true;
+                edits.remove.push(name);
+            }
+        }
+    }
+    if others || lines > 1 {
+        edits.remove.push(CONNECTION);
+        if close {
+            edits.insert.push((CONNECTION, HeaderValue::from_static("close")));
+        } else if keep_alive {
+            edits.insert.push((CONNECTION, HeaderValue::from_static("keep-alive")));
+        }
+    }
+    Ok(())
+}
+
+fn is_read_or_written(name: &HeaderName, rules: &Rules) -> bool {
+    let own = [
+        AUTHORIZATION,
+        COOKIE,
+        HOST,
+        CONTENT_LENGTH,
+        TRANSFER_ENCODING,
+        CONTENT_TYPE,
+        CONNECTION,
+        EXPECT,
+        ORIGIN,
+        ACCESS_CONTROL_REQUEST_METHOD,
+        SEC_FETCH_SITE,
+    ];
+    own.contains(name) || rules.reserved.holds(name) || rules.read_headers.contains(name)
+}
+
+/// HTTP/2 clients split cookies into crumbs; an API behind HTTP/1.1 would see one broken cookie (RFC 9113 8.2.3).
+fn join_cookies(headers: &HeaderMap, edits: &mut Edits) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        edits.remove.push(COOKIE);
+        edits.insert.push((COOKIE, value));
+    }
+}
+
+/// A CORS preflight (Fetch 4.8): OPTIONS with an Origin and the method that the page wants to use.
+fn preflight(head: &Head<'_>, rules: &Rules) -> Result<Option<Method>, Refusal> {
+    if *head.method != Method::OPTIONS || !head.headers.contains_key(ORIGIN) {
+        return Ok(None);
+    }
+    let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD) else { return Ok(None) };
+    let asked = Method::from_bytes(asked.as_bytes())
+        .map_err(|_| Refusal::Header("Access-Control-Request-Method is no method"))?;
+    check_method(&asked, rules)?;
+    Ok(Some(asked))
+}
+
+impl Sanitized {
+    /// The view that the next steps read.
+    pub fn view<'a>(&'a self, headers: &'a HeaderMap) -> Option<View<'a>> {
+        match self {
+            Self::Request(request, _) => Some(View { request, headers }),
+            Self::Server(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "sanitize_tests.rs"]
+mod tests;

@@ -49,11 +49,26 @@ pub enum Mode {
     Report,
 }
 
+impl Mode {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Report => "report",
+        }
+    }
+}
+
 /// Where a route was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub file: Arc<str>,
     pub line: u32,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 /// One route as the config hands it over.
@@ -128,6 +143,18 @@ impl Reading {
             Self::CaseFolded => "case-folded",
             Self::NoTrailingSlash => "no-trailing-slash",
             Self::Both => "case-folded-no-trailing-slash",
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoRoute => f.write_str("no route matches"),
+            Self::UnknownHost => f.write_str("no route names this host"),
+            Self::AnotherReading { route, reading } => {
+                write!(f, "read {}, the path would fall under route {route}", reading.as_str())
+            }
         }
     }
 }

@@ -1,1 +1,7 @@
-//! telemetry (to come)
+//! What operators see of a running gate: metrics, the access log, the program's own log.
+//!
+//! Never a token, a cookie, a query string or a body; never a client's bytes as a metric label.
+
+pub mod access;
+pub mod log;
+pub mod metrics;

@@ -1,1 +1,33 @@
-//! identity/clerk (to come)
+//! Clerk's session tokens, verified as Clerk's own SDK does it, and more strictly where that leaves a hole.
+//!
+//! ```text
+//! cookies ─ cache ─ token ─ jwks ─ claims
+//!  choose    known?   parts   signature  facts
+//! ```
+//!
+//! [`Verifier::verify`] is the one entry for requests. It never waits: where a key is missing it says so
+//! ([`Pause`]), the caller awaits [`Keys::refetch`] and asks again. `refresh` is the only part that uses the
+//! network, `store` the only one that touches files.
+
+mod claims;
+mod cookies;
+mod instance;
+mod judge;
+mod jwks;
+mod keys;
+mod organization;
+mod pem;
+mod publishable_key;
+mod reason;
+mod token;
+
+pub use instance::{
+    Checks, CookieRules, Csrf, Instance, InstanceSpec, Instances, InstancesProblem, KeySource, KeyUrl, MissingAzp,
+    PendingSessions,
+};
+pub use judge::{Attempt, Pause, Verifier};
+pub(super) use jwks::Key;
+pub use jwks::{KeySet, KeySetProblem, MAX_SET_BYTES};
+pub use keys::{Health, KeyStats, Keys, REFETCH_GAP, Refetch};
+pub use publishable_key::{InstanceKind, PublishableKey, PublishableKeyProblem, cookie_suffix};
+pub use reason::Reason;

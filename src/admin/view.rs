@@ -1,0 +1,47 @@
+//! `GET /v1/snapshot`: what serves now, for people and scripts. No secret is in a snapshot's view.
+
+use serde_json::{Value, json};
+
+use crate::clock::Now;
+use crate::snapshot::Snapshot;
+
+pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
+    let routes: Vec<Value> = snapshot
+        .routes
+        .iter()
+        .map(|route| {
+            json!({
+                "id": &*route.id,
+                "access": route.access.as_str(),
+                "mode": route.mode.as_str(),
+                "path": route.pattern.as_str(),
+                "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
+                "host": route.host.as_ref().map(ToString::to_string),
+                "upstream": snapshot.upstreams.get(route.upstream).map(|upstream| &*upstream.name),
+                "place": route.place.to_string(),
+            })
+        })
+        .collect();
+    let issuers: Vec<Value> = snapshot
+        .instances
+        .iter()
+        .map(|instance| {
+            let stats = instance.keys.stats(now);
+            json!({
+                "name": &*instance.name,
+                "issuer": &*instance.issuer,
+                "kids": stats.kids,
+                "age_seconds": stats.age.map(|age| age.as_secs()),
+                "health": stats.health.as_str(),
+            })
+        })
+        .collect();
+    json!({
+        "snapshot": &*snapshot.id,
+        "version": env!("CARGO_PKG_VERSION"),
+        "routes": routes,
+        "issuers": issuers,
+        "upstreams": snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect::<Vec<_>>(),
+        "files": snapshot.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,68 @@
+//! `crossgate check`: the whole config and all policies, every problem at once.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{ConfigPath, Format, complain, say};
+use crate::config;
+use crate::telemetry::metrics::Metrics;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    path: ConfigPath,
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<ExitCode, String> {
+        let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
+        let loaded = config::load(&self.path.config, &|name| std::env::var(name).ok(), &metrics, None);
+        let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
+        let warnings = loaded.problems.len() - errors;
+        if self.format == Some(Format::Json) {
+            let problems: Vec<_> = loaded.problems.iter().map(config::Problem::to_json).collect();
+            let routes = loaded.compiled.as_ref().map(|compiled| compiled.snapshot.routes.len());
+            let report = serde_json::json!({
+                "ok": errors == 0,
+                "errors": errors,
+                "warnings": warnings,
+                "routes": routes,
+                "problems": problems,
+            });
+            say(&format!("{report}\n"));
+        } else {
+            let colour = self.format != Some(Format::Plain)
+                && std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none();
+            for problem in &loaded.problems {
+                let text = problem.render();
+                complain(&if colour { highlight(&text, problem.is_error()) } else { text });
+                complain("\n");
+            }
+            let counted = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
+            match &loaded.compiled {
+                Some(compiled) => say(&format!(
+                    "{}: ok, {}, {}\n",
+                    self.path.config.display(),
+                    counted(compiled.snapshot.routes.len(), "route"),
+                    counted(warnings, "warning"),
+                )),
+                None => complain(&format!("{}, {}\n", counted(errors, "error"), counted(warnings, "warning"))),
+            }
+        }
+        Ok(ExitCode::from(u8::from(errors > 0)))
+    }
+}
+
+/// The first line in bold, red for errors and yellow for warnings; nothing depends on the colour.
+fn highlight(text: &str, error: bool) -> String {
+    let colour = if error { "\u{1b}[1;31m" } else { "\u{1b}[1;33m" };
+    match text.split_once('\n') {
+        Some((first, rest)) => format!("{colour}{first}\u{1b}[0m\n{rest}"),
+        None => format!("{colour}{text}\u{1b}[0m"),
+    }
+}

@@ -1,0 +1,168 @@
+//! The story of a request, told once.
+//!
+//! [`decide`] is a pure function of a snapshot, a view of the request and the clock: the proxy, `crossgate explain`
+//! and the benches all call it, so that what an operator is told is what a request meets. The one thing it cannot do
+//! is wait: when a key is missing that a fetch might bring, it says so ([`Decided::Fetch`]) and is called again.
+
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::identity::clerk::{Attempt, Instance, Pause, Verifier};
+use crate::identity::{self, Carrier, Identity, Verdict};
+use crate::policy::{self, Permit};
+use crate::request::{self, View};
+use crate::route::{self, Access, Route};
+use crate::snapshot::Snapshot;
+
+mod csrf;
+
+/// Why a request does not go upstream. Each step has its own enum; `gate::reply` has the one table of answers.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    Request(request::Refusal),
+    Route(route::Refusal),
+    Identity(identity::Refusal),
+    Policy(policy::Refusal),
+    /// The API's side failed.
+    Upstream(super::reply::Code),
+}
+
+/// What became of one request.
+#[derive(Debug)]
+pub struct Decision {
+    /// Index of the route, if one was found.
+    pub route: Option<usize>,
+    /// The person whose identity goes upstream, also where policy then refused them.
+    pub identity: Option<(Arc<Identity>, Carrier)>,
+    pub outcome: Result<Permit, Refusal>,
+}
+
+/// A decision, or the fetch that has to come first.
+#[derive(Debug)]
+pub enum Decided {
+    Done(Decision),
+    /// Ask `instance` for the key set once, then call again with `fetched`.
+    Fetch { instance: Arc<Instance>, kid: Option<Box<str>> },
+}
+
+/// Who the request is judged as.
+#[derive(Debug, Clone, Copy)]
+pub enum Caller<'a> {
+    /// Whoever its credentials prove.
+    Credentials(Attempt),
+    /// What-if (`explain --as`): this person, without a credential.
+    Assumed(&'a Arc<Identity>),
+}
+
+/// Follows the steps as they are taken. `()` follows nothing and costs nothing.
+pub trait Steps: policy::Trace {
+    /// One step: its name, its outcome, and details that are only built when somebody follows.
+    fn step(&mut self, step: &'static str, outcome: &'static str, detail: impl FnOnce() -> String);
+}
+
+impl Steps for () {
+    fn step(&mut self, _: &'static str, _: &'static str, _: impl FnOnce() -> String) {}
+}
+
+/// Route, identity, policy: who may pass, and as whom.
+pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now, steps: &mut impl Steps) -> Decided {
+    let found = match snapshot.routes.find(view) {
+        Ok(found) => found,
+        Err(refusal) => {
+            steps.step("route", "refused", || refusal.to_string());
+            return refused(None, None, Refusal::Route(refusal));
+        }
+    };
+    let route = found.route;
+    steps.step("route", "found", || format!("{} at {}", route.id, route.place));
+    let Some(policy) = snapshot.policies.get(route.index) else {
+        // INVARIANT: a snapshot holds one policy a route; without one nothing is permitted.
+        return refused(None, None, Refusal::Route(route::Refusal::NoRoute));
+    };
+
+    if view.request.preflight.is_some() {
+        // A browser sends no credentials with a preflight; the route's own request will be judged when it comes.
+        steps.step("identity", "skipped", || "a preflight carries no credentials".to_owned());
+        return Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(Permit::preflight(route)) });
+    }
+
+    let verified = match caller {
+        Caller::Credentials(attempt) => verifier(snapshot).verify(&view.request.credentials, now, attempt),
+        Caller::Assumed(person) => Ok(Verdict::Valid { identity: Arc::clone(person), carrier: Carrier::Header }),
+    };
+    let verdict = match verified {
+        Ok(verdict) => verdict,
+        Err(Pause::NeedKeys { instance, kid }) => return Decided::Fetch { instance, kid },
+        Err(Pause::Ambiguous) if route.access == Access::Public => Verdict::Absent,
+        Err(Pause::Ambiguous) => {
+            steps.step("identity", "refused", || identity::Refusal::Ambiguous.to_string());
+            return refused(Some(route), None, Refusal::Identity(identity::Refusal::Ambiguous));
+        }
+    };
+    steps.step("identity", verdict.name(), || verdict.to_string());
+
+    let identity = match resolve(&verdict, route, view, snapshot) {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            steps.step("resolve", "refused", || refusal.to_string());
+            return match Permit::reported_anonymous(route, &refusal) {
+                Some(permit) => Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(permit) }),
+                None => refused(Some(route), None, Refusal::Identity(refusal)),
+            };
+        }
+    };
+    steps.step("arm", "clerk", || "there is no legacy side".to_owned());
+
+    let person = identity.as_ref().map(|(person, _)| person);
+    let outcome = policy::authorize(route, policy, person, &found.captures, view, steps).map_err(Refusal::Policy);
+    steps.step("policy", if outcome.is_ok() { "allowed" } else { "refused" }, || match &outcome {
+        Ok(permit) => match permit.reported() {
+            Some(refusal) => format!("report mode lets through: {refusal}"),
+            None => "every condition holds".to_owned(),
+        },
+        Err(refusal) => refusal.reason(),
+    });
+    Decided::Done(Decision { route: Some(route.index), identity, outcome })
+}
+
+fn verifier(snapshot: &Snapshot) -> Verifier<'_> {
+    Verifier {
+        instances: &snapshot.instances,
+        cache: &snapshot.cache,
+        headers: &snapshot.headers,
+        workspaces_claim: snapshot.workspaces_claim.as_deref(),
+    }
+}
+
+fn refused(route: Option<&Route>, identity: Option<(Arc<Identity>, Carrier)>, refusal: Refusal) -> Decided {
+    Decided::Done(Decision { route: route.map(|route| route.index), identity, outcome: Err(refusal) })
+}
+
+/// The verdict meets the route's access class: whose identity goes upstream, if anybody's.
+///
+/// A public route refuses no credential: a bad one is nobody. Elsewhere absent, bad and cannot-tell are three answers.
+fn resolve(
+    verdict: &Verdict,
+    route: &Route,
+    view: &View<'_>,
+    snapshot: &Snapshot,
+) -> Result<Option<(Arc<Identity>, Carrier)>, identity::Refusal> {
+    let identity = match verdict {
+        Verdict::Valid { identity, carrier } => {
+            let forged = *carrier == Carrier::Cookie && !csrf::is_own_page(view, &identity.facts.instance, snapshot);
+            if forged { Err(identity::Refusal::CrossSite) } else { Ok((Arc::clone(identity), *carrier)) }
+        }
+        Verdict::Absent => Err(identity::Refusal::NoCredential),
+        Verdict::Expired { .. } => Err(identity::Refusal::Expired),
+        Verdict::Invalid { reason, carrier } => {
+            Err(identity::Refusal::Invalid { reason: *reason, explicit: *carrier == Carrier::Header })
+        }
+        Verdict::Unverifiable => Err(identity::Refusal::Unverifiable),
+        Verdict::Conflict => Err(identity::Refusal::Conflict),
+    };
+    match (identity, route.access) {
+        (Ok(identity), Access::Public | Access::Protected) => Ok(Some(identity)),
+        (Err(_), Access::Public) => Ok(None),
+        (Err(refusal), Access::Protected) => Err(refusal),
+    }
+}

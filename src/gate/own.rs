@@ -1,0 +1,108 @@
+//! Answers that crossgate gives itself: refusals, `OPTIONS *`, preflights.
+//!
+//! Written by hand, so that a 401 does not close the connection of a load balancer that carries many people's
+//! requests (Pingora's own error answers do, and advertise themselves). Where a request's body was not read, Pingora
+//! closes all the same, as it must.
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, VARY,
+};
+use http::{HeaderValue, Method};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::passage::Passage;
+use super::reply;
+use crate::snapshot::Cors;
+
+/// Whether the path is one of crossgate's own, which are never proxied.
+pub(super) fn is_own_path(passage: &Passage) -> bool {
+    let prefix = passage.snapshot.endpoints.prefix.as_str();
+    passage.request.as_ref().is_some_and(|request| {
+        let path = request.path.as_str();
+        path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+            && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+    })
+}
+
+pub(super) fn is_preflight(passage: &Passage) -> bool {
+    passage.request.as_ref().is_some_and(|request| request.preflight.is_some())
+}
+
+/// Answers the refusal in the passage.
+pub(super) async fn refuse(session: &mut Session, passage: &mut Passage) -> Result<bool> {
+    let Some(refusal) = &passage.refusal else { return Ok(true) };
+    let answer = reply::answer(refusal, passage.request_id(), passage.snapshot.endpoints.debug_reasons);
+    let mut head = ResponseHeader::build(answer.status, Some(8))?;
+    head.insert_header(CONTENT_TYPE, answer.content_type)?;
+    for (name, value) in answer.headers {
+        head.insert_header(name, value)?;
+    }
+    let mut id = None;
+    if !passage.request_id().is_empty() {
+        id = HeaderValue::from_str(passage.request_id()).ok();
+    }
+    if let Some(id) = id {
+        head.insert_header("x-request-id", id)?;
+    }
+    send(session, passage, head, answer.body).await
+}
+
+/// `OPTIONS *` asks about the server itself.
+pub(super) async fn server_options(session: &mut Session) -> Result<bool> {
+    let mut head = ResponseHeader::build(204, Some(2))?;
+    head.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    session.write_response_header(Box::new(head), true).await?;
+    Ok(true)
+}
+
+/// `cors.preflight: answer`. A page of an origin that is not listed gets an answer without permission.
+pub(super) async fn preflight(session: &mut Session, passage: &Passage) -> Result<bool> {
+    let mut head = ResponseHeader::build(204, Some(8))?;
+    if allow_origin(session, &passage.snapshot.cors, &mut head)? {
+        if let Some(asked) = passage.request.as_ref().and_then(|request| request.preflight.as_ref()) {
+            head.insert_header(ACCESS_CONTROL_ALLOW_METHODS, asked.as_str())?;
+        }
+        if let Some(asked) = session.req_header().headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            head.insert_header(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone())?;
+        }
+        head.insert_header(ACCESS_CONTROL_MAX_AGE, "600")?;
+    }
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    session.write_response_header(Box::new(head), true).await?;
+    Ok(true)
+}
+
+async fn send(session: &mut Session, passage: &Passage, mut head: ResponseHeader, body: Vec<u8>) -> Result<bool> {
+    head.insert_header(CONTENT_LENGTH, body.len().to_string())?;
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    allow_origin(session, &passage.snapshot.cors, &mut head)?;
+    let bodiless = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(Bytes::from(body)), true).await?;
+    }
+    Ok(true)
+}
+
+/// Lets pages of the listed origins read the answer, and caches tell origins apart.
+fn allow_origin(session: &Session, cors: &Cors, head: &mut ResponseHeader) -> Result<bool> {
+    if cors.origins.is_empty() {
+        return Ok(false);
+    }
+    head.insert_header(VARY, "Origin")?;
+    let Some(origin) = session.req_header().headers.get(ORIGIN).filter(|origin| cors.origins.contains(origin)) else {
+        return Ok(false);
+    };
+    head.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())?;
+    if cors.credentials {
+        head.insert_header(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true")?;
+    }
+    head.insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, "www-authenticate, retry-after, x-request-id")?;
+    Ok(true)
+}

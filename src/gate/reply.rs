@@ -1,0 +1,286 @@
+//! The one table that turns refusals into answers: status, code, headers, body.
+//!
+//! A client learns a stable code and nothing else (the exact reason goes to the log and to `explain`); two bad
+//! tokens that differ in what is wrong with them get the same bytes. Never writes to a connection itself.
+
+use http::HeaderValue;
+use serde::Serialize;
+
+use super::decide::Refusal;
+use crate::identity::Refusal as Unauthenticated;
+use crate::policy::{self, ReverificationParams};
+use crate::{request, route};
+
+/// The stable codes of crossgate's own answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    BadRequest,
+    BadPath,
+    BadHeader,
+    IdentityConflict,
+    NoCredential,
+    ClerkExpired,
+    ClerkInvalid,
+    Invalid,
+    NoRoute,
+    Forbidden,
+    Reverification,
+    Csrf,
+    BadMethod,
+    RequestTimeout,
+    TooLarge,
+    UriTooLong,
+    BadExpect,
+    BadAuthority,
+    HeadersTooLarge,
+    Internal,
+    UpstreamUnavailable,
+    ClerkOutage,
+    UpstreamTimeout,
+}
+
+/// Who could have avoided a denial. Only `server` may ever trip a guard: a stranger must not be able to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Client,
+    Server,
+}
+
+impl Fault {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+impl Code {
+    /// Number of codes; [`Code::index`] is below it.
+    pub const COUNT: usize = Self::UpstreamTimeout as usize + 1;
+
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+
+    pub const fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::Internal | Self::UpstreamUnavailable | Self::ClerkOutage | Self::UpstreamTimeout => Fault::Server,
+            _ => Fault::Client,
+        }
+    }
+
+    /// Code, status, title.
+    const fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::BadRequest => ("bad_request", 400, "the request is malformed"),
+            Self::BadPath => ("bad_path", 400, "the path can be read in more than one way"),
+            Self::BadHeader => ("bad_header", 400, "a header is malformed or ambiguous"),
+            Self::IdentityConflict => ("identity_conflict", 400, "the credentials name two different people"),
+            Self::NoCredential => ("no_credential", 401, "a credential is needed"),
+            Self::ClerkExpired => ("clerk_expired", 401, "the session token has expired"),
+            Self::ClerkInvalid => ("clerk_invalid", 401, "the session token is not valid"),
+            Self::Invalid => ("invalid", 401, "no valid credential was sent"),
+            Self::NoRoute => ("no_route", 403, "nothing is served here"),
+            Self::Forbidden => ("forbidden", 403, "not allowed"),
+            Self::Reverification => ("reverification", 403, "a fresh verification is needed"),
+            Self::Csrf => ("csrf", 403, "the request comes from another site"),
+            Self::BadMethod => ("bad_method", 405, "the method is not allowed"),
+            Self::RequestTimeout => ("request_timeout", 408, "the request took too long to arrive"),
+            Self::TooLarge => ("too_large", 413, "the request body is too large"),
+            Self::UriTooLong => ("uri_too_long", 414, "the request target is too long"),
+            Self::BadExpect => ("bad_expect", 417, "the expectation is not understood"),
+            Self::BadAuthority => ("bad_authority", 421, "this host is not served here"),
+            Self::HeadersTooLarge => ("headers_too_large", 431, "the request headers are too large"),
+            Self::Internal => ("internal", 500, "an internal error"),
+            Self::UpstreamUnavailable => ("upstream_unavailable", 502, "the API cannot be reached"),
+            Self::ClerkOutage => ("clerk_outage", 503, "the session cannot be verified right now"),
+            Self::UpstreamTimeout => ("upstream_timeout", 504, "the API took too long to answer"),
+        }
+    }
+}
+
+impl Refusal {
+    /// The code of the answer.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Request(refusal) => match refusal {
+                request::Refusal::Malformed(_) => Code::BadRequest,
+                request::Refusal::Path(_) => Code::BadPath,
+                request::Refusal::Header(_) => Code::BadHeader,
+                request::Refusal::Method => Code::BadMethod,
+                request::Refusal::BodyTooLarge => Code::TooLarge,
+                request::Refusal::TargetTooLong => Code::UriTooLong,
+                request::Refusal::Expect => Code::BadExpect,
+                request::Refusal::HeadersTooLarge => Code::HeadersTooLarge,
+            },
+            Self::Route(refusal) => match refusal {
+                route::Refusal::NoRoute => Code::NoRoute,
+                route::Refusal::UnknownHost => Code::BadAuthority,
+                route::Refusal::AnotherReading { .. } => Code::BadPath,
+            },
+            Self::Identity(refusal) => match refusal {
+                Unauthenticated::NoCredential => Code::NoCredential,
+                Unauthenticated::Expired => Code::ClerkExpired,
+                Unauthenticated::Invalid { explicit: true, .. } => Code::ClerkInvalid,
+                Unauthenticated::Invalid { explicit: false, .. } => Code::Invalid,
+                Unauthenticated::Unverifiable => Code::ClerkOutage,
+                Unauthenticated::Conflict => Code::IdentityConflict,
+                Unauthenticated::Ambiguous => Code::BadHeader,
+                Unauthenticated::CrossSite => Code::Csrf,
+            },
+            Self::Policy(refusal) => match refusal {
+                policy::Refusal::Forbidden { .. } => Code::Forbidden,
+                policy::Refusal::Reverification(_) => Code::Reverification,
+            },
+            Self::Upstream(code) => *code,
+        }
+    }
+
+    /// The exact reason: for logs, `explain` and, in development, the answer. No secret, no byte of a token.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Request(refusal) => refusal.reason().to_owned(),
+            Self::Route(refusal) => refusal.to_string(),
+            Self::Identity(refusal) => refusal.to_string(),
+            Self::Policy(refusal) => refusal.to_string(),
+            Self::Upstream(code) => code.title().to_owned(),
+        }
+    }
+}
+
+/// The code that a refusal would have had without report mode.
+pub fn reported_code(reported: &policy::Reported) -> Code {
+    match reported {
+        policy::Reported::Unauthenticated(refusal) => Refusal::Identity(refusal.clone()).code(),
+        policy::Reported::Refused(refusal) => Refusal::Policy(refusal.clone()).code(),
+    }
+}
+
+/// An answer that crossgate gives itself.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    /// Besides content type, length and `cache-control: no-store`.
+    pub headers: Vec<(&'static str, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// The answer to a refusal. `debug_reasons` is `endpoints.debug_reasons`.
+pub fn answer(refusal: &Refusal, request_id: &str, debug_reasons: bool) -> Answer {
+    let code = refusal.code();
+    if let Refusal::Policy(policy::Refusal::Reverification(params)) = refusal {
+        return reverification(params);
+    }
+    let mut answer = problem(code, request_id, debug_reasons.then(|| refusal.reason()));
+    if code.status() == 401 {
+        // RFC 6750 3.1: without a credential no error is named.
+        let challenge = if code == Code::NoCredential { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+        answer.headers.push(("www-authenticate", HeaderValue::from_static(challenge)));
+    }
+    answer
+}
+
+/// The answer for a code alone, where no step refused (upstream errors, bugs).
+pub fn problem(code: Code, request_id: &str, reason: Option<String>) -> Answer {
+    let body = Problem {
+        r#type: "about:blank",
+        title: code.title(),
+        status: code.status(),
+        code: code.as_str(),
+        request_id,
+        reason,
+    };
+    let mut headers = Vec::new();
+    if code.status() == 503 {
+        headers.push(("retry-after", HeaderValue::from_static("5")));
+    }
+    if code == Code::BadMethod {
+        headers.push(("allow", HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")));
+    }
+    Answer {
+        status: code.status(),
+        content_type: "application/problem+json",
+        body: serde_json::to_vec(&body).unwrap_or_default(),
+        headers,
+    }
+}
+
+/// Clerk's own body: its client helpers look for it and let the person verify again.
+fn reverification(params: &ReverificationParams) -> Answer {
+    let asked = match params {
+        ReverificationParams::Preset(name) => serde_json::json!(name),
+        ReverificationParams::Custom { level, after_minutes } => {
+            serde_json::json!({ "level": level, "afterMinutes": after_minutes })
+        }
+    };
+    let body = serde_json::json!({
+        "clerk_error": {
+            "type": "forbidden",
+            "reason": "reverification-error",
+            "metadata": { "reverification": asked },
+        }
+    });
+    Answer {
+        status: Code::Reverification.status(),
+        content_type: "application/json",
+        body: serde_json::to_vec(&body).unwrap_or_default(),
+        headers: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, answer, problem};
+    use crate::gate::decide::Refusal;
+    use crate::identity::{Reason, Refusal as Unauthenticated};
+
+    #[test]
+    fn bad_tokens_are_told_apart_by_nobody_outside() {
+        let invalid = |reason| Refusal::Identity(Unauthenticated::Invalid { reason, explicit: true });
+        let one = answer(&invalid(Reason::InvalidSignature), "r", false);
+        let two = answer(&invalid(Reason::KidMismatch), "r", false);
+        assert_eq!((one.status, &one.body, &one.headers), (two.status, &two.body, &two.headers));
+        assert_eq!(one.headers[0].1, "Bearer error=\"invalid_token\"");
+    }
+
+    #[test]
+    fn what_the_client_cannot_mend_is_503_and_says_when_to_come_back() {
+        let outage = answer(&Refusal::Identity(Unauthenticated::Unverifiable), "r", false);
+        assert_eq!(outage.status, 503);
+        assert_eq!(outage.headers[0].0, "retry-after");
+    }
+
+    #[test]
+    fn a_problem_names_code_and_request() {
+        let body = String::from_utf8(problem(Code::NoRoute, "id-1", None).body).unwrap();
+        assert_eq!(
+            body,
+            r#"{"type":"about:blank","title":"nothing is served here","status":403,"code":"no_route","request_id":"id-1"}"#
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Between Pingora's heads and the story's: reads one into `request::Head`, applies edits and injections.
+
+use http::{HeaderName, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType, OrErr, Result};
+use pingora_proxy::Session;
+
+use crate::identity::HeaderNames;
+use crate::inject;
+use crate::request::{self, Edits, Head, Peer, Refusal, Rules, Sanitized};
+
+/// The first step, on what Pingora read.
+pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
+    let head = session.req_header();
+    let peer = match session.client_addr().and_then(|address| address.as_inet()) {
+        Some(address) => Peer::Ip(address.ip().to_canonical()),
+        None => Peer::Unix,
+    };
+    let sent = Head {
+        method: &head.method,
+        target: head.raw_path(),
+        authority: if session.is_http2() { head.uri.authority().map(|authority| authority.as_str()) } else { None },
+        version: head.version,
+        headers: &head.headers,
+        peer,
+        tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+    };
+    request::sanitize(&sent, rules, &random)
+}
+
+/// 16 bytes nobody can guess: ids of requests and traces.
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // Failing here means the system has no randomness at all; an id of zeros is still a valid id.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    bytes
+}
+
+/// Makes the session's head say what was checked; every attempt upstream is a clone of it.
+pub(super) fn apply(edits: Edits, session: &mut Session) -> Result<()> {
+    let head = session.req_header_mut();
+    for name in &edits.remove {
+        head.remove_header(name);
+    }
+    for (name, value) in edits.insert {
+        head.insert_header(name, value)?;
+    }
+    if let Some(target) = edits.target {
+        let uri = target.parse::<http::Uri>().or_err(ErrorType::InternalError, "a canonical target that is no URI")?;
+        head.set_uri(uri);
+    }
+    if head.raw_path().first() != Some(&b'/') {
+        return Error::e_explain(ErrorType::InternalError, "the head does not say what was checked");
+    }
+    Ok(())
+}
+
+/// The head that leaves.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a>(pub(super) &'a mut RequestHeader);
+
+impl inject::Head for Outgoing<'_> {
+    fn value(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.0.headers.get(name)
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.0.remove_header(name);
+    }
+
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        // Fails only beyond 32,768 headers, far above any limit here; then the header is absent, which denies.
+        let _ = self.0.insert_header(name, value);
+    }
+}
+
+/// Takes identity headers out of an answer: an API that echoes its request must not hand them to a browser.
+pub(super) fn strip_echo(answer: &mut ResponseHeader, names: &HeaderNames) {
+    let echoed: Vec<HeaderName> = answer
+        .headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-crossgate-") || names.all().any(|own| own == *name))
+        .cloned()
+        .collect();
+    for name in &echoed {
+        answer.remove_header(name);
+    }
+}

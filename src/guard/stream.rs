@@ -1,0 +1,204 @@
+//! A connection's stream with its deadlines.
+//!
+//! The stream itself sees the first byte of a head; where a head ends and an answer is complete it is told by the
+//! gate ([`Guarded::enter`]), which knows for certain, so that no framing is parsed twice.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::ALPN;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Deadlines;
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Nothing of the next request has come.
+    Idle = 0,
+    /// Its head is coming.
+    Head = 1,
+    /// Its head is complete; bodies have their own timeouts.
+    Request = 2,
+}
+
+/// A stream whose reads end when a deadline passes.
+#[derive(Debug)]
+pub struct Guarded {
+    inner: Stream,
+    deadlines: Deadlines,
+    phase: AtomicU8,
+    /// The phase that `timer` was set for.
+    timed: Option<Phase>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Guarded {
+    pub fn new(inner: Stream, deadlines: Deadlines) -> Self {
+        Self {
+            inner,
+            deadlines,
+            phase: AtomicU8::new(Phase::Idle as u8),
+            timed: None,
+            timer: Box::pin(sleep_until(Instant::now() + deadlines.idle)),
+        }
+    }
+
+    /// The gate's word on where the request stands. `Relaxed` is enough: one task owns the connection.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            _ => Phase::Request,
+        }
+    }
+
+    /// Whether the deadline of the present phase has passed; arms the timer when the phase is new.
+    fn expired(&mut self, context: &mut Context<'_>) -> bool {
+        let phase = self.phase();
+        let allowed: Duration = match phase {
+            Phase::Idle => self.deadlines.idle,
+            Phase::Head => self.deadlines.head,
+            Phase::Request => {
+                self.timed = None;
+                return false;
+            }
+        };
+        if self.timed != Some(phase) {
+            self.timed = Some(phase);
+            self.timer.as_mut().reset(Instant::now() + allowed);
+        }
+        self.timer.as_mut().poll(context).is_ready()
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.inner).poll_read(context, buffer) {
+            Poll::Ready(outcome) => {
+                // A drip-fed head must not outrun its deadline by always having a byte ready.
+                if self.phase() == Phase::Head && self.expired(context) {
+                    buffer.set_filled(before);
+                    return Poll::Ready(Ok(()));
+                }
+                if self.phase() == Phase::Idle && buffer.filled().len() > before {
+                    self.enter(Phase::Head);
+                    self.timed = None;
+                    // Arms the head's deadline now, at the first byte, not at the next wait.
+                    let _ = self.expired(context);
+                }
+                Poll::Ready(outcome)
+            }
+            Poll::Pending if self.expired(context) => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Guarded {
+    async fn shutdown(&mut self) {
+        self.inner.shutdown().await;
+    }
+}
+
+#[async_trait]
+impl Peek for Guarded {
+    async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        self.inner.try_peek(buffer).await
+    }
+}
+
+impl UniqueID for Guarded {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for Guarded {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Guarded {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.inner.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.inner.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Guarded {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Guarded {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.inner.set_socket_digest(digest);
+    }
+}

@@ -1,0 +1,294 @@
+//! The payload of a Clerk session token: checked claim by claim, then turned into [`Facts`].
+//!
+//! Called by `judge` for a token whose signature holds, and for one whose key is missing, where only its refusals
+//! count. The time is judged last, so that `Expired` is said only of a token that is good otherwise. Values that
+//! become header values are bounded here; which names they travel under is `headers`' matter.
+
+use serde_json::{Map, Value};
+
+use super::instance::{Checks, Instance, MissingAzp, PendingSessions};
+use super::organization;
+use super::reason::Reason;
+use crate::clock::Now;
+use crate::identity::{Facts, Method, TokenKind, Workspace, Workspaces};
+
+/// Why claims do not make an identity now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Invalid(Reason),
+    /// Good in every other respect.
+    Expired,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::Invalid(reason)
+    }
+}
+
+/// What claims say, and from when to when they may be believed.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) facts: Facts,
+    /// Milliseconds since the epoch, leeway included.
+    pub(super) good_from_ms: i64,
+    pub(super) good_until_ms: i64,
+}
+
+const DAY_MS: f64 = 86_400_000.0;
+/// Nobody signs in for longer; a larger `exp` is a mistake or an attack on arithmetic.
+const MAX_LIFETIME_MS: f64 = 366.0 * DAY_MS;
+/// End of the year 9999: nothing beyond it is a time.
+const MAX_SECONDS: f64 = 253_402_300_800.0;
+/// Longest role, slug, impersonator or permission.
+const MAX_TEXT: usize = 128;
+
+/// Judges the claims of a token of `instance`; `workspaces` is the path of the claim with workspaces, if any.
+pub(super) fn judge(
+    claims: Map<String, Value>,
+    instance: &Instance,
+    workspaces: Option<&[String]>,
+    now: Now,
+) -> Result<Judged, Refusal> {
+    let checks = &instance.checks;
+    if !matches!(claims.get("iss"), Some(Value::String(issuer)) if **issuer == *instance.issuer) {
+        return Err(Reason::TokenInvalidIssuer.into());
+    }
+    let subject = session_ids(&claims)?;
+    audience(&claims, checks)?;
+    authorized_party(&claims, instance)?;
+    if checks.pending_sessions == PendingSessions::Deny && claims.get("sts").is_some_and(|sts| sts == "pending") {
+        return Err(Reason::Pending.into());
+    }
+    let org = organization::read(&claims)?;
+    let actor = actor(&claims)?;
+    let workspaces = workspaces.map_or(Workspaces::Missing, |path| read_workspaces(&claims, path));
+    let times = Times::read(&claims, now)?;
+    let facts = Facts {
+        method: Method::Clerk,
+        token: TokenKind::Session,
+        instance: instance.name.clone(),
+        subject: subject.user.clone(),
+        clerk_user: Some(subject.user),
+        session: Some(subject.session),
+        org: org.active,
+        features: org.features,
+        plans: org.plans,
+        factor_ages: factor_ages(&claims),
+        actor,
+        workspaces,
+        issued_at_ms: times.issued.map(to_ms),
+        expires_at_ms: Some(to_ms(times.expires)),
+        claims,
+    };
+    times.judge(facts, checks, now)
+}
+
+struct SessionIds {
+    user: String,
+    session: String,
+}
+
+/// What makes a session token where `cat` says nothing: every class is signed with the same key.
+fn session_ids(claims: &Map<String, Value>) -> Result<SessionIds, Reason> {
+    if claims.contains_key("handshake") {
+        return Err(Reason::TokenTypeMismatch);
+    }
+    let user = match claims.get("sub") {
+        Some(Value::String(sub)) => sub,
+        _ => return Err(Reason::TokenVerificationFailed),
+    };
+    if !is_id(user, "user_") {
+        let other_class = ["mch_", "org_"].iter().any(|prefix| user.starts_with(prefix));
+        return Err(if other_class { Reason::TokenTypeMismatch } else { Reason::TokenVerificationFailed });
+    }
+    match claims.get("sid") {
+        Some(Value::String(session)) if is_id(session, "sess_") => {
+            Ok(SessionIds { user: user.clone(), session: session.clone() })
+        }
+        Some(_) => Err(Reason::TokenVerificationFailed),
+        // A JWT template cannot carry a `sid`.
+        None => Err(Reason::TokenTypeMismatch),
+    }
+}
+
+/// An id of Clerk's: it stands in headers and logs as it is, so nothing that any of them could misread.
+pub(super) fn is_id(text: &str, prefix: &str) -> bool {
+    let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'.' | b'@' | b'+' | b'-');
+    text.len() <= 128 && text.len() > prefix.len() && text.starts_with(prefix) && text.bytes().all(safe)
+}
+
+/// A text that people chose and that becomes a header value: no character that ends, hides or reorders a line.
+pub(super) fn is_plain_text(text: &str) -> bool {
+    let hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    !text.is_empty() && text.len() <= MAX_TEXT && text.trim() == text && !text.chars().any(hidden)
+}
+
+/// Clerk's rule for sessions: nothing configured, nothing claimed, or a claim that is no text passes.
+fn audience(claims: &Map<String, Value>, checks: &Checks) -> Result<(), Reason> {
+    if checks.audiences.is_empty() {
+        return Ok(());
+    }
+    let configured = |audience: &str| checks.audiences.iter().any(|known| known == audience);
+    let good = match claims.get("aud") {
+        Some(Value::String(audience)) => audience.is_empty() || configured(audience),
+        Some(Value::Array(list)) => {
+            // As JavaScript's filter(Boolean): what is empty does not count, and anything but text ends the check.
+            let mut named = list.iter().filter(|item| !is_falsy(item)).peekable();
+            let all_text = list.iter().filter(|item| !is_falsy(item)).all(Value::is_string);
+            named.peek().is_none() || !all_text || named.filter_map(Value::as_str).any(configured)
+        }
+        _ => true,
+    };
+    if good { Ok(()) } else { Err(Reason::TokenVerificationFailed) }
+}
+
+fn is_falsy(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Which page the session was made for: the only thing that keeps a sibling domain's page out.
+fn authorized_party(claims: &Map<String, Value>, instance: &Instance) -> Result<(), Reason> {
+    let checks = &instance.checks;
+    let claimed = match claims.get("azp") {
+        None => None,
+        Some(Value::String(party)) => Some(party.as_str()).filter(|party| !party.is_empty()),
+        Some(_) => return Err(Reason::TokenInvalidAuthorizedParties),
+    };
+    if claimed.is_none() {
+        instance.count_missing_azp();
+    }
+    if checks.authorized_parties.is_empty() {
+        return Ok(());
+    }
+    let good = match claimed {
+        Some(party) => checks.authorized_parties.iter().any(|known| known == party),
+        None => checks.missing_azp == MissingAzp::Allow,
+    };
+    if good { Ok(()) } else { Err(Reason::TokenInvalidAuthorizedParties) }
+}
+
+/// The impersonator. A claim that is there and unreadable must not read as "nobody".
+fn actor(claims: &Map<String, Value>) -> Result<Option<String>, Reason> {
+    let actor = match claims.get("act") {
+        None => return Ok(None),
+        Some(Value::Object(actor)) => actor,
+        Some(_) => return Err(Reason::TokenVerificationFailed),
+    };
+    match actor.get("sub") {
+        Some(Value::String(sub)) if is_plain_text(sub) => Ok(Some(sub.clone())),
+        _ => Err(Reason::TokenVerificationFailed),
+    }
+}
+
+/// `fva`: two ages in minutes, -1 for never. Anything else counts as missing, which fails every question for it.
+fn factor_ages(claims: &Map<String, Value>) -> Option<[f64; 2]> {
+    let Value::Array(ages) = claims.get("fva")? else { return None };
+    let [first, second] = ages.as_slice() else { return None };
+    let age = |value: &Value| value.as_f64().filter(|age| age.is_finite() && (*age == -1.0 || *age >= 0.0));
+    Some([age(first)?, age(second)?])
+}
+
+fn read_workspaces(claims: &Map<String, Value>, path: &[String]) -> Workspaces {
+    let Some((first, rest)) = path.split_first() else { return Workspaces::Missing };
+    let mut value = claims.get(first);
+    for name in rest {
+        value = match value {
+            Some(Value::Object(members)) => members.get(name),
+            // The way to the claim ends in something else: nothing can be said about the workspaces.
+            Some(Value::Null) | None => None,
+            Some(_) => return Workspaces::Unreadable,
+        };
+    }
+    let list = match value {
+        None => return Workspaces::Missing,
+        Some(Value::Array(list)) => list,
+        Some(_) => return Workspaces::Unreadable,
+    };
+    let read: Option<Vec<Workspace>> = list.iter().map(workspace).collect();
+    read.map_or(Workspaces::Unreadable, Workspaces::Known)
+}
+
+fn workspace(value: &Value) -> Option<Workspace> {
+    let (id, role) = match value {
+        Value::String(id) => (id, None),
+        Value::Object(members) => {
+            let role = match members.get("role") {
+                None | Some(Value::Null) => None,
+                Some(Value::String(role)) if is_plain_text(role) => Some(role.clone()),
+                Some(_) => return None,
+            };
+            match members.get("id") {
+                Some(Value::String(id)) => (id, role),
+                _ => return None,
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return None,
+    };
+    is_plain_text(id).then(|| Workspace { id: id.clone(), role })
+}
+
+/// In seconds, as the token has them: integers or finite fractions.
+struct Times {
+    expires: f64,
+    not_before: Option<f64>,
+    issued: Option<f64>,
+}
+
+impl Times {
+    fn read(claims: &Map<String, Value>, now: Now) -> Result<Self, Reason> {
+        let time = |name: &str| match claims.get(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => match number.as_f64() {
+                Some(seconds) if (0.0..MAX_SECONDS).contains(&seconds) => Ok(Some(seconds)),
+                _ => Err(Reason::TokenVerificationFailed),
+            },
+            Some(_) => Err(Reason::TokenVerificationFailed),
+        };
+        let expires = time("exp")?.filter(|seconds| *seconds > 0.0).ok_or(Reason::TokenVerificationFailed)?;
+        let times = Self { expires, not_before: time("nbf")?, issued: time("iat")? };
+        let too_far = expires * 1000.0 > float_ms(now) + MAX_LIFETIME_MS;
+        if too_far || times.issued.is_some_and(|issued| issued > expires) {
+            return Err(Reason::TokenVerificationFailed);
+        }
+        Ok(times)
+    }
+
+    /// Clerk's comparisons to the millisecond: at `exp` plus skew a token is over, at `nbf` minus skew it is good.
+    fn judge(&self, facts: Facts, checks: &Checks, now: Now) -> Result<Judged, Refusal> {
+        let skew = checks.clock_skew.as_secs_f64() * 1000.0;
+        let now = float_ms(now);
+        if self.not_before.is_some_and(|seconds| seconds * 1000.0 > now + skew) {
+            return Err(Reason::TokenNotActiveYet.into());
+        }
+        if self.issued.is_some_and(|seconds| seconds * 1000.0 > now + skew) {
+            return Err(Reason::TokenIatInTheFuture.into());
+        }
+        if self.expires * 1000.0 <= now - skew {
+            return Err(Refusal::Expired);
+        }
+        let from = self.not_before.unwrap_or(0.0).max(self.issued.unwrap_or(0.0)) * 1000.0 - skew;
+        Ok(Judged {
+            facts,
+            good_from_ms: from.ceil() as i64,
+            good_until_ms: (self.expires * 1000.0 + skew).floor() as i64,
+        })
+    }
+}
+
+fn to_ms(seconds: f64) -> i64 {
+    (seconds * 1000.0).floor() as i64
+}
+
+/// Exact: milliseconds of this era are far below 2^53.
+fn float_ms(now: Now) -> f64 {
+    now.unix_ms as f64
+}

@@ -1,0 +1,247 @@
+//! One verdict about the Clerk credentials of a request: header first, then cookies.
+//!
+//! Called by the gate once per request, a second time after a key was fetched. Never waits, never logs. The
+//! order within a token is: known from the cache; form; issuer; key; signature; claims; time. A claim decides
+//! nothing in a request's favour before its signature holds.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::claims::{self, Judged, Refusal};
+use super::cookies::{self, Choice, Known, Session, TwoSessions};
+use super::instance::{Instance, Instances};
+use super::jwks::Key;
+use super::keys::Unknown;
+use super::reason::Reason;
+use super::token::{self, Parts};
+use crate::clock::Now;
+use crate::identity::cache::{self, Entry, TokenCache};
+use crate::identity::headers::{self, HeaderNames};
+use crate::identity::{Carrier, Identity, Verdict};
+use crate::request::credential::{Authorization, Credentials};
+
+/// What a verification needs of the snapshot; made per request out of borrows.
+#[derive(Debug, Clone, Copy)]
+pub struct Verifier<'a> {
+    pub instances: &'a Instances,
+    pub cache: &'a TokenCache,
+    pub headers: &'a HeaderNames,
+    /// Path of the claim that lists workspaces.
+    pub workspaces_claim: Option<&'a [String]>,
+}
+
+/// Whether the caller may still be sent to fetch a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    First,
+    /// One refetch was awaited; what is missing now stays missing.
+    Last,
+}
+
+/// Why there is no verdict yet, or none at all.
+#[derive(Debug)]
+pub enum Pause {
+    /// Await `instance.keys.refetch(kid, now)`, then verify again with [`Attempt::Last`].
+    NeedKeys { instance: Arc<Instance>, kid: Option<Box<str>> },
+    /// Two Clerk sessions under one cookie name.
+    Ambiguous,
+}
+
+impl From<TwoSessions> for Pause {
+    fn from(_: TwoSessions) -> Self {
+        Self::Ambiguous
+    }
+}
+
+impl Verifier<'_> {
+    /// The verdict about one request.
+    ///
+    /// # Errors
+    /// [`Pause`].
+    pub fn verify(&self, credentials: &Credentials, now: Now, attempt: Attempt) -> Result<Verdict, Pause> {
+        let header = match &credentials.authorization {
+            Authorization::Absent => None,
+            Authorization::Malformed => Some(Judgment::Invalid(Reason::TokenInvalid)),
+            Authorization::Bearer(token) => Some(self.judge(token, now)),
+        };
+        let Some(header) = header else {
+            return self.cookies(credentials, now)?.verdict(Carrier::Cookie, attempt);
+        };
+        // The header decides. The cookie is looked at only for a second person, and for two sessions in one name.
+        let cookie = if credentials.cookies.is_empty() { Judgment::Absent } else { self.cookies(credentials, now)? };
+        match (&header, &cookie) {
+            (Judgment::Valid(one), Judgment::Valid(other)) if !same_person(one, other) => Ok(Verdict::Conflict),
+            _ => header.verdict(Carrier::Header, attempt),
+        }
+    }
+
+    /// All cookies of all instances together.
+    fn cookies(&self, credentials: &Credentials, now: Now) -> Result<Judgment, Pause> {
+        let jar = &credentials.cookies;
+        if jar.is_empty() {
+            return Ok(Judgment::Absent);
+        }
+        let mut plain = cookies::plain_session(jar, self.instances, self.cache, now)?;
+        let mut together = Judgment::Absent;
+        for (index, _) in self.instances.iter().enumerate() {
+            let judgment = match cookies::choose(jar, index, self.instances, self.cache, &mut plain, now)? {
+                Choice::Absent => continue,
+                Choice::Refused(reason) => Judgment::Invalid(reason),
+                Choice::Judge(session) => self.judge_session(session, now),
+            };
+            together = together.or(judgment);
+        }
+        Ok(together)
+    }
+
+    /// One token out of a header.
+    fn judge(&self, token: &str, now: Now) -> Judgment {
+        if let Some(entry) = self.cache.find(token, self.instances, now) {
+            return Judgment::Valid(Arc::clone(&entry.identity));
+        }
+        if token::is_opaque_machine_token(token) {
+            return Judgment::Invalid(Reason::TokenTypeMismatch);
+        }
+        let claims = match Parts::split(token).and_then(|parts| parts.payload()) {
+            Ok(claims) => claims,
+            Err(reason) => return Judgment::Invalid(reason),
+        };
+        let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+        match self.instances.by_issuer(issuer) {
+            Some((index, _)) => self.judge_claimed(token, claims, index, now),
+            None => Judgment::Invalid(Reason::TokenInvalidIssuer),
+        }
+    }
+
+    fn judge_session(&self, session: Session<'_>, now: Now) -> Judgment {
+        match session.known {
+            Known::Verified(entry) => Judgment::Valid(Arc::clone(&entry.identity)),
+            Known::Claimed { claims, instance } => self.judge_claimed(session.token, claims, instance, now),
+        }
+    }
+
+    /// A token whose claims, still unverified, name the instance at `index`.
+    fn judge_claimed(&self, token: &str, claims: Map<String, Value>, index: usize, now: Now) -> Judgment {
+        let Some(instance) = self.instances.at(index) else {
+            return Judgment::Invalid(Reason::TokenInvalidIssuer);
+        };
+        let (parts, header) = match Parts::split(token).and_then(|parts| Ok((parts, parts.header()?))) {
+            Ok(read) => read,
+            Err(reason) => return Judgment::Invalid(reason),
+        };
+        let kid = header.kid.as_deref();
+        let found = instance.keys.read(now, |held| match held {
+            None => Lookup::NoKeys,
+            Some(held) => match held.set.find(kid) {
+                Some(key) => Lookup::Found { key: Arc::clone(key), generation: held.generation },
+                None if held.set.is_named() => Lookup::NoSuchKey,
+                None => Lookup::NoKeys,
+            },
+        });
+        match found {
+            Lookup::Found { key, generation } => {
+                if !key.verifies(parts.signature, parts.signed) {
+                    return Judgment::Invalid(Reason::TokenInvalidSignature);
+                }
+                match claims::judge(claims, instance, self.workspaces_claim, now) {
+                    Ok(judged) => self.accept(token, judged, index, key, generation, now),
+                    Err(Refusal::Expired) => Judgment::Expired,
+                    Err(Refusal::Invalid(reason)) => Judgment::Invalid(reason),
+                }
+            }
+            Lookup::NoKeys | Lookup::NoSuchKey => {
+                let issued_ms = claims.get("iat").and_then(Value::as_f64).map(|seconds| (seconds * 1000.0) as i64);
+                // What no key could make good is bad now: no wait, and no answer that depends on the key server.
+                if let Err(Refusal::Invalid(reason)) = claims::judge(claims, instance, self.workspaces_claim, now) {
+                    return Judgment::Invalid(reason);
+                }
+                let (unknown, kid) = match (found, kid) {
+                    (Lookup::NoSuchKey, None) => (Unknown::Refuse, None),
+                    (Lookup::NoSuchKey, Some(kid)) => (instance.keys.unknown(kid, issued_ms, now), Some(kid)),
+                    (_, kid) => (instance.keys.missing(now), kid),
+                };
+                match unknown {
+                    Unknown::Refuse => Judgment::Invalid(Reason::KidMismatch),
+                    Unknown::Ask => Judgment::Ask { instance: Arc::clone(instance), kid: kid.map(Into::into) },
+                    Unknown::CannotTell => Judgment::Unverifiable,
+                }
+            }
+        }
+    }
+
+    fn accept(&self, token: &str, judged: Judged, index: usize, key: Arc<Key>, generation: u64, now: Now) -> Judgment {
+        let Judged { facts, good_from_ms, good_until_ms } = judged;
+        let Ok(rendered) = headers::render(self.headers, &facts) else {
+            return Judgment::Invalid(Reason::IdentityTooLarge);
+        };
+        let bytes = cache::weigh(token, &facts, rendered.len());
+        let identity = Arc::new(Identity { facts, headers: rendered });
+        let deadline = cache::deadline(good_until_ms, now);
+        let entry = Entry {
+            identity: Arc::clone(&identity),
+            instance: index,
+            key,
+            generation,
+            good_from_ms,
+            good_until_ms,
+            deadline,
+            bytes,
+        };
+        self.cache.insert(token, entry);
+        Judgment::Valid(identity)
+    }
+}
+
+enum Lookup {
+    Found { key: Arc<Key>, generation: u64 },
+    NoSuchKey,
+    NoKeys,
+}
+
+/// What is known of one carrier.
+#[derive(Debug)]
+enum Judgment {
+    Absent,
+    Valid(Arc<Identity>),
+    Expired,
+    Invalid(Reason),
+    Ask { instance: Arc<Instance>, kid: Option<Box<str>> },
+    Unverifiable,
+    Conflict,
+}
+
+impl Judgment {
+    /// Two instances' cookies: a good one wins over any other, two good ones must agree.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Valid(one), Self::Valid(two)) if same_person(&one, &two) => Self::Valid(one),
+            (Self::Valid(_), Self::Valid(_)) | (Self::Conflict, _) | (_, Self::Conflict) => Self::Conflict,
+            (Self::Valid(one), _) | (_, Self::Valid(one)) => Self::Valid(one),
+            (ask @ Self::Ask { .. }, _) | (_, ask @ Self::Ask { .. }) => ask,
+            (Self::Unverifiable, _) | (_, Self::Unverifiable) => Self::Unverifiable,
+            (Self::Expired, _) | (_, Self::Expired) => Self::Expired,
+            (Self::Absent, other) => other,
+            (first @ Self::Invalid(_), Self::Invalid(_) | Self::Absent) => first,
+        }
+    }
+
+    fn verdict(self, carrier: Carrier, attempt: Attempt) -> Result<Verdict, Pause> {
+        Ok(match self {
+            Self::Absent => Verdict::Absent,
+            Self::Valid(identity) => Verdict::Valid { identity, carrier },
+            Self::Expired => Verdict::Expired { carrier },
+            Self::Invalid(reason) => Verdict::Invalid { reason, carrier },
+            Self::Ask { instance, kid } if attempt == Attempt::First => {
+                return Err(Pause::NeedKeys { instance, kid });
+            }
+            Self::Ask { .. } | Self::Unverifiable => Verdict::Unverifiable,
+            Self::Conflict => Verdict::Conflict,
+        })
+    }
+}
+
+/// Users of two instances are two people, whatever their ids.
+fn same_person(one: &Identity, other: &Identity) -> bool {
+    one.facts.instance == other.facts.instance && one.facts.subject == other.facts.subject
+}

@@ -1,0 +1,247 @@
+//! A set of public keys, read whole or not at all.
+//!
+//! Used by `keys` (fetched and persisted sets) and by the config (file and PEM). A set with one hostile entry is
+//! refused whole: whoever could write that entry could write the others. Entries for other algorithms are no
+//! offence and are skipped. Each key is made ready for verification here, so that a request builds nothing.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::{Map, Value};
+
+use super::{pem, token};
+use crate::identity::json;
+
+/// More than any real set, less than what hurts.
+pub const MAX_SET_BYTES: usize = 256 * 1024;
+const MAX_KEYS: usize = 100;
+const MIN_MODULUS_BITS: usize = 2048;
+/// Above it, one verification costs what a flood needs.
+const MAX_MODULUS_BITS: usize = 8192;
+const MIN_EXPONENT: u64 = 65_537;
+/// What the crypto library takes.
+const MAX_EXPONENT: u64 = (1 << 33) - 1;
+
+/// The verification keys of one issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySet {
+    keys: Vec<Arc<Key>>,
+    /// The only key, from a PEM, has no name and serves every `kid`.
+    nameless: bool,
+    /// A private part was published with a public key: the keys still verify, but an operator must know.
+    pub leaked: bool,
+}
+
+/// One RSA key for RS256.
+#[derive(Debug)]
+pub(crate) struct Key {
+    kid: Box<str>,
+    modulus: Box<[u8]>,
+    exponent: u64,
+    decoding: DecodingKey,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.kid == other.kid && self.modulus == other.modulus && self.exponent == other.exponent
+    }
+}
+
+impl Eq for Key {}
+
+/// Why a key set is refused. `at` counts entries from zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySetProblem {
+    TooLarge,
+    /// Not strict JSON of the form `{"keys":[{…}]}`.
+    Malformed,
+    TooManyKeys,
+    /// No RSA key for signatures in it.
+    Empty,
+    /// A key without a name cannot be told from the others.
+    MissingKid { at: usize },
+    DuplicateKid { at: usize },
+    /// `use`, `key_ops` or `alg` say that the key is for something else.
+    WrongPurpose { at: usize },
+    /// `n` or `e` is missing or not canonical base64url of a number.
+    BadNumber { at: usize },
+    ModulusSize { at: usize, bits: usize },
+    /// An even modulus or exponent is no RSA key.
+    Even { at: usize },
+    ExponentSize { at: usize },
+    /// No PEM with one RSA public key.
+    BadPem,
+}
+
+impl std::fmt::Display for KeySetProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge => write!(f, "larger than {} KiB", MAX_SET_BYTES / 1024),
+            Self::Malformed => write!(f, "not strict JSON of the form {{\"keys\": [{{…}}]}}"),
+            Self::TooManyKeys => write!(f, "more than {MAX_KEYS} keys"),
+            Self::Empty => write!(f, "no RSA key for signatures"),
+            Self::MissingKid { at } => write!(f, "key {at} has no usable kid"),
+            Self::DuplicateKid { at } => write!(f, "key {at} has the kid of an earlier key"),
+            Self::WrongPurpose { at } => write!(f, "use, key_ops or alg of key {at} is not for RS256 signatures"),
+            Self::BadNumber { at } => write!(f, "n or e of key {at} is not canonical base64url of a number"),
+            Self::ModulusSize { at, bits } => {
+                write!(f, "key {at} has {bits} bits, not {MIN_MODULUS_BITS} to {MAX_MODULUS_BITS}")
+            }
+            Self::Even { at } => write!(f, "n or e of key {at} is even"),
+            Self::ExponentSize { at } => write!(f, "e of key {at} is below {MIN_EXPONENT} or too large"),
+            Self::BadPem => write!(f, "not a PEM with one RSA public key"),
+        }
+    }
+}
+
+impl std::error::Error for KeySetProblem {}
+
+impl KeySet {
+    /// Reads a JSON Web Key Set (RFC 7517).
+    ///
+    /// # Errors
+    /// [`KeySetProblem`], the first one found.
+    pub fn parse_jwks(bytes: &[u8]) -> Result<Self, KeySetProblem> {
+        if bytes.len() > MAX_SET_BYTES {
+            return Err(KeySetProblem::TooLarge);
+        }
+        let set = json::parse_object(bytes).map_err(|_| KeySetProblem::Malformed)?;
+        let Some(Value::Array(entries)) = set.get("keys") else { return Err(KeySetProblem::Malformed) };
+        if entries.len() > MAX_KEYS {
+            return Err(KeySetProblem::TooManyKeys);
+        }
+        let mut keys: Vec<Arc<Key>> = Vec::with_capacity(entries.len());
+        let mut leaked = false;
+        for (at, entry) in entries.iter().enumerate() {
+            let Value::Object(entry) = entry else { return Err(KeySetProblem::Malformed) };
+            match entry.get("kty") {
+                Some(Value::String(kind)) if kind == "RSA" => {}
+                // Elliptic and symmetric keys are for algorithms that are never accepted here.
+                Some(Value::String(_)) => continue,
+                _ => return Err(KeySetProblem::Malformed),
+            }
+            let key = rsa_key(at, entry)?;
+            if keys.iter().any(|earlier| earlier.kid == key.kid) {
+                return Err(KeySetProblem::DuplicateKid { at });
+            }
+            leaked |= ["d", "p", "q", "dp", "dq", "qi"].iter().any(|part| entry.contains_key(*part));
+            keys.push(Arc::new(key));
+        }
+        if keys.is_empty() {
+            return Err(KeySetProblem::Empty);
+        }
+        Ok(Self { keys, nameless: false, leaked })
+    }
+
+    /// Reads one public key (`BEGIN PUBLIC KEY`), as Clerk's dashboard shows it. It serves whatever `kid` a token
+    /// names, since a PEM has none.
+    ///
+    /// # Errors
+    /// [`KeySetProblem`].
+    pub fn from_pem(text: &str) -> Result<Self, KeySetProblem> {
+        let (modulus, exponent) = pem::rsa_public_key(text).ok_or(KeySetProblem::BadPem)?;
+        let key = Key::new(0, "", &modulus, &exponent)?;
+        Ok(Self { keys: vec![Arc::new(key)], nameless: true, leaked: false })
+    }
+
+    /// How many keys can verify.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Never true of a set that was read; for completeness beside [`len`](Self::len).
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The names of the keys, for the admin's view; none for a PEM.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter(|_| !self.nameless).map(|key| &*key.kid)
+    }
+
+    /// Whether the keys have names, so that a token must have one too.
+    pub(super) fn is_named(&self) -> bool {
+        !self.nameless
+    }
+
+    /// The key that a token names. Never "any key that fits": a `kid` is compared byte for byte.
+    pub(super) fn find(&self, kid: Option<&str>) -> Option<&Arc<Key>> {
+        if self.nameless {
+            return self.keys.first();
+        }
+        let kid = kid?;
+        self.keys.iter().find(|key| &*key.kid == kid)
+    }
+
+    /// Whether this very key, name and numbers, still stands in the set.
+    pub(crate) fn holds(&self, key: &Key) -> bool {
+        self.keys.iter().any(|held| **held == *key)
+    }
+}
+
+impl Key {
+    fn new(at: usize, kid: &str, modulus: &[u8], exponent: &[u8]) -> Result<Self, KeySetProblem> {
+        let (Some(first), Some(last)) = (modulus.first(), modulus.last()) else {
+            return Err(KeySetProblem::BadNumber { at });
+        };
+        if *first == 0 || exponent.first().is_none_or(|byte| *byte == 0) {
+            return Err(KeySetProblem::BadNumber { at });
+        }
+        let bits = modulus.len() * 8 - first.leading_zeros() as usize;
+        if !(MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits) {
+            return Err(KeySetProblem::ModulusSize { at, bits });
+        }
+        if exponent.len() > 8 {
+            return Err(KeySetProblem::ExponentSize { at });
+        }
+        let number = exponent.iter().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+        if last % 2 == 0 || number % 2 == 0 {
+            return Err(KeySetProblem::Even { at });
+        }
+        if !(MIN_EXPONENT..=MAX_EXPONENT).contains(&number) {
+            return Err(KeySetProblem::ExponentSize { at });
+        }
+        Ok(Self {
+            kid: kid.into(),
+            modulus: modulus.into(),
+            exponent: number,
+            decoding: DecodingKey::from_rsa_raw_components(modulus, exponent),
+        })
+    }
+
+    /// Whether `signature` (base64url) is this key's RS256 signature of `signed`. The algorithm is ours, never
+    /// the token's.
+    pub(super) fn verifies(&self, signature: &str, signed: &str) -> bool {
+        jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.decoding, Algorithm::RS256).unwrap_or(false)
+    }
+
+}
+
+fn rsa_key(at: usize, entry: &Map<String, Value>) -> Result<Key, KeySetProblem> {
+    let kid = match entry.get("kid") {
+        Some(Value::String(kid)) if token::is_kid(kid) => kid,
+        _ => return Err(KeySetProblem::MissingKid { at }),
+    };
+    let is_text = |name: &str, expected: &str| match entry.get(name) {
+        None => true,
+        Some(Value::String(text)) => text == expected,
+        Some(_) => false,
+    };
+    let may_verify = match entry.get("key_ops") {
+        None => true,
+        Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
+        Some(_) => false,
+    };
+    if !is_text("use", "sig") || !is_text("alg", "RS256") || !may_verify {
+        return Err(KeySetProblem::WrongPurpose { at });
+    }
+    let number = |name: &str| match entry.get(name) {
+        Some(Value::String(text)) => {
+            URL_SAFE_NO_PAD.decode(text).map_err(|_| KeySetProblem::BadNumber { at })
+        }
+        _ => Err(KeySetProblem::BadNumber { at }),
+    };
+    Key::new(at, kid, &number("n")?, &number("e")?)
+}

@@ -1,0 +1,125 @@
+//! The access log: one JSON line a request, through a writer that never makes a request wait.
+//!
+//! What a client wrote is escaped by the JSON writer and capped; queries, cookies, tokens and bodies are never
+//! written. When the disk is slow, lines are dropped and counted rather than requests delayed.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+use crate::snapshot::AccessLog;
+use crate::telemetry::log::Format;
+
+/// One request, as operators read it. Names are those of the audit trail where both say the same.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    pub time: String,
+    pub request_id: &'a str,
+    pub trace: &'a str,
+    pub client: String,
+    pub peer: String,
+    pub method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<&'a str>,
+    /// Canonical, capped; absent when the request was refused before it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<&'a str>,
+    pub decision: &'static str,
+    pub code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The code that report mode let through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub org: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arm: Option<&'static str>,
+    pub status: u16,
+    pub duration_us: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<&'a str>,
+    pub snapshot: &'a str,
+}
+
+/// Where lines go; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    writer: Option<NonBlocking>,
+    format: Format,
+    dropped: Option<ErrorCounter>,
+    // Held so that the writer's thread flushes when the last clone goes.
+    _worker: Option<Arc<WorkerGuard>>,
+}
+
+impl Log {
+    /// Opens the target.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub fn open(target: &AccessLog, format: Format) -> std::io::Result<Self> {
+        let off = Self { writer: None, format, dropped: None, _worker: None };
+        Ok(match target {
+            AccessLog::Off => off,
+            AccessLog::Stdout => Self::through(std::io::stdout(), format),
+            AccessLog::Stderr => Self::through(std::io::stderr(), format),
+            AccessLog::File(path) => Self::through(OpenOptions::new().create(true).append(true).open(path)?, format),
+        })
+    }
+
+    fn through(target: impl Write + Send + 'static, format: Format) -> Self {
+        let (writer, worker) =
+            NonBlockingBuilder::default().lossy(true).buffered_lines_limit(16_384).thread_name("access-log").finish(target);
+        Self { dropped: Some(writer.error_counter()), writer: Some(writer), format, _worker: Some(Arc::new(worker)) }
+    }
+
+    /// Whether anybody reads the lines; building one costs more than dropping it.
+    pub fn is_on(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Queues one line.
+    pub fn write(&self, line: &Line<'_>) {
+        let Some(mut writer) = self.writer.clone() else { return };
+        let mut text = match self.format {
+            Format::Json => serde_json::to_vec(line).unwrap_or_default(),
+            Format::Human => human(line).into_bytes(),
+        };
+        text.push(b'\n');
+        // Never blocks: a full queue drops the line, which the counter shows.
+        let _ = writer.write_all(&text);
+    }
+
+    /// Lines dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.as_ref().map_or(0, |counter| u64::try_from(counter.dropped_lines()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A line for a terminal. Values of the client are printed through JSON strings: no escape sequence survives.
+fn human(line: &Line<'_>) -> String {
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let who = line.subject.unwrap_or("-");
+    let path = line.path.map_or_else(|| "-".to_owned(), quoted);
+    format!(
+        "{} {} {} {} {} {} route={} subject={} {}us",
+        line.time,
+        line.status,
+        line.code,
+        line.method,
+        path,
+        line.client,
+        line.route.unwrap_or("-"),
+        who,
+        line.duration_us
+    )
+}

@@ -1,0 +1,262 @@
+//! Metrics, declared once. Labels are route ids, codes and class names: nothing that a client can choose.
+//!
+//! Handles are resolved when a snapshot is made (or at a route's first refusal with a code); a request only bumps
+//! them. Owned by the process, not by a snapshot: a reload must not reset a counter.
+
+use std::sync::{Arc, OnceLock};
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::gate::reply::Code;
+
+/// Name of the rollout in labels; there is one rollout, `auth`.
+const ROLLOUT: &str = "auth";
+
+/// All series of the process.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Series>);
+
+#[derive(Debug)]
+struct Series {
+    registry: Registry,
+    decisions: IntCounterVec,
+    requests: IntCounterVec,
+    reported: IntCounterVec,
+    duration: HistogramVec,
+    upstream_responses: IntCounterVec,
+    jwks_age: GaugeVec,
+    jwks_refresh: IntCounterVec,
+    missing_azp: IntCounterVec,
+    config_stale: IntGauge,
+    in_flight: IntGauge,
+    cache_entries: IntGauge,
+    forwarded_dropped: IntCounter,
+    access_log_dropped: IntGauge,
+    panics: IntCounter,
+}
+
+impl Metrics {
+    /// Declares and registers all series.
+    ///
+    /// # Errors
+    /// Only when a name or label above is malformed or declared twice.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            registered(&registry, IntGauge::new(name, help)?)
+        };
+        let series = Series {
+            decisions: counters(
+                "crossgate_auth_decisions_total",
+                "decisions by outcome; fault says who could have avoided a denial",
+                &["rollout", "arm", "access", "decision", "reason", "fault"],
+            )?,
+            requests: counters(
+                "crossgate_requests_total",
+                "requests by route and outcome",
+                &["route", "decision", "reason"],
+            )?,
+            reported: counters(
+                "crossgate_report_total",
+                "requests that a route in report mode would have refused",
+                &["route", "reason"],
+            )?,
+            duration: registered(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new("crossgate_request_duration_seconds", "from the head's arrival to the end")
+                        .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+                    &["rollout", "arm", "access"],
+                )?,
+            )?,
+            upstream_responses: counters(
+                "crossgate_upstream_responses_total",
+                "answers of the API by class",
+                &["arm", "code_class"],
+            )?,
+            jwks_age: registered(
+                &registry,
+                GaugeVec::new(Opts::new("crossgate_jwks_age_seconds", "age of the keys in use"), &["issuer"])?,
+            )?,
+            jwks_refresh: counters("crossgate_jwks_refresh_total", "key set fetches", &["issuer", "result"])?,
+            missing_azp: counters(
+                "crossgate_missing_azp_total",
+                "otherwise good tokens without azp, refused or let through by missing_azp",
+                &["issuer"],
+            )?,
+            config_stale: gauge("crossgate_config_stale", "1 while a refused reload leaves an older config serving")?,
+            in_flight: gauge("crossgate_requests_in_flight", "requests being served now")?,
+            cache_entries: gauge("crossgate_token_cache_entries", "verified tokens held")?,
+            forwarded_dropped: registered(
+                &registry,
+                IntCounter::new(
+                    "crossgate_forwarded_dropped_total",
+                    "requests whose forwarding headers were dropped: the peer is no trusted proxy",
+                )?,
+            )?,
+            access_log_dropped: gauge("crossgate_access_log_dropped", "access lines dropped because writing was slow")?,
+            panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
+            registry,
+        };
+        let info = registered(
+            &series.registry,
+            prometheus::IntGaugeVec::new(Opts::new("crossgate_build_info", "the build that runs"), &["version"])?,
+        )?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self(Arc::new(series)))
+    }
+
+    /// The text exposition format.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(problem) = TextEncoder::new().encode(&self.0.registry.gather(), &mut text) {
+            tracing::error!(%problem, "metrics cannot be rendered");
+        }
+        text
+    }
+
+    pub fn config_stale(&self) -> &IntGauge {
+        &self.0.config_stale
+    }
+
+    pub fn in_flight(&self) -> &IntGauge {
+        &self.0.in_flight
+    }
+
+    pub fn cache_entries(&self) -> &IntGauge {
+        &self.0.cache_entries
+    }
+
+    pub fn forwarded_dropped(&self) -> &IntCounter {
+        &self.0.forwarded_dropped
+    }
+
+    pub fn access_log_dropped(&self) -> &IntGauge {
+        &self.0.access_log_dropped
+    }
+
+    pub fn panics(&self) -> &IntCounter {
+        &self.0.panics
+    }
+
+    pub fn jwks_age(&self, issuer: &str) -> Gauge {
+        self.0.jwks_age.with_label_values(&[issuer])
+    }
+
+    pub fn jwks_refresh(&self, issuer: &str, result: &str) -> IntCounter {
+        self.0.jwks_refresh.with_label_values(&[issuer, result])
+    }
+
+    pub fn missing_azp(&self, issuer: &str) -> IntCounter {
+        self.0.missing_azp.with_label_values(&[issuer])
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+/// The handles of one route.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    metrics: Metrics,
+    route: Box<str>,
+    access: &'static str,
+    allowed: IntCounter,
+    allowed_route: IntCounter,
+    duration: Histogram,
+    /// By [`Code`], resolved at the first refusal: a thousand routes must not mean thirty thousand idle series.
+    denied: [OnceLock<(IntCounter, IntCounter)>; Code::COUNT],
+    reported: [OnceLock<IntCounter>; Code::COUNT],
+    answers: [OnceLock<IntCounter>; 6],
+}
+
+impl RouteMetrics {
+    /// Handles for a route; `access` is its access class, or `none` where no route was found.
+    pub fn new(metrics: &Metrics, route: &str, access: &'static str) -> Self {
+        let arm = Self::ARM;
+        Self {
+            allowed: metrics.0.decisions.with_label_values(&[ROLLOUT, arm, access, "allow", "ok", "none"]),
+            allowed_route: metrics.0.requests.with_label_values(&[route, "allow", "ok"]),
+            duration: metrics.0.duration.with_label_values(&[ROLLOUT, arm, access]),
+            denied: [const { OnceLock::new() }; Code::COUNT],
+            reported: [const { OnceLock::new() }; Code::COUNT],
+            answers: [const { OnceLock::new() }; 6],
+            metrics: metrics.clone(),
+            route: route.into(),
+            access,
+        }
+    }
+
+    /// Without a legacy side everybody is in the Clerk arm.
+    const ARM: &'static str = "clerk";
+
+    pub fn allow(&self) {
+        self.allowed.inc();
+        self.allowed_route.inc();
+    }
+
+    pub fn deny(&self, code: Code) {
+        let Some(slot) = self.denied.get(code.index()) else { return };
+        let (decisions, requests) = slot.get_or_init(|| {
+            let series = &self.metrics.0;
+            let labels = [ROLLOUT, Self::ARM, self.access, "deny", code.as_str(), code.fault().as_str()];
+            (
+                series.decisions.with_label_values(&labels),
+                series.requests.with_label_values(&[&*self.route, "deny", code.as_str()]),
+            )
+        });
+        decisions.inc();
+        requests.inc();
+    }
+
+    /// A refusal that report mode let through.
+    pub fn report(&self, code: Code) {
+        if let Some(slot) = self.reported.get(code.index()) {
+            slot.get_or_init(|| self.metrics.0.reported.with_label_values(&[&*self.route, code.as_str()])).inc();
+        }
+    }
+
+    /// An answer of the API.
+    pub fn answered(&self, status: u16) {
+        const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+        let class = usize::from(status / 100);
+        let class = if (1..=5).contains(&class) { class } else { 0 };
+        if let (Some(slot), Some(name)) = (self.answers.get(class), CLASSES.get(class)) {
+            slot.get_or_init(|| self.metrics.0.upstream_responses.with_label_values(&[Self::ARM, name])).inc();
+        }
+    }
+
+    pub fn took(&self, seconds: f64) {
+        self.duration.observe(seconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Metrics, RouteMetrics};
+    use crate::gate::reply::Code;
+
+    #[test]
+    fn series_appear_when_they_are_first_used() {
+        let metrics = Metrics::new().unwrap();
+        let route = RouteMetrics::new(&metrics, "invoice.read", "protected");
+        route.deny(Code::Forbidden);
+        route.allow();
+        let text = String::from_utf8(metrics.render()).unwrap();
+        assert!(text.contains(
+            "crossgate_auth_decisions_total{access=\"protected\",arm=\"clerk\",decision=\"deny\",fault=\"client\",reason=\"forbidden\",rollout=\"auth\"} 1"
+        ));
+        assert!(text.contains("crossgate_requests_total{decision=\"allow\",reason=\"ok\",route=\"invoice.read\"} 1"));
+        assert!(!text.contains("clerk_outage"));
+        assert!(text.contains("crossgate_config_stale 0"));
+    }
+}
