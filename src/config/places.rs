@@ -132,6 +132,11 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Whether the value stands in the file.
+    pub(crate) const fn is_written(self) -> bool {
+        !self.absent
+    }
+
     /// Whether a key is missing because it was taken out for a problem that was told.
     pub(crate) fn was_dropped(self, name: &str) -> bool {
         self.mark.was_dropped(name)
@@ -140,6 +145,11 @@ impl<'a> At<'a> {
     /// Whether the list lost items, each of them told.
     pub(crate) const fn has_gaps(self) -> bool {
         matches!(self.mark.inner, Inner::List { gaps: true, .. })
+    }
+
+    /// Whether the mapping lost keys, each of them told.
+    pub(crate) fn lost_keys(self) -> bool {
+        matches!(&self.mark.inner, Inner::Map { dropped, .. } if !dropped.is_empty())
     }
 
     pub(crate) const fn is_substituted(self) -> bool {
@@ -154,5 +164,25 @@ impl<'a> At<'a> {
     /// Where the key stands.
     pub(crate) fn key_span(self) -> Span {
         self.key.unwrap_or(self.mark.span)
+    }
+
+    /// The place of one byte of a text: exact where the file shows the text as it is, else the whole value.
+    pub(crate) fn within(self, text: &str, byte: usize) -> Span {
+        let span = self.span();
+        let exact = || {
+            let before = text.get(..byte)?;
+            let line = self.source.line(span.line)?;
+            let (start, _) = line.char_indices().nth(span.column.checked_sub(1)?)?;
+            let written = line.get(start..)?;
+            let (quote, written) = match written.strip_prefix(['"', '\'']) {
+                Some(inner) => (1, inner),
+                None => (0, written),
+            };
+            if self.absent || !written.starts_with(text) {
+                return None;
+            }
+            Some(Span { column: span.column + quote + before.chars().count(), width: 1, ..span })
+        };
+        exact().unwrap_or(span)
     }
 }

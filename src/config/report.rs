@@ -112,6 +112,21 @@ impl Problem {
         self.severity == Severity::Error
     }
 
+    /// For people: place, code and message, the line with its marks, the help; each line with its end.
+    pub fn render(&self) -> String {
+        let mut text = format!("{self}\n");
+        if let Some(excerpt) = &self.excerpt {
+            let number = self.line.to_string();
+            let gutter = " ".repeat(number.len());
+            let marks = excerpt.marks();
+            text.push_str(&format!(" {number} | {}\n {gutter} | {marks}\n", excerpt.text));
+        }
+        if let Some(help) = &self.help {
+            text.push_str(&format!("help: {help}\n"));
+        }
+        text
+    }
+
     /// One JSON object: code, severity, file, line, column, message, help.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
@@ -126,7 +141,7 @@ impl Problem {
     }
 }
 
-/// Place, code and message, then the line with its marks, then the help.
+/// Place, code and message, in one line.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;
@@ -134,16 +149,7 @@ impl fmt::Display for Problem {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
         let kind = if self.is_error() { "" } else { "warning: " };
-        write!(f, ": {} {kind}{}", self.code, self.message)?;
-        if let Some(excerpt) = &self.excerpt {
-            let number = self.line.to_string();
-            let gutter = " ".repeat(number.len());
-            write!(f, "\n {number} | {}\n {gutter} | {}", excerpt.text, excerpt.marks())?;
-        }
-        if let Some(help) = &self.help {
-            write!(f, "\nhelp: {help}")?;
-        }
-        Ok(())
+        write!(f, ": {} {kind}{}", self.code, self.message)
     }
 }
 

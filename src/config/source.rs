@@ -37,6 +37,14 @@ impl Source {
         self.folder.join(written)
     }
 
+    /// The same for a pattern of files; the folder's own name is no pattern.
+    pub(crate) fn resolve_glob(&self, written: &str) -> String {
+        if Path::new(written).is_absolute() || self.folder.as_os_str().is_empty() {
+            return written.to_owned();
+        }
+        format!("{}/{written}", glob::Pattern::escape(&self.folder.to_string_lossy()))
+    }
+
     /// One line, counted from 1, without its end; lines end where YAML ends them.
     pub(crate) fn line(&self, number: usize) -> Option<&str> {
         let mut rest = self.text.as_str();

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::scalar::{Named, OneOrMany, Scalars, TextOr, Time};
+use super::scalar::{Named, OneOrMany, Scalars, Several, TextOr, Time};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping with `routes`")]
@@ -51,11 +51,11 @@ pub(crate) enum Mode {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a rule: a mapping like { org: \"{org}\" }")]
 pub(crate) struct Rule {
-    pub(crate) token: Option<Tokens>,
-    pub(crate) org: Option<TextOr<OrgBy>>,
+    pub(crate) token: Option<OneOrMany>,
+    pub(crate) org: Option<Several<TextOr<OrgBy>>>,
     pub(crate) role: Option<OneOrMany>,
     pub(crate) permission: Option<OneOrMany>,
-    pub(crate) workspace: Option<TextOr<WorkspaceBy>>,
+    pub(crate) workspace: Option<Several<TextOr<WorkspaceBy>>>,
     pub(crate) feature: Option<OneOrMany>,
     pub(crate) plan: Option<OneOrMany>,
     pub(crate) reverified: Option<TextOr<Reverified>>,
@@ -64,9 +64,6 @@ pub(crate) struct Rule {
     pub(crate) all: Option<Vec<Rule>>,
     pub(crate) not: Option<Box<Rule>>,
 }
-
-/// `require.token`: one kind, or a list of kinds.
-pub(crate) type Tokens = OneOrMany;
 
 /// `org` by a namespace other than `identity.names.org`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::config::decode::HELP;
 
@@ -34,6 +34,10 @@ pub(crate) enum Threads {
 /// One text, or a list of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OneOrMany(pub(crate) Vec<String>);
+
+/// One thing, or a list of such things.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Several<T>(pub(crate) Vec<T>);
 
 /// One scalar, or a list of scalars, with their types.
 #[derive(Debug, Clone, PartialEq)]
@@ -280,6 +284,36 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TextOr<T>, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(TextOr::Full)
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = Several<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, a mapping, or a list of these")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Several<T>, E> {
+                T::deserialize(text.into_deserializer()).map(|one| Several(vec![one]))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Several<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|one| Several(vec![one]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Several<T>, A::Error> {
+                let mut several = Vec::new();
+                while let Some(one) = list.next_element()? {
+                    several.push(one);
+                }
+                Ok(Several(several))
             }
         }
         deserializer.deserialize_any(Either(PhantomData))
