@@ -280,4 +280,4 @@ fn hex_char(digit: u8) -> char {
 
 #[cfg(test)]
 #[path = "path_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -88,8 +88,16 @@ impl Routes {
 
     /// Reports each route whose pattern matches the path and that was not found, with the reason.
     pub fn candidates<'r>(&'r self, view: &View<'_>, report: &mut impl FnMut(&'r Route, WhyNot<'r>)) {
-        let (path, asked) = (view.request.path.as_str(), Asked::new(view));
-        let found = self.pick(&self.as_sent, path, Slash::AsSent, &asked).map(|(route, _)| route.index);
+        self.candidates_asked(view.request.path.as_str(), &Asked::new(view), report);
+    }
+
+    pub(super) fn candidates_asked<'r>(
+        &'r self,
+        path: &str,
+        asked: &Asked<'_>,
+        report: &mut impl FnMut(&'r Route, WhyNot<'r>),
+    ) {
+        let found = self.pick(&self.as_sent, path, Slash::AsSent, asked).map(|(route, _)| route.index);
         let _: ControlFlow<()> = self.as_sent.search(path, Slash::AsSent, &mut |places, _| {
             for route in self.at(places) {
                 match asked.rank(route) {
@@ -218,4 +226,4 @@ impl Route {
 
 #[cfg(test)]
 #[path = "table_tests.rs"]
-mod tests;
+pub(super) mod tests;
