@@ -5,11 +5,11 @@
 
 /// A run of characters on one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Span {
-    pub line: usize,
-    pub column: usize,
+pub(crate) struct Span {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
     /// At least 1; cut to the line when shown.
-    pub width: usize,
+    pub(crate) width: usize,
 }
 
 /// The place of one value, and of everything in it.
@@ -150,10 +150,6 @@ impl<'a> At<'a> {
     /// Whether the mapping lost keys, each of them told.
     pub(crate) fn lost_keys(self) -> bool {
         matches!(&self.mark.inner, Inner::Map { dropped, .. } if !dropped.is_empty())
-    }
-
-    pub(crate) const fn is_substituted(self) -> bool {
-        self.mark.substituted
     }
 
     /// Where the value stands; of something absent, where the thing around it is named.

@@ -17,11 +17,11 @@ pub const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A text file as it was read.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// As people are told.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     folder: PathBuf,
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Source {

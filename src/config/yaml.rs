@@ -222,17 +222,15 @@ impl Builder<'_> {
 
 /// Where `${NAME` stands within the scalar that begins at `span`.
 fn reference_place(source: &Source, span: Span, text: &str) -> Option<Span> {
-    let mut line = span.line;
     let mut skip = span.column.saturating_sub(1);
     // A scalar of many lines: the reference is on one of the next ones.
-    for _ in 0..200 {
-        let shown = source.line(line)?;
-        let rest: String = shown.chars().skip(skip).collect();
+    for line in span.line..span.line.saturating_add(200) {
+        let rest: String = source.line(line)?.chars().skip(skip).collect();
         if let Some((before, after)) = rest.split_once(text) {
-            let width = text.chars().count() + after.find('}').map_or(0, |at| after.chars().take(at).count().min(at) + 1);
+            let closing = after.chars().position(|c| c == '}').map_or(0, |at| at + 1);
+            let width = text.chars().count() + closing;
             return Some(Span { line, column: skip + before.chars().count() + 1, width });
         }
-        line += 1;
         skip = 0;
     }
     None

@@ -219,9 +219,9 @@ pub(super) fn telemetry(raw: Option<raw::Telemetry>, root: At<'_>, problems: &mu
     Telemetry { access_log, log }
 }
 
-pub(super) fn state_dir(raw: Option<String>, root: At<'_>, problems: &mut Vec<Problem>) -> PathBuf {
+pub(super) fn state_dir(raw: Option<&str>, root: At<'_>, problems: &mut Vec<Problem>) -> PathBuf {
     let at = root.key("state_dir");
-    let written = raw.as_deref().unwrap_or("state");
+    let written = raw.unwrap_or("state");
     if written.is_empty() || written.contains('\0') {
         problems.push(Problem::at(codes::BAD_VALUE, at, "expected a folder"));
     }

@@ -23,7 +23,7 @@ use super::raw;
 use super::report::Problem;
 use super::source::Files;
 use crate::identity::cache::TokenCache;
-use crate::identity::clerk::{InstanceSpec, Instances, InstancesProblem};
+use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, Rules};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
@@ -74,7 +74,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let server = listen::server(server, root, problems);
     let limits = listen::limits(limits, root, problems);
     let telemetry = listen::telemetry(telemetry, root, problems);
-    let state_dir = listen::state_dir(state_dir, root, problems);
+    let state_dir = listen::state_dir(state_dir.as_deref(), root, problems);
     let upstreams = upstream::compile(upstreams, root, problems);
     let instances = clerk::compile(clerk, root, files, problems);
     let identity = identity::compile(identity, root, problems);
@@ -88,11 +88,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         has_workspaces: identity.has_workspaces,
     };
     let routes = route::compile(policies, &context, problems);
-    let instances = match Instances::new(instances, previous.map(|snapshot| &snapshot.instances)) {
-        Ok(instances) => Some(instances),
-        // Told with its place when the specs were made.
-        Err(InstancesProblem::SameIssuer { .. } | InstancesProblem::SameName { .. }) => None,
-    };
+    // Two with one issuer or one name were told with their places when the specs were made.
+    let instances = Instances::new(instances, previous.map(|snapshot| &snapshot.instances)).ok();
     let peers = peers(&upstreams.specs, root, problems);
     if problems.iter().any(Problem::is_error) {
         return None;
