@@ -55,12 +55,9 @@ impl Case {
     pub(crate) fn texts(&self, name: &str) -> Vec<String> {
         match self.option(name) {
             Some(Value::String(text)) => vec![text.clone()],
-            Some(Value::Array(list)) => list
-                .iter()
-                .filter_map(Value::as_str)
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            Some(Value::Array(list)) => {
+                list.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -72,6 +72,7 @@ fn routes(case: &Case) -> Result<Routes, String> {
             exact_paths: true,
         })
     };
-    let definitions = patterns.iter().filter(|pattern| !pattern.is_empty()).map(define).collect::<Result<_, String>>()?;
+    let definitions =
+        patterns.iter().filter(|pattern| !pattern.is_empty()).map(define).collect::<Result<_, String>>()?;
     Routes::compile(definitions).map_err(|clashes| format!("{clashes:?}"))
 }

@@ -26,9 +26,9 @@ fn request(case: &Case) -> Option<&'static str> {
         Some(Value::Array(list)) => list.iter().any(|kind| kind == "session_token"),
         Some(_) => false,
     };
-    let machine = case.header("authorization").is_some_and(|line| {
-        ["Bearer ak_", "Bearer mt_", "Bearer oat_"].iter().any(|prefix| line.starts_with(prefix))
-    });
+    let machine = case
+        .header("authorization")
+        .is_some_and(|line| ["Bearer ak_", "Bearer mt_", "Bearer oat_"].iter().any(|prefix| line.starts_with(prefix)));
     if !accepts_sessions || (machine && case.option("acceptsToken").is_some_and(|kind| kind == "any")) {
         return Some("machine tokens");
     }
