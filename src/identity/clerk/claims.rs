@@ -56,7 +56,7 @@ pub(super) fn judge(
     }
     let subject = session_ids(&claims)?;
     audience(&claims, checks)?;
-    authorized_party(&claims, instance)?;
+    authorized_party(&claims, checks)?;
     if checks.pending_sessions == PendingSessions::Deny && claims.get("sts").is_some_and(|sts| sts == "pending") {
         return Err(Reason::Pending.into());
     }
@@ -154,16 +154,12 @@ fn is_falsy(value: &Value) -> bool {
 }
 
 /// Which page the session was made for: the only thing that keeps a sibling domain's page out.
-fn authorized_party(claims: &Map<String, Value>, instance: &Instance) -> Result<(), Reason> {
-    let checks = &instance.checks;
+fn authorized_party(claims: &Map<String, Value>, checks: &Checks) -> Result<(), Reason> {
     let claimed = match claims.get("azp") {
         None => None,
         Some(Value::String(party)) => Some(party.as_str()).filter(|party| !party.is_empty()),
         Some(_) => return Err(Reason::TokenInvalidAuthorizedParties),
     };
-    if claimed.is_none() {
-        instance.count_missing_azp();
-    }
     if checks.authorized_parties.is_empty() {
         return Ok(());
     }
@@ -172,6 +168,11 @@ fn authorized_party(claims: &Map<String, Value>, instance: &Instance) -> Result<
         None => checks.missing_azp == MissingAzp::Allow,
     };
     if good { Ok(()) } else { Err(Reason::TokenInvalidAuthorizedParties) }
+}
+
+/// Whether a token names no party at all, as Clerk's do that were made without an `Origin`.
+pub(super) fn lacks_authorized_party(claims: &Map<String, Value>) -> bool {
+    claims.get("azp").is_none_or(|party| party == "")
 }
 
 /// The impersonator. A claim that is there and unreadable must not read as "nobody".

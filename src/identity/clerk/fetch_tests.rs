@@ -1,4 +1,3 @@
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,10 +6,6 @@ use tokio::net::TcpListener;
 
 use super::super::testing::{KID, OURS, url};
 use super::{FetchProblem, Fetcher, KeyUrl, MAX_SET_BYTES, check_url, is_public};
-
-static PROVIDER: LazyLock<()> = LazyLock::new(|| {
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-});
 
 /// A server that answers one connection with these bytes; after `drip`, one byte at a time for ever.
 async fn serve(answer: Vec<u8>, drip: bool) -> String {
@@ -29,7 +24,6 @@ async fn serve(answer: Vec<u8>, drip: bool) -> String {
 }
 
 async fn fetch(url_text: &str, allow_private: bool) -> Result<Vec<u8>, FetchProblem> {
-    LazyLock::force(&PROVIDER);
     Fetcher::new(&KeyUrl { url: url_text.to_owned(), allow_private, ..url() })?.fetch().await
 }
 

@@ -324,6 +324,13 @@ impl Keys {
         self.again.swap(false, Ordering::AcqRel)
     }
 
+    /// Whether a request asked after the last flight ended. Taken under the lock that asking takes, so that no
+    /// request falls between this answer and its wake-up.
+    pub(super) fn is_asked(&self) -> bool {
+        let forced = self.forced();
+        forced.is_some_and(|forced| forced.ended_then == self.attempts.borrow().ended)
+    }
+
     /// Returns when the first fetch of this process has ended, good or not; at once where nothing is fetched.
     pub async fn first_attempt(&self) {
         if self.url().is_some() {

@@ -141,6 +141,22 @@ async fn one_flight_for_all_who_ask() {
     assert_eq!(keys.refetch(Some("late"), at(1)).await, Refetch::Fetched, "within the gap nobody waits");
 }
 
+#[tokio::test]
+async fn a_request_that_asks_after_the_flight_is_not_overlooked() {
+    let keys = keys();
+    keys.fetched(OURS.set(KID), at(0));
+    assert!(!keys.is_asked());
+    let waiting = tokio::spawn({
+        let keys = Arc::clone(&keys);
+        async move { keys.refetch(Some("x"), at(1)).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(keys.is_asked(), "while the task still writes the last set to disk");
+    keys.fetched(OURS.set(KID), at(1));
+    assert!(!keys.is_asked());
+    assert_eq!(waiting.await.unwrap(), Refetch::Fetched);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flight_that_never_ends_fails() {
     let keys = keys();
