@@ -1,6 +1,7 @@
 //! Hosts of routes: one name, or everything below a domain.
 //!
-//! Parsed at load. Compared with the request's host, which is in lower case and without its port.
+//! Parsed at load by `config::compile`. Compared with the request's host, which `sanitize` leaves in lower case and
+//! without its port. Never resolves a name.
 
 use std::fmt;
 
