@@ -3,6 +3,10 @@
 //! Made by `yaml` in the same pass that makes the values, so that the two cannot disagree, and looked up only
 //! when there is a problem to show. Columns count characters, from 1. Never holds a value.
 
+use std::sync::Arc;
+
+use super::source::Source;
+
 /// A run of characters on one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span {
@@ -101,24 +105,25 @@ impl Mark {
 /// A cursor that follows a raw value through its file, to say where it stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At<'a> {
-    pub(crate) source: &'a super::source::Source,
+    pub(crate) source: &'a Arc<Source>,
     mark: &'a Mark,
     /// Where the key stands whose value this is.
     key: Option<Span>,
     /// The value asked for is not written; the span is its parent's.
     absent: bool,
+    root: bool,
 }
 
 impl<'a> At<'a> {
-    pub(crate) const fn root(source: &'a super::source::Source, mark: &'a Mark) -> Self {
-        Self { source, mark, key: None, absent: false }
+    pub(crate) const fn root(source: &'a Arc<Source>, mark: &'a Mark) -> Self {
+        Self { source, mark, key: None, absent: false, root: true }
     }
 
     /// The value under a key, or the nearest thing around it when it is not written.
     pub(crate) fn key(self, name: &str) -> Self {
         match self.mark.entry(name) {
             Some(entry) if !self.absent => {
-                Self { source: self.source, mark: &entry.value, key: Some(entry.key), absent: false }
+                Self { source: self.source, mark: &entry.value, key: Some(entry.key), absent: false, root: false }
             }
             _ => Self { absent: true, ..self },
         }
@@ -127,7 +132,7 @@ impl<'a> At<'a> {
     /// An item of a list; a value that stands for a list of one is its own first item.
     pub(crate) fn item(self, index: usize) -> Self {
         match self.mark.item(index) {
-            Some(mark) if !self.absent => Self { source: self.source, mark, key: None, absent: false },
+            Some(mark) if !self.absent => Self { source: self.source, mark, key: None, absent: false, root: false },
             _ => self,
         }
     }
@@ -135,6 +140,11 @@ impl<'a> At<'a> {
     /// Whether the value stands in the file.
     pub(crate) const fn is_written(self) -> bool {
         !self.absent
+    }
+
+    /// Whether this is the whole file, or something that it lacks.
+    pub(crate) const fn is_root(self) -> bool {
+        self.root
     }
 
     /// Whether a key is missing because it was taken out for a problem that was told.

@@ -5,11 +5,13 @@
 //! logs. Never decides what is a problem.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::codes::Code;
+use super::decode::near;
 use super::places::{At, Span};
-use super::source::Source;
+use super::source::{Source, Unreadable};
 
 /// Most problems that are listed of one file.
 pub(crate) const MAX_PROBLEMS: usize = 100;
@@ -32,7 +34,7 @@ impl Severity {
 }
 
 /// One thing that is wrong, or worth a second look.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     pub code: &'static str,
     pub severity: Severity,
@@ -44,11 +46,20 @@ pub struct Problem {
     /// Lower case, no period.
     pub message: String,
     pub help: Option<String>,
-    excerpt: Option<Excerpt>,
+    shown: Shown,
+}
+
+/// The piece of the file that is shown. Cutting it out costs a walk through the line, so that it waits until it is
+/// known which problems are told.
+#[derive(Debug, Clone)]
+enum Shown {
+    Nothing,
+    Later(Arc<Source>, Span),
+    Now(Excerpt),
 }
 
 /// The source line, masked and cut, with the part that is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Excerpt {
     text: String,
     /// Characters before the marks.
@@ -58,21 +69,22 @@ struct Excerpt {
 
 impl Problem {
     /// About a file as a whole.
-    pub(crate) fn of_file(code: Code, file: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn of_file(unreadable: &Unreadable, path: &Path) -> Self {
+        let (line, column) = unreadable.place.unwrap_or((0, 0));
         Self {
-            code: code.id,
+            code: unreadable.code.id,
             severity: Severity::Error,
-            file: file.into(),
-            line: 0,
-            column: 0,
-            message: message.into(),
+            file: path.display().to_string().into(),
+            line,
+            column,
+            message: unreadable.message.clone(),
             help: None,
-            excerpt: None,
+            shown: Shown::Nothing,
         }
     }
 
     /// About a piece of a file.
-    pub(crate) fn at_span(code: Code, source: &Source, span: Span, message: impl Into<String>) -> Self {
+    pub(crate) fn at_span(code: Code, source: &Arc<Source>, span: Span, message: impl Into<String>) -> Self {
         Self {
             code: code.id,
             severity: Severity::Error,
@@ -81,7 +93,7 @@ impl Problem {
             column: span.column,
             message: message.into(),
             help: None,
-            excerpt: source.line(span.line).map(|line| Excerpt::cut(line, span)),
+            shown: Shown::Later(Arc::clone(source), span),
         }
     }
 
@@ -103,9 +115,29 @@ impl Problem {
     }
 
     #[must_use]
+    pub(crate) fn without_excerpt(mut self) -> Self {
+        self.shown = Shown::Nothing;
+        self
+    }
+
+    #[must_use]
     pub(crate) fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
+    }
+
+    /// Keeps what is shown of the file instead of the file.
+    pub(crate) fn settle(&mut self) {
+        if let Shown::Later(source, span) = &self.shown {
+            let line = source.line(span.line);
+            self.shown = line.map_or(Shown::Nothing, |line| Shown::Now(Excerpt::cut(line, *span)));
+        }
+    }
+
+    /// Whether both say the same about the same place.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
+        let key = |problem: &Self| (problem.code, problem.line, problem.column);
+        key(self) == key(other) && self.file == other.file && self.message == other.message
     }
 
     pub fn is_error(&self) -> bool {
@@ -115,7 +147,7 @@ impl Problem {
     /// For people: place, code and message, the line with its marks, the help; each line with its end.
     pub fn render(&self) -> String {
         let mut text = format!("{self}\n");
-        if let Some(excerpt) = &self.excerpt {
+        if let Shown::Now(excerpt) = &self.shown {
             let number = self.line.to_string();
             let gutter = " ".repeat(number.len());
             let marks = excerpt.marks();
@@ -164,7 +196,8 @@ impl Excerpt {
         let shown: String = line.chars().skip(skip).take(MAX_SHOWN).map(printable).collect();
         let indent = before.saturating_sub(skip).min(MAX_SHOWN);
         let left = shown.chars().count().saturating_sub(indent);
-        Self { text: shown, indent, width: width.min(left).max(1) }
+        let (head, tail) = (if skip > 0 { "…" } else { "" }, if total > skip + MAX_SHOWN { "…" } else { "" });
+        Self { text: format!("{head}{shown}{tail}"), indent: indent + head.chars().count(), width: width.min(left).max(1) }
     }
 
     /// Tabs stay tabs, so that the marks stand under what they mean.
@@ -190,7 +223,7 @@ fn mask(line: &str) -> (String, Option<usize>) {
         let name = head.trim_end_matches(['"', '\'', ' ']);
         let name = name.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).next().unwrap_or_default();
         let value = tail.get(1..).unwrap_or_default();
-        if is_secret_name(name) && !is_harmless(value) {
+        if is_secret_name(name) && !is_harmless(name, value) {
             let shown = format!("{head}: ***");
             let from = head.chars().count() + 2;
             return (shown, Some(from));
@@ -212,12 +245,19 @@ fn is_secret_name(name: &str) -> bool {
     speaks && name != "publishable_key" && !name.ends_with("_file") && !name.ends_with("_dir") && !name.contains("keepalive")
 }
 
-/// Nothing, or short words of letters alone, as in `token: [session]`.
-fn is_harmless(value: &str) -> bool {
-    let value = value.split(" #").next().unwrap_or_default();
-    value
-        .split([' ', ',', '[', ']', '{', '}', '"', '\''])
-        .all(|word| word.len() <= 9 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '|'))
+/// Nothing, or kinds of tokens as policies name them, well or badly spelt.
+fn is_harmless(name: &str, value: &str) -> bool {
+    const KINDS: [&str; 7] = ["session", "legacy", "runner", "m2m", "oauth", "api_key", "template"];
+    let value = value.trim();
+    if value.is_empty() {
+        return true;
+    }
+    let words = match value.strip_prefix('[') {
+        Some(list) => list.split(']').next(),
+        None => value.split([',', '}', '#']).next(),
+    };
+    let mut words = words.unwrap_or_default().split([',', ' ', '"', '\'']).filter(|word| !word.is_empty());
+    name == "token" && words.all(|word| near(word, KINDS).is_some())
 }
 
 #[cfg(test)]
@@ -233,6 +273,8 @@ mod tests {
             ("in a flow mapping", "x: { name: ci, token: aB3d5 }", "x: { name: ci, token: ***"),
             ("a quoted key", "{ \"token\": \"aB3d5\" }", "{ \"token\": ***"),
             ("a word", "token: [session]", "token: [session]"),
+            ("among others", "{ token: [m2m], plan: [] }", "{ token: [m2m], plan: [] }"),
+            ("a password of letters", "password: hunter", "password: ***"),
             ("publishable", "publishable_key: pk_live_abc", "publishable_key: pk_live_abc"),
             ("a file", "secret_key_file: /run/x1", "secret_key_file: /run/x1"),
             ("jwt anywhere", "note: eyJhbGciOiJ", "note: ***"),
@@ -248,8 +290,8 @@ mod tests {
     fn long_lines_are_cut_around_the_place() {
         let line = "x".repeat(10_000);
         let excerpt = Excerpt::cut(&line, Span { line: 1, column: 5_000, width: 9_000 });
-        assert_eq!(excerpt.text.len(), 160);
-        assert_eq!(excerpt.marks().find('^'), Some(80));
-        assert_eq!(excerpt.marks().len(), 160);
+        assert_eq!(excerpt.text.chars().count(), 162);
+        assert_eq!(excerpt.marks().find('^'), Some(81));
+        assert_eq!(excerpt.marks().len(), 161);
     }
 }

@@ -6,6 +6,7 @@
 //! quoted scalar and a plain one are still two things: the plain one is typed after substitution.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use serde_yaml::{Mapping, Number, Value};
@@ -29,7 +30,7 @@ pub(crate) struct Document {
 }
 
 /// Takes a file apart. `None` when it cannot be read at all; smaller problems leave the rest usable.
-pub(crate) fn read(source: &Source, env: Env<'_>, problems: &mut Vec<Problem>) -> Option<Document> {
+pub(crate) fn read(source: &Arc<Source>, env: Env<'_>, problems: &mut Vec<Problem>) -> Option<Document> {
     let mut builder = Builder { source, env, problems, open: Vec::new(), root: None, values: 0 };
     let mut documents = 0;
     for event in Parser::new_from_str(&source.text) {
@@ -62,7 +63,7 @@ pub(crate) fn read(source: &Source, env: Env<'_>, problems: &mut Vec<Problem>) -
 struct Stop;
 
 struct Builder<'a> {
-    source: &'a Source,
+    source: &'a Arc<Source>,
     env: Env<'a>,
     problems: &'a mut Vec<Problem>,
     open: Vec<Open>,
@@ -247,7 +248,7 @@ fn head(span: Span) -> Span {
     Span { width: 1, ..span }
 }
 
-fn syntax(source: &Source, error: &ScanError) -> Problem {
+fn syntax(source: &Arc<Source>, error: &ScanError) -> Problem {
     let marker = error.marker();
     let span = Span { line: marker.line(), column: marker.col() + 1, width: 1 };
     let line = source.line(span.line).unwrap_or_default();

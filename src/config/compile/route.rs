@@ -104,6 +104,7 @@ fn route(
     problems: &mut Vec<Problem>,
 ) -> Option<(Definition, Policy)> {
     let raw::Route { id, matches, access, require, upstream, timeout, mode } = raw;
+    let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
     let id = route_id(id, at, &place, ids, problems);
     let upstream = context.upstreams.choose(upstream.as_deref(), at, problems);
@@ -136,7 +137,10 @@ fn route(
                 .help("remove `require`, or write access: protected"),
         );
     }
-    lint::route(&pattern, access, &compared, in_match.key("path"), problems);
+    // Advice about a route with errors would be advice about something else.
+    if problems.len() == told_before {
+        lint::route(&pattern, access, &compared, in_match.key("path"), problems);
+    }
     let timeout = timeout.map(|time| above_zero(Some(time), 0, at.key("timeout"), problems));
     let upstream = upstream?;
     let definition = Definition {
