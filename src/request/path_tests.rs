@@ -151,8 +151,7 @@ fn segments_are_compared_by_meaning() {
 
 #[test]
 fn a_path_splits_into_segments() {
-    let table: [(&str, &[&str]); 4] =
-        [("/", &[]), ("/a", &["a"]), ("/a/", &["a", ""]), ("/a/b%20c", &["a", "b%20c"])];
+    let table: [(&str, &[&str]); 4] = [("/", &[]), ("/a", &["a"]), ("/a/", &["a", ""]), ("/a/b%20c", &["a", "b%20c"])];
     for (raw, expected) in table {
         let path = CanonicalPath::parse(raw.as_bytes()).unwrap();
         assert_eq!(path.segments().map(Segment::raw).collect::<Vec<_>>(), expected, "{raw}");

@@ -9,9 +9,12 @@ fn patterns_are_read_into_parts() {
         ("/a/b", vec![literal("a"), literal("b")], vec![], false),
         ("/a/", vec![literal("a")], vec![], true),
         ("/{x}/", vec![Part::Segment], vec!["x"], true),
-        ("/orgs/{org}/w/{work-space_1}", vec![
-            literal("orgs"), Part::Segment, literal("w"), Part::Segment,
-        ], vec!["org", "work-space_1"], false),
+        (
+            "/orgs/{org}/w/{work-space_1}",
+            vec![literal("orgs"), Part::Segment, literal("w"), Part::Segment],
+            vec!["org", "work-space_1"],
+            false,
+        ),
         ("/a/{*rest}", vec![literal("a"), Part::Tail], vec!["rest"], false),
         ("/{*rest}", vec![Part::Tail], vec!["rest"], false),
         // As request paths are read.

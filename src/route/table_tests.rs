@@ -62,18 +62,25 @@ fn find(routes: &Routes, request: &str) -> Result<String, Refusal> {
     let (host, target) = target.split_at(target.find('/').unwrap());
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let path = CanonicalPath::parse(path.as_bytes()).unwrap();
-    let asked =
-        Asked { method: &method, host: (!host.is_empty()).then_some(host), query, headers: &headers };
+    let asked = Asked { method: &method, host: (!host.is_empty()).then_some(host), query, headers: &headers };
     let found = routes.find_asked(path.as_str(), &asked)?;
-    let captures: Vec<String> =
-        found.captures.iter().map(|(name, value)| format!(" {name}={}", value.raw())).collect();
+    let captures: Vec<String> = found.captures.iter().map(|(name, value)| format!(" {name}={}", value.raw())).collect();
     Ok(format!("{}{}", found.route.id, captures.concat()))
 }
 
 #[test]
 fn the_most_specific_path_wins() {
     let routes = routes(&[
-        "/{*rest}", "/", "/a", "/a/{*rest}", "/a/{x}", "/a/b", "/a/b/{*rest}", "/a/{x}/c", "/a/{x}/c/{y}", "/s/{x}/",
+        "/{*rest}",
+        "/",
+        "/a",
+        "/a/{*rest}",
+        "/a/{x}",
+        "/a/b",
+        "/a/b/{*rest}",
+        "/a/{x}/c",
+        "/a/{x}/c/{y}",
+        "/s/{x}/",
         "/a%20b",
     ]);
     let table = [
@@ -116,7 +123,8 @@ fn a_tail_is_also_empty_and_a_segment_never_is() {
 
 #[test]
 fn a_more_specific_path_that_does_not_hold_falls_through() {
-    let routes = routes(&["[POST] /a/b", "[GET] /a/{x}", "/a/{*rest}", "/a/b header:x-env=prod", "/q query:v=2", "/{*all}"]);
+    let routes =
+        routes(&["[POST] /a/b", "[GET] /a/{x}", "/a/{*rest}", "/a/b header:x-env=prod", "/q query:v=2", "/{*all}"]);
     let table = [
         ("POST /a/b", "[POST] /a/b"),
         ("GET /a/b", "[GET] /a/{x} x=b"),
@@ -140,8 +148,14 @@ fn a_more_specific_path_that_does_not_hold_falls_through() {
 #[test]
 fn then_host_then_method_then_predicates() {
     let routes = routes(&[
-        "/a", "[GET] /a", "*.example.com/a", "*.eu.example.com/a", "api.eu.example.com/a",
-        "[GET] *.example.com/a", "/a header:x=1 query:y=2", "/a header:x=1",
+        "/a",
+        "[GET] /a",
+        "*.example.com/a",
+        "*.eu.example.com/a",
+        "api.eu.example.com/a",
+        "[GET] *.example.com/a",
+        "/a header:x=1 query:y=2",
+        "/a header:x=1",
     ]);
     let table = [
         ("PUT other.net/a", "/a"),
@@ -182,8 +196,15 @@ fn a_host_is_unknown_only_when_every_route_names_one() {
 #[test]
 fn another_reading_must_not_reach_another_route() {
     let routes = routes(&[
-        "/{*rest}", "/api/{*rest}", "/api/admin/{*rest}", "/exact", "/users/", "/Reports/{x}", "/only/{x}",
-        "/loose/{*rest} exact", "/loose/secret",
+        "/{*rest}",
+        "/api/{*rest}",
+        "/api/admin/{*rest}",
+        "/exact",
+        "/users/",
+        "/Reports/{x}",
+        "/only/{x}",
+        "/loose/{*rest} exact",
+        "/loose/secret",
     ]);
     let another = |route: &str, reading| Err(Refusal::AnotherReading { route: route.into(), reading });
     let ok = |route: &str| Ok(route.to_owned());

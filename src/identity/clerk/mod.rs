@@ -22,6 +22,8 @@ mod publishable_key;
 mod reason;
 pub mod refresh;
 mod store;
+#[cfg(test)]
+mod testing;
 mod token;
 
 pub use instance::{

@@ -35,7 +35,7 @@ pub fn spawn(keys: Arc<Keys>, state_dir: &Path) -> Option<JoinHandle<()>> {
     drop(keys);
     Some(tokio::spawn(async move {
         let client = Network::new(&source);
-        let task = Task { store: Some(store), failing: None, failures: 0, leak_told: false };
+        let task = Task { store: Some(store), failing: None, failures: 0, leak_told: false, store_failing: false };
         run(weak, &wake, task, || client.fetch(), random, clock::now).await;
     }))
 }
@@ -70,6 +70,7 @@ struct Task {
     failing: Option<FetchProblem>,
     failures: u32,
     leak_told: bool,
+    store_failing: bool,
 }
 
 async fn run<F, A>(
@@ -186,9 +187,12 @@ impl Task {
             store.save(&String::from_utf8_lossy(&bytes), now.unix_ms)
         });
         if let Ok(Err(problem)) = saved.await {
-            // A read-only file system stays one: said once, then never tried again.
-            tracing::warn!(issuer = %keys.issuer(), "key set is not persisted to {}: {problem}", path.display());
-            self.store = None;
+            if !self.store_failing {
+                tracing::warn!(issuer = %keys.issuer(), "key set is not persisted to {}: {problem}", path.display());
+            }
+            self.store_failing = true;
+        } else {
+            self.store_failing = false;
         }
     }
 }
