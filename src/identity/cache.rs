@@ -47,9 +47,7 @@ impl TokenCache {
         let options = OptionsBuilder::new().estimated_items_capacity(max_entries).weight_capacity(max_bytes).build();
         let weighter = ByBytes { share };
         let entries = match options {
-            Ok(options) => {
-                Cache::with_options(options, weighter, RandomState::new(), DefaultLifecycle::default())
-            }
+            Ok(options) => Cache::with_options(options, weighter, RandomState::new(), DefaultLifecycle::default()),
             // INVARIANT: both capacities are set, which is all that can be missing.
             Err(_) => Cache::with(max_entries, max_bytes, weighter, RandomState::new(), DefaultLifecycle::default()),
         };
@@ -59,7 +57,8 @@ impl TokenCache {
     /// The identity behind a token, if it would be verified in the same way now.
     pub(super) fn find(&self, token: &str, instances: &Instances, now: Now) -> Option<Arc<Entry>> {
         let entry = self.entries.get(token)?;
-        let in_time = now.unix_ms < entry.good_until_ms && now.mono < entry.deadline && now.unix_ms >= entry.good_from_ms;
+        let in_time =
+            now.unix_ms < entry.good_until_ms && now.mono < entry.deadline && now.unix_ms >= entry.good_from_ms;
         let still_held = || {
             let keys = &instances.at(entry.instance)?.keys;
             keys.read(now, |held| held.is_some_and(|held| held.still_holds(entry.generation, &entry.key))).then_some(())

@@ -41,9 +41,23 @@ pub enum Fact {
 
 impl Fact {
     pub const ALL: [Self; 17] = [
-        Self::Subject, Self::ClerkUser, Self::LegacyUser, Self::Org, Self::OrgSlug, Self::LegacyOrg, Self::Role,
-        Self::Permissions, Self::Workspaces, Self::Session, Self::Method, Self::Token, Self::Arm, Self::Route,
-        Self::Actor, Self::RequestId, Self::Assertion,
+        Self::Subject,
+        Self::ClerkUser,
+        Self::LegacyUser,
+        Self::Org,
+        Self::OrgSlug,
+        Self::LegacyOrg,
+        Self::Role,
+        Self::Permissions,
+        Self::Workspaces,
+        Self::Session,
+        Self::Method,
+        Self::Token,
+        Self::Arm,
+        Self::Route,
+        Self::Actor,
+        Self::RequestId,
+        Self::Assertion,
     ];
 
     /// The key in `identity.headers`, in snake case (`subject`, `clerk_user` …); the default name is

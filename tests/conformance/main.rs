@@ -7,6 +7,7 @@
 mod authorization;
 mod case;
 mod mint;
+mod paths;
 mod replay;
 mod scope;
 

@@ -94,10 +94,7 @@ fn session_ids(claims: &Map<String, Value>) -> Result<SessionIds, Reason> {
     if claims.contains_key("handshake") {
         return Err(Reason::TokenTypeMismatch);
     }
-    let user = match claims.get("sub") {
-        Some(Value::String(sub)) => sub,
-        _ => return Err(Reason::TokenVerificationFailed),
-    };
+    let Some(Value::String(user)) = claims.get("sub") else { return Err(Reason::TokenVerificationFailed) };
     if !is_id(user, "user_") {
         let other_class = ["mch_", "org_"].iter().any(|prefix| user.starts_with(prefix));
         return Err(if other_class { Reason::TokenTypeMismatch } else { Reason::TokenVerificationFailed });
@@ -121,7 +118,8 @@ pub(super) fn is_id(text: &str, prefix: &str) -> bool {
 /// A text that people chose and that becomes a header value: no character that ends, hides or reorders a line.
 pub(super) fn is_plain_text(text: &str) -> bool {
     let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     !text.is_empty() && text.len() <= MAX_TEXT && text.trim() == text && !text.chars().any(hidden)
 }

@@ -37,7 +37,10 @@ pub(super) struct Session<'a> {
 pub(super) enum Known {
     Verified(Arc<Entry>),
     /// The claims, unverified, and the index of the instance that they name.
-    Claimed { claims: Map<String, Value>, instance: usize },
+    Claimed {
+        claims: Map<String, Value>,
+        instance: usize,
+    },
 }
 
 impl<'a> Session<'a> {
@@ -99,9 +102,7 @@ pub(super) fn choose<'a>(
         return Ok(Choice::Absent);
     };
     let (suffixed, suffixed_uat) = match &instance.cookie_names {
-        Some(names) => {
-            (session(cookies, &names.session, instances, cache, now)?, cookies.first(&names.client_uat))
-        }
+        Some(names) => (session(cookies, &names.session, instances, cache, now)?, cookies.first(&names.client_uat)),
         None => (None, None),
     };
     let plain_uat = cookies.first(CLIENT_UAT);
@@ -150,7 +151,11 @@ impl Jar<'_> {
             return false;
         }
         let development = kind == InstanceKind::Development;
-        if development && !signed_out(self.suffixed_uat) && signed_out(self.plain_uat) && self.suffixed.is_some_and(expired) {
+        if development
+            && !signed_out(self.suffixed_uat)
+            && signed_out(self.plain_uat)
+            && self.suffixed.is_some_and(expired)
+        {
             return false;
         }
         self.suffixed_uat.is_some() || self.suffixed.is_none()

@@ -43,7 +43,8 @@ async fn answers() {
     let json = "content-type: application/json\r\n";
     let status = |n| Err(FetchProblem::Status(http::StatusCode::from_u16(n).unwrap()));
     let large = "x".repeat(MAX_SET_BYTES + 1);
-    let mut chunked = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    let mut chunked =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..300 {
         chunked.extend_from_slice(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes());
     }
@@ -55,7 +56,11 @@ async fn answers() {
         ("HTML", answer("200 OK", "content-type: text/html\r\n", &set), Err(FetchProblem::ContentType)),
         ("text", answer("200 OK", "content-type: text/plain\r\n", &set), Err(FetchProblem::ContentType)),
         ("no type", answer("200 OK", "", &set), Err(FetchProblem::ContentType)),
-        ("gzip", answer("200 OK", &format!("{json}content-encoding: gzip\r\n"), &set), Err(FetchProblem::ContentEncoding)),
+        (
+            "gzip",
+            answer("200 OK", &format!("{json}content-encoding: gzip\r\n"), &set),
+            Err(FetchProblem::ContentEncoding),
+        ),
         ("301", answer("301 Moved", redirect, &set), status(301)),
         ("302", answer("302 Found", redirect, &set), status(302)),
         ("307", answer("307 Temporary", redirect, &set), status(307)),

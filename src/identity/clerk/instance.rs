@@ -156,8 +156,14 @@ pub struct Instances(Vec<Arc<Instance>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstancesProblem {
     /// Two with one issuer: which keys and checks hold would depend on order.
-    SameIssuer { first: usize, second: usize },
-    SameName { first: usize, second: usize },
+    SameIssuer {
+        first: usize,
+        second: usize,
+    },
+    SameName {
+        first: usize,
+        second: usize,
+    },
 }
 
 impl Instances {

@@ -177,10 +177,8 @@ fn one_spelling_of_a_signature() {
     let bench = Bench::usual();
     let (rest, last) = token.split_at(token.len() - 1);
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let good: Vec<char> = alphabet
-        .chars()
-        .filter(|c| bench.bearer(&format!("{rest}{c}"), now()).starts_with("valid"))
-        .collect();
+    let good: Vec<char> =
+        alphabet.chars().filter(|c| bench.bearer(&format!("{rest}{c}"), now()).starts_with("valid")).collect();
     assert_eq!(good, last.chars().collect::<Vec<_>>());
 }
 
@@ -229,7 +227,10 @@ fn checks_that_the_config_relaxes() {
     let unchecked = bench_with(|checks| checks.authorized_parties.clear());
     assert_eq!(unchecked.bearer(&without_azp, now()), "valid user_1");
     let pending = OURS.token(&claims(json!({"sts": "pending"})));
-    assert_eq!(bench_with(|checks| checks.pending_sessions = PendingSessions::Allow).bearer(&pending, now()), "valid user_1");
+    assert_eq!(
+        bench_with(|checks| checks.pending_sessions = PendingSessions::Allow).bearer(&pending, now()),
+        "valid user_1"
+    );
     let no_skew = bench_with(|checks| checks.clock_skew = seconds(0));
     let at_the_end = OURS.token(&claims(json!({"exp": NOW_S, "iat": null})));
     assert_eq!(no_skew.bearer(&at_the_end, now()), "expired");
@@ -305,7 +306,7 @@ fn two_instances() {
         ("second", OTHER.token(&claims(staging.clone())), "valid user_1"),
         // A key verifies for its own issuer only, though both sets use one kid.
         ("second's key for the first", OTHER.token(&claims(json!({}))), "token-invalid-signature"),
-        ("first's key for the second", OURS.token(&claims(staging.clone())), "token-invalid-signature"),
+        ("first's key for the second", OURS.token(&claims(staging)), "token-invalid-signature"),
     ];
     for (name, token, expected) in &table {
         assert_eq!(bench.bearer(token, now()), *expected, "{name}");
@@ -368,9 +369,8 @@ fn an_identity_that_no_header_holds_is_refused() {
 #[test]
 fn workspaces() {
     use crate::identity::{Workspace, Workspaces};
-    let known = |ids: &[&str]| {
-        Workspaces::Known(ids.iter().map(|id| Workspace { id: (*id).to_owned(), role: None }).collect())
-    };
+    let known =
+        |ids: &[&str]| Workspaces::Known(ids.iter().map(|id| Workspace { id: (*id).to_owned(), role: None }).collect());
     let table = [
         ("list", json!({"w": {"s": ["a", "b"]}}), known(&["a", "b"])),
         ("empty", json!({"w": {"s": []}}), known(&[])),
@@ -489,4 +489,3 @@ fn random_text() -> String {
     rand::fill(&mut bytes).unwrap();
     URL_SAFE_NO_PAD.encode(bytes)
 }
-

@@ -26,13 +26,9 @@ fn health_is_a_matter_of_age() {
     let keys = keys();
     assert_eq!(keys.health(at(0)), Health::Outage);
     keys.fetched(OURS.set(KID), at(0));
-    for (after, expected) in [
-        (0, Health::Ok),
-        (3600, Health::Ok),
-        (3601, Health::Stale),
-        (86_400, Health::Stale),
-        (86_401, Health::Outage),
-    ] {
+    for (after, expected) in
+        [(0, Health::Ok), (3600, Health::Ok), (3601, Health::Stale), (86_400, Health::Stale), (86_401, Health::Outage)]
+    {
         assert_eq!(keys.health(at(after)), expected, "after {after} s");
         assert_eq!(keys.read(at(after), |held| held.is_some()), expected != Health::Outage, "after {after} s");
     }
