@@ -1,4 +1,7 @@
 //! Proof that a request was authorized. Only `policy` makes one; `inject` and the proxy ask for it.
+//!
+//! The fields are private and there is no way to change them: whose identity goes upstream is settled with the
+//! decision, and cannot drift from it afterwards.
 
 use std::sync::Arc;
 
