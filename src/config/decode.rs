@@ -190,9 +190,11 @@ fn context(steps: &[Step], value: &Value) -> String {
         Step::Index(_) => None,
     });
     let route = match steps {
-        [Step::Key(routes), Step::Index(index), ..] if routes == "routes" => {
-            value.get("routes").and_then(|list| list.get(*index)).and_then(|route| route.get("id")).and_then(Value::as_str)
-        }
+        [Step::Key(routes), Step::Index(index), ..] if routes == "routes" => value
+            .get("routes")
+            .and_then(|list| list.get(*index))
+            .and_then(|route| route.get("id"))
+            .and_then(Value::as_str),
         _ => None,
     };
     match (parent, route) {
@@ -233,4 +235,44 @@ pub(crate) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{mismatch, near, unknown};
+
+    #[test]
+    fn the_word_that_was_meant() {
+        let known = ["access", "require", "timeout", "mode", "id", "missing_azp"];
+        let table = [
+            ("acess", Some("access")),
+            ("Access", Some("access")),
+            ("timeuot", Some("timeout")),
+            ("missing-azp", Some("missing_azp")),
+            ("mod", Some("mode")),
+            ("ix", Some("id")),
+            ("privileged", None),
+            ("", None),
+        ];
+        for (word, expected) in table {
+            assert_eq!(near(word, known), expected, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn serdes_sentences_are_taken_apart() {
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let table = [
+            ("unknown field `a`, expected `b`", "a", words(&["b"])),
+            ("unknown field `a`, expected `b` or `c`", "a", words(&["b", "c"])),
+            ("unknown field `a`, expected one of `b`, `c`, `d`", "a", words(&["b", "c", "d"])),
+            ("unknown field `a`b`, expected `c`", "a`b", words(&["c"])),
+            ("unknown field `a`, there are no fields", "a", words(&[])),
+        ];
+        for (sentence, name, known) in table {
+            assert_eq!(unknown(sentence, "unknown field `"), Some((name.to_owned(), known)), "{sentence}");
+        }
+        let (message, help) = mismatch("invalid type: string \"hunter2, expected x\", expected a map");
+        assert_eq!((message.as_str(), help), ("expected a mapping, found text", None));
+    }
 }

@@ -192,3 +192,67 @@ impl<'a> At<'a> {
         exact().unwrap_or(span)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::{At, Span};
+    use crate::config::source::Source;
+    use crate::config::yaml;
+
+    const TEXT: &str = "\
+# comment
+a:
+  - b: plain # more
+    \"ü c\": \"quoted\"
+  - [x, 'y z', { k: v }]
+text: |
+  two
+  lines
+空: 値
+last: { n: [1, {m: 2}], empty: , q: \"a\\tb\" }
+";
+
+    #[test]
+    fn places_are_those_of_an_editor() {
+        let source = Arc::new(Source::new(Path::new("x.yaml"), TEXT.to_owned()));
+        let mut problems = Vec::new();
+        let document = yaml::read(&source, &|_| None, &mut problems).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        let root = At::root(&source, &document.mark);
+        let span = |line, column, width| Span { line, column, width };
+        let a = root.key("a");
+        let table = [
+            ("a list by its first item", a.span(), span(3, 3, 1)),
+            ("its key", a.key_span(), span(2, 1, 1)),
+            ("plain, before a comment", a.item(0).key("b").span(), span(3, 8, 5)),
+            ("quoted, with its quotes", a.item(0).key("ü c").span(), span(4, 12, 8)),
+            ("quoted key", a.item(0).key("ü c").key_span(), span(4, 5, 5)),
+            ("in a flow list", a.item(1).item(1).span(), span(5, 9, 5)),
+            ("in a flow mapping", a.item(1).item(2).key("k").span(), span(5, 21, 1)),
+            ("block text by its sign", root.key("text").span(), span(6, 7, 1)),
+            ("wide characters count one", root.key("空").span(), span(9, 4, 1)),
+            ("deep", root.key("last").key("n").item(1).key("m").span(), span(10, 20, 1)),
+            ("absent: the key around it", root.key("last").key("none").span(), span(10, 1, 4)),
+            ("absent twice", root.key("none").key("more").span(), root.span()),
+        ];
+        for (name, found, expected) in table {
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_byte_of_a_text_is_found_where_the_file_shows_it() {
+        let source = Arc::new(Source::new(Path::new("x.yaml"), TEXT.to_owned()));
+        let document = yaml::read(&source, &|_| None, &mut Vec::new()).unwrap();
+        let root = At::root(&source, &document.mark);
+        let b = root.key("a").item(0).key("b");
+        assert_eq!(b.within("plain", 2), Span { line: 3, column: 10, width: 1 });
+        let quoted = root.key("a").item(0).key("ü c");
+        assert_eq!(quoted.within("quoted", 0).column, 13);
+        let escaped = root.key("last").key("q");
+        assert_eq!(escaped.within("a\tb", 2), escaped.span(), "the file shows it otherwise");
+    }
+}

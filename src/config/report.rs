@@ -17,6 +17,8 @@ use super::source::{Source, Unreadable};
 pub(crate) const MAX_PROBLEMS: usize = 100;
 /// Longer lines were made by programs and are not shown: each would be searched for secrets, for each problem.
 const MAX_LINE: usize = 4096;
+/// Longest message or help, in characters.
+const MAX_MESSAGE: usize = 400;
 /// Longest piece of a source line that is shown.
 const MAX_SHOWN: usize = 160;
 
@@ -79,7 +81,7 @@ impl Problem {
             file: path.display().to_string().into(),
             line,
             column,
-            message: unreadable.message.clone(),
+            message: tidy(&unreadable.message),
             help: None,
             shown: Shown::Nothing,
         }
@@ -93,7 +95,7 @@ impl Problem {
             file: source.name.clone(),
             line: span.line,
             column: span.column,
-            message: message.into(),
+            message: tidy(&message.into()),
             help: None,
             shown: Shown::Later(Arc::clone(source), span),
         }
@@ -106,13 +108,15 @@ impl Problem {
 
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(tidy(&help.into()));
         self
     }
 
     #[must_use]
     pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
-        self.help = help;
+        if let Some(help) = help {
+            self.help = Some(tidy(&help));
+        }
         self
     }
 
@@ -199,13 +203,22 @@ impl Excerpt {
         let indent = before.saturating_sub(skip).min(MAX_SHOWN);
         let left = shown.chars().count().saturating_sub(indent);
         let (head, tail) = (if skip > 0 { "…" } else { "" }, if total > skip + MAX_SHOWN { "…" } else { "" });
-        Self { text: format!("{head}{shown}{tail}"), indent: indent + head.chars().count(), width: width.min(left).max(1) }
+        Self {
+            text: format!("{head}{shown}{tail}"),
+            indent: indent + head.chars().count(),
+            width: width.min(left).max(1),
+        }
     }
 
     /// Tabs stay tabs, so that the marks stand under what they mean.
     fn marks(&self) -> String {
-        let mut marks: String =
-            self.text.chars().chain(std::iter::repeat(' ')).take(self.indent).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let mut marks: String = self
+            .text
+            .chars()
+            .chain(std::iter::repeat(' '))
+            .take(self.indent)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
         marks.extend(std::iter::repeat_n('^', self.width));
         marks
     }
@@ -232,19 +245,39 @@ fn mask(line: &str) -> (String, Option<usize>) {
         }
         search = colon + 1;
     }
-    for sign in ["eyJ", "sk_live_", "sk_test_", "-----BEGIN"] {
-        if let Some((head, _)) = line.split_once(sign) {
-            return (format!("{head}***"), Some(head.chars().count()));
-        }
+    match without_tokens(line) {
+        Some(head) => (format!("{head}***"), Some(head.chars().count())),
+        None => (line.to_owned(), None),
     }
-    (line.to_owned(), None)
+}
+
+/// What stands before the first thing that looks like a token or a key.
+fn without_tokens(text: &str) -> Option<&str> {
+    let signs = ["eyJ", "sk_live_", "sk_test_", "whsec_", "-----BEGIN"];
+    let first = signs.into_iter().filter_map(|sign| text.find(sign)).min()?;
+    text.get(..first)
+}
+
+/// Words out of a file within a sentence of ours: bounded, printable, without tokens.
+fn tidy(text: &str) -> String {
+    let (text, masked) = without_tokens(text).map_or((text, ""), |head| (head, "***"));
+    let mut out: String = text.chars().take(MAX_MESSAGE).map(printable).collect();
+    if out.len() < text.len() && text.chars().nth(MAX_MESSAGE).is_some() {
+        out.push('…');
+    }
+    out.push_str(masked);
+    out
 }
 
 /// Clerk's publishable key is printed on every page of its owner; `key_file` and the like only say where.
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let speaks = ["secret", "token", "password", "passwd", "key", "pem"].iter().any(|word| name.contains(word));
-    speaks && name != "publishable_key" && !name.ends_with("_file") && !name.ends_with("_dir") && !name.contains("keepalive")
+    speaks
+        && name != "publishable_key"
+        && !name.ends_with("_file")
+        && !name.ends_with("_dir")
+        && !name.contains("keepalive")
 }
 
 /// Nothing, or kinds of tokens as policies name them, well or badly spelt.
@@ -264,7 +297,7 @@ fn is_harmless(name: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Excerpt, mask};
+    use super::{Excerpt, mask, tidy};
     use crate::config::places::Span;
 
     #[test]
@@ -286,6 +319,19 @@ mod tests {
         for (name, line, expected) in table {
             assert_eq!(mask(line).0, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn messages_do_not_carry_what_a_file_says_to_a_terminal() {
+        let table = [
+            ("plain", "unknown key `a`", "unknown key `a`"),
+            ("escape sequence", "unknown key `\u{1b}[31m`", "unknown key `\u{fffd}[31m`"),
+            ("token", "unknown value `eyJhbGciOiJ`", "unknown value `***"),
+        ];
+        for (name, text, expected) in table {
+            assert_eq!(tidy(text), expected, "{name}");
+        }
+        assert_eq!(tidy(&"é".repeat(1_000)).chars().count(), 401);
     }
 
     #[test]

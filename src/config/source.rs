@@ -132,7 +132,8 @@ impl Files {
 fn read_bounded(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let fail = |code: Code, message: String| Unreadable { code, message, place: None };
     let shown = path.display();
-    let unreadable = |error: &std::io::Error| fail(codes::UNREADABLE, format!("cannot read {shown}: {}", reason(error)));
+    let unreadable =
+        |error: &std::io::Error| fail(codes::UNREADABLE, format!("cannot read {shown}: {}", reason(error)));
     // Asked before opening: opening a FIFO waits for its writer.
     let meta = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !meta.is_file() {

@@ -21,7 +21,9 @@ fn survive(folder: &Path, name: &str, text: &[u8]) {
         assert!(problem.render().len() < 4_000, "{name}: {}", problem.render());
     }
     fs::write(folder.join("policy.yaml"), text).unwrap();
-    let env = |asked: &str| if asked == "POLICY" { Some(folder.join("policy.yaml").display().to_string()) } else { env(asked) };
+    let env = |asked: &str| {
+        if asked == "POLICY" { Some(folder.join("policy.yaml").display().to_string()) } else { env(asked) }
+    };
     let _ = load(Path::new("tests/config/bed.yaml"), &env);
     let took = began.elapsed();
     assert!(took < Duration::from_secs(20), "{name} took {took:?}");

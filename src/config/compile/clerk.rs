@@ -148,7 +148,9 @@ fn checked_issuer(text: &str, name_only: bool, at: At<'_>, problems: &mut Vec<Pr
             "an issuer must be an https URL",
             "http is for stand-ins: they need jwks.allow_private, jwks.file or jwks.pem",
         )),
-        None => problems.push(bad("this is no URL", "write it exactly as `iss` in the tokens: https://clerk.example.com")),
+        None => {
+            problems.push(bad("this is no URL", "write it exactly as `iss` in the tokens: https://clerk.example.com"))
+        }
     }
     None
 }

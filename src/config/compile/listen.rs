@@ -156,11 +156,7 @@ fn whole_seconds(given: Option<raw::Time>, default_ms: u64, at: At<'_>, problems
     time
 }
 
-pub(super) fn trusted_proxies(
-    raw: Option<Vec<String>>,
-    root: At<'_>,
-    problems: &mut Vec<Problem>,
-) -> TrustedProxies {
+pub(super) fn trusted_proxies(raw: Option<Vec<String>>, root: At<'_>, problems: &mut Vec<Problem>) -> TrustedProxies {
     let at = root.key("trusted_proxies");
     let mut trusted = TrustedProxies::default();
     for (index, text) in raw.unwrap_or_default().into_iter().enumerate() {
@@ -171,10 +167,10 @@ pub(super) fn trusted_proxies(
         }
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         match network {
-            Some(network) if network.prefix_len() == 0 => problems.push(
-                Problem::at(codes::BAD_NETWORK, at, format!("`{text}` trusts everybody"))
-                    .help("name the networks of the proxies in front: whoever is trusted can claim any client address"),
-            ),
+            Some(network) if network.prefix_len() == 0 => problems
+                .push(Problem::at(codes::BAD_NETWORK, at, format!("`{text}` trusts everybody")).help(
+                    "name the networks of the proxies in front: whoever is trusted can claim any client address",
+                )),
             Some(network) => trusted.networks.push(network.trunc()),
             None => problems.push(
                 Problem::at(codes::BAD_NETWORK, at, "this is neither a network nor `unix`")

@@ -157,12 +157,7 @@ fn peers(specs: &[crate::upstream::Spec], root: At<'_>, problems: &mut Vec<Probl
     peers
 }
 
-fn compile_cors(
-    raw: Option<raw::Cors>,
-    instances: &[InstanceSpec],
-    root: At<'_>,
-    problems: &mut Vec<Problem>,
-) -> Cors {
+fn compile_cors(raw: Option<raw::Cors>, instances: &[InstanceSpec], root: At<'_>, problems: &mut Vec<Problem>) -> Cors {
     let at = root.key("cors");
     let raw::Cors { origins, credentials, preflight } = raw.unwrap_or_default();
     let origins = match origins {
@@ -207,7 +202,11 @@ pub(super) fn policy_paths(patterns: &[String], root: At<'_>, problems: &mut Vec
         let found = match glob::glob(&full) {
             Ok(found) => found,
             Err(error) => {
-                problems.push(Problem::at(codes::NO_FILE_MATCHES, at, format!("this is no file pattern: {}", error.msg)));
+                problems.push(Problem::at(
+                    codes::NO_FILE_MATCHES,
+                    at,
+                    format!("this is no file pattern: {}", error.msg),
+                ));
                 continue;
             }
         };

@@ -42,7 +42,11 @@ pub(super) struct Compiled {
 }
 
 /// `None` when a problem was told.
-pub(super) fn compile(files: Vec<PolicyFile<'_>>, context: &Context<'_>, problems: &mut Vec<Problem>) -> Option<Compiled> {
+pub(super) fn compile(
+    files: Vec<PolicyFile<'_>>,
+    context: &Context<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Compiled> {
     let mut definitions = Vec::new();
     let mut policies = Vec::new();
     let mut places = Vec::new();
@@ -239,9 +243,9 @@ fn methods(raw: Option<raw::OneOrMany>, at: At<'_>, problems: &mut Vec<Problem>)
             continue;
         }
         match Method::from_bytes(name.as_bytes()) {
-            Ok(Method::CONNECT) => problems.push(
-                Problem::at(codes::BAD_MATCH, at, "CONNECT opens tunnels, which crossgate does not do"),
-            ),
+            Ok(Method::CONNECT) => {
+                problems.push(Problem::at(codes::BAD_MATCH, at, "CONNECT opens tunnels, which crossgate does not do"))
+            }
             Ok(method) if methods.contains(&method) => {}
             Ok(method) => methods.push(method),
             Err(_) => problems.push(Problem::at(codes::BAD_MATCH, at, "this is no method")),
@@ -288,11 +292,7 @@ fn headers(
     headers
 }
 
-fn query_parameters(
-    raw: Option<raw::Named<String>>,
-    at: At<'_>,
-    problems: &mut Vec<Problem>,
-) -> Vec<(String, String)> {
+fn query_parameters(raw: Option<raw::Named<String>>, at: At<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
     let raw::Named(raw) = raw.unwrap_or_default();
     if raw.iter().any(|(name, _)| name.is_empty()) {
         problems.push(Problem::at(codes::BAD_MATCH, at, "a query parameter needs a name"));

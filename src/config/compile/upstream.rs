@@ -22,11 +22,7 @@ pub(super) struct Upstreams {
     incomplete: bool,
 }
 
-pub(super) fn compile(
-    raw: Option<raw::Named<raw::Upstream>>,
-    root: At<'_>,
-    problems: &mut Vec<Problem>,
-) -> Upstreams {
+pub(super) fn compile(raw: Option<raw::Named<raw::Upstream>>, root: At<'_>, problems: &mut Vec<Problem>) -> Upstreams {
     let at = root.key("upstreams");
     let raw::Named(raw) = raw.unwrap_or_default();
     if raw.is_empty() && !at.lost_keys() {
