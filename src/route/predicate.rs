@@ -76,7 +76,7 @@ impl<'a> Asked<'a> {
             }
         }
         for (name, value) in &route.query {
-            //.
+            // A repeated parameter matches nothing, as above.
             if !matches!(query_value(self.query, name), QueryValue::One(found) if found == *value) {
                 return Err(WhyNot::Query(name));
             }
