@@ -129,6 +129,17 @@ impl<'a> At<'a> {
         }
     }
 
+    /// The value of the n-th key; for mappings with names of people's own, which can be long.
+    pub(crate) fn nth(self, index: usize) -> Self {
+        let Inner::Map { entries, .. } = &self.mark.inner else { return self };
+        match entries.get(index) {
+            Some(entry) if !self.absent => {
+                Self { source: self.source, mark: &entry.value, key: Some(entry.key), absent: false, root: false }
+            }
+            _ => self,
+        }
+    }
+
     /// An item of a list; a value that stands for a list of one is its own first item.
     pub(crate) fn item(self, index: usize) -> Self {
         match self.mark.item(index) {

@@ -93,6 +93,21 @@ fn large_and_deep_files() {
         ("many listeners", format!("listeners:\n{}", "  - adress: 1\n".repeat(50_000)).into_bytes()),
         ("many bad routes", format!("routes:\n{}", "  - { id: 1 }\n".repeat(50_000)).into_bytes()),
         ("many routes without a path", format!("routes:\n{}", "  - { id: a }\n".repeat(50_000)).into_bytes()),
+        (
+            "many copies of a route",
+            (0..20_000)
+                .map(|n| format!("  - {{ id: r{n}, match: {{ path: '/{{a{n}}}' }} }}\n"))
+                .fold("routes:\n".to_owned(), |all, one| all + &one)
+                .into_bytes(),
+        ),
+        (
+            "many upstreams",
+            (0..50_000)
+                .map(|n| format!("  u{n}: {{}}\n"))
+                .fold("upstreams:\n".to_owned(), |all, one| all + &one)
+                .into_bytes(),
+        ),
+        ("many instances", format!("clerk:\n{}", "  - { issuer: 'https://a.b' }\n".repeat(30_000)).into_bytes()),
         ("many problems in one line", format!("trusted_proxies: [{}]", "x,".repeat(100_000)).into_bytes()),
     ];
     for (name, text) in table {

@@ -93,8 +93,8 @@ fn header_names(
     let raw::Named(raw) = raw;
     let mut chosen: HashMap<Fact, Option<HeaderName>> = HashMap::new();
     let mut places: HashMap<Fact, At<'_>> = HashMap::new();
-    for (key, name) in raw {
-        let place = at.key(&key);
+    for (index, (key, name)) in raw.into_iter().enumerate() {
+        let place = at.nth(index);
         let Some(fact) = Fact::ALL.into_iter().find(|fact| fact.key() == key) else {
             problems.push(unknown_fact(&key, place));
             continue;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{address, missing};
+use super::{address, at_most, missing};
 use crate::config::codes;
 use crate::config::decode::near;
 use crate::config::places::At;
@@ -15,11 +15,13 @@ use crate::config::report::Problem;
 use crate::request::{Limits, TrustedProxies};
 use crate::snapshot::{AccessLog, Address, Admin, DrainTimes, Listener, LogLevel, ReadyRules};
 
+const MAX_LISTENERS: usize = 64;
 pub(super) const DEFAULT_ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9902);
 
 pub(super) fn listeners(raw: Option<Vec<raw::Listener>>, root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Listener> {
     let at = root.key("listeners");
-    let raw = raw.unwrap_or_default();
+    let mut raw = raw.unwrap_or_default();
+    at_most(MAX_LISTENERS, &mut raw, at, problems);
     if raw.is_empty() && !at.has_gaps() {
         missing(root, "listeners", "say where to listen: listeners: [{ address: 127.0.0.1:8080 }]", problems);
     }

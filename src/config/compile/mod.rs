@@ -142,6 +142,14 @@ fn missing(at: At<'_>, key: &str, help: &str, problems: &mut Vec<Problem>) {
     problems.push(if here.is_root() { problem.without_excerpt() } else { problem });
 }
 
+/// Bounds lists whose items are compared with one another.
+fn at_most<T>(max: usize, list: &mut Vec<T>, at: At<'_>, problems: &mut Vec<Problem>) {
+    if list.len() > max {
+        problems.push(Problem::at(codes::OUT_OF_RANGE, at, format!("{} is too many: at most {max}", list.len())));
+        list.truncate(max);
+    }
+}
+
 fn peers(specs: &[crate::upstream::Spec], root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Upstream> {
     let at = root.key("upstreams");
     let mut peers = Vec::with_capacity(specs.len());

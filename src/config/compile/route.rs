@@ -18,6 +18,9 @@ use crate::policy::{OrgName, Policy};
 use crate::request::fold::Reserved;
 use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes};
 
+/// Most clashing pairs that are told.
+const MAX_CLASHES: usize = 100;
+
 /// One decoded policy file.
 pub(crate) struct PolicyFile<'a> {
     pub(crate) raw: raw::Policies,
@@ -51,6 +54,8 @@ pub(super) fn compile(
     let mut policies = Vec::new();
     let mut places = Vec::new();
     let mut ids: HashMap<Arc<str>, Place> = HashMap::new();
+    // Copies of one route are told one by one here: as pairs they would be half their square.
+    let mut alike: HashMap<Alike, (Arc<str>, Place)> = HashMap::new();
     for PolicyFile { raw: raw::Policies { routes }, root } in files {
         let at = root.key("routes");
         if routes.is_none() && !root.was_dropped("routes") {
@@ -59,6 +64,11 @@ pub(super) fn compile(
         for (index, raw) in routes.unwrap_or_default().into_iter().enumerate() {
             let at = at.item(index);
             let Some((definition, policy)) = route(raw, at, context, &mut ids, problems) else { continue };
+            if let Some((first, place)) = alike.get(&Alike::of(&definition)) {
+                problems.push(clash(&definition.id, at, first, place));
+                continue;
+            }
+            alike.insert(Alike::of(&definition), (Arc::clone(&definition.id), definition.place.clone()));
             definitions.push(definition);
             policies.push(policy);
             places.push(at);
@@ -80,24 +90,47 @@ pub(super) fn compile(
     match Routes::compile(definitions) {
         Ok(routes) => Some(Compiled { routes, policies, extra_methods, read_headers }),
         Err(clashes) => {
-            problems.extend(clashes.into_iter().filter_map(|clash| clashing(clash, &named, &places)));
+            let clashes = clashes.into_iter().take(MAX_CLASHES);
+            problems.extend(clashes.filter_map(|Clash { first, second }| {
+                let (first, place) = named.get(first)?;
+                Some(clash(&named.get(second)?.0, *places.get(second)?, first, place))
+            }));
             None
         }
     }
 }
 
-fn clashing(Clash { first, second }: Clash, named: &[(Arc<str>, Place)], places: &[At<'_>]) -> Option<Problem> {
-    let (first, place) = named.get(first)?;
-    let ((second, _), at) = (named.get(second)?, places.get(second)?);
+/// Everything by which a route is matched, whatever its segments are called.
+#[derive(PartialEq, Eq, Hash)]
+struct Alike {
+    path: String,
+    methods: Vec<Method>,
+    host: Option<HostPattern>,
+    headers: Vec<(HeaderName, String)>,
+    query: Vec<(String, String)>,
+}
+
+impl Alike {
+    fn of(definition: &Definition) -> Self {
+        let Definition { pattern, methods, host, headers, query, .. } = definition;
+        let mut path = pattern.as_str().to_owned();
+        for name in pattern.names() {
+            path = path.replace(&format!("{name}}}"), "}");
+        }
+        let mut methods = methods.clone();
+        methods.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        Self { path, methods, host: host.clone(), headers: headers.clone(), query: query.clone() }
+    }
+}
+
+fn clash(second: &str, at: At<'_>, first: &str, place: &Place) -> Problem {
     let message = format!(
         "route `{second}` cannot be told apart from route `{first}` ({}:{}): some request would match both alike",
         place.file, place.line
     );
     let at = at.key("match").key("path");
-    Some(
-        Problem::at(codes::ROUTES_CLASH, at, message)
-            .help("tell them apart by path, method, host, header or query, or make them one route"),
-    )
+    Problem::at(codes::ROUTES_CLASH, at, message)
+        .help("tell them apart by path, method, host, header or query, or make them one route")
 }
 
 fn route(
@@ -272,8 +305,8 @@ fn headers(
 ) -> Vec<(HeaderName, String)> {
     let raw::Named(raw) = raw.unwrap_or_default();
     let mut headers = Vec::with_capacity(raw.len());
-    for (name, value) in raw {
-        let place = at.key(&name);
+    for (index, (name, value)) in raw.into_iter().enumerate() {
+        let place = at.nth(index);
         let told = |message: &str| Problem::at_span(codes::BAD_MATCH, at.source, place.key_span(), message);
         let Ok(parsed) = name.parse::<HeaderName>() else {
             problems.push(told("this is no header name"));

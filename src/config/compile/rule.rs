@@ -301,8 +301,8 @@ impl<'a, 'p> Rules<'a, 'p> {
             self.tell(codes::BAD_RULE, at, "no claim is named", "write claim: { department: [eng, ops] }");
         }
         let mut rules = Vec::new();
-        for (name, raw::Scalars(values)) in raw.0 {
-            let place = at.key(&name);
+        for (index, (name, raw::Scalars(values))) in raw.0.into_iter().enumerate() {
+            let place = at.nth(index);
             let path = match ClaimPath::parse(&name) {
                 Ok(path) => path,
                 Err(problem) => {
