@@ -1,6 +1,8 @@
 //! What the README and the book show is what the binary takes: every YAML block is compiled, every `crossgate …` line run.
 
 use std::path::{Path, PathBuf};
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its own files should say where")]
+
 use std::process::Command;
 
 use crossgate::config;

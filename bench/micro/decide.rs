@@ -147,7 +147,8 @@ fn headers(token: &str) -> HeaderMap {
 }
 
 fn write_config(folder: &Path, modulus: &str) {
-    let jwks = format!(r#"{{"keys":[{{"kty":"RSA","kid":"ins_1","use":"sig","alg":"RS256","n":"{modulus}","e":"AQAB"}}]}}"#);
+    let jwks =
+        format!(r#"{{"keys":[{{"kty":"RSA","kid":"ins_1","use":"sig","alg":"RS256","n":"{modulus}","e":"AQAB"}}]}}"#);
     std::fs::write(folder.join("jwks.json"), jwks).unwrap();
     let config = format!(
         "listeners: [{{ address: 127.0.0.1:8080 }}]\n\
