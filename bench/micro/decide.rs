@@ -3,6 +3,8 @@
 //! `cached` is every request after the first of a token, `fresh` the first one; `bare_rs256` is the signature check
 //! alone, in the same run, so that `fresh` can be stated as a ratio. Allocations are counted by the allocator.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot set up its world has nothing to measure")]
+
 use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
