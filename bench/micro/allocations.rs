@@ -22,6 +22,12 @@ fn cached(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
+fn bare_rs256(bencher: Bencher<'_, '_>) {
+    let world = World::new();
+    bencher.bench_local(|| black_box(world.bare_rs256()));
+}
+
+#[divan::bench]
 fn sanitize(bencher: Bencher<'_, '_>) {
     let world = World::new();
     bencher.bench_local(|| black_box(world.sanitize()));
