@@ -74,7 +74,8 @@ impl ProxyHttp for Gate {
     async fn early_request_filter(&self, session: &mut Session, passage: &mut Passage) -> Result<()> {
         guard::enter(session.as_downstream().stream(), Phase::Request);
         self.set_connection_rules(session, passage);
-        match wire::sanitize(session, &passage.snapshot.request) {
+        passage.peer = wire::peer(session);
+        match wire::sanitize(session, passage.peer, &passage.snapshot.request) {
             Ok(Sanitized::Request(request, edits)) => {
                 wire::apply(edits, session)?;
                 if request.client.dropped {
@@ -83,7 +84,10 @@ impl ProxyHttp for Gate {
                 passage.request = Some(request);
             }
             Ok(Sanitized::Server(_)) => passage.answered = true,
-            Err(refusal) => passage.refusal = Some(Refusal::Request(refusal)),
+            Err(refusal) => {
+                passage.early_id = Some(request::client::fresh_id(&wire::random));
+                passage.refusal = Some(Refusal::Request(refusal));
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::decide::Refusal;
 use crate::identity::{Carrier, Identity};
 use crate::policy::Permit;
-use crate::request::Request;
+use crate::request::{Peer, Request};
 use crate::snapshot::Snapshot;
 
 /// The context of one request.
@@ -20,10 +20,14 @@ use crate::snapshot::Snapshot;
 pub struct Passage {
     pub started: Instant,
     pub snapshot: Arc<Snapshot>,
+    /// Known before anything is checked, so that a refusal can be traced.
+    pub peer: Peer,
     pub request: Option<Box<Request>>,
     /// Index of the route found.
     pub route: Option<usize>,
     pub identity: Option<(Arc<Identity>, Carrier)>,
+    /// The id of a request that was refused before it had one.
+    pub early_id: Option<Box<str>>,
     pub permit: Option<Permit>,
     pub refusal: Option<Refusal>,
     /// Answered by crossgate itself without a refusal (`OPTIONS *`, a preflight).
@@ -41,7 +45,9 @@ impl Passage {
         Self {
             started: Instant::now(),
             snapshot,
+            peer: Peer::Unix,
             request: None,
+            early_id: None,
             route: None,
             identity: None,
             permit: None,
@@ -56,7 +62,8 @@ impl Passage {
 
     /// The request's id, once it has one.
     pub fn request_id(&self) -> &str {
-        self.request.as_ref().map_or("", |request| &request.client.request_id)
+        let early = self.early_id.as_deref().unwrap_or_default();
+        self.request.as_ref().map_or(early, |request| &request.client.request_id)
     }
 }
 

@@ -130,13 +130,14 @@ impl Refusal {
                 route::Refusal::NoRoute => Code::NoRoute,
                 route::Refusal::UnknownHost => Code::BadAuthority,
                 route::Refusal::AnotherReading { .. } => Code::BadPath,
+                route::Refusal::AmbiguousQuery => Code::BadRequest,
             },
             Self::Identity(refusal) => match refusal {
                 Unauthenticated::NoCredential => Code::NoCredential,
                 Unauthenticated::Expired => Code::ClerkExpired,
                 Unauthenticated::Invalid { explicit: true, .. } => Code::ClerkInvalid,
                 Unauthenticated::Invalid { explicit: false, .. } => Code::Invalid,
-                Unauthenticated::Unverifiable => Code::ClerkOutage,
+                Unauthenticated::Unverifiable { .. } => Code::ClerkOutage,
                 Unauthenticated::Conflict => Code::IdentityConflict,
                 Unauthenticated::Ambiguous => Code::BadHeader,
                 Unauthenticated::CrossSite => Code::Csrf,
@@ -146,6 +147,14 @@ impl Refusal {
                 policy::Refusal::Reverification(_) => Code::Reverification,
             },
             Self::Upstream(code) => *code,
+        }
+    }
+
+    /// Who could have avoided it. A key that only a made-up name asks for is the client's doing, whatever the code says.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Identity(Unauthenticated::Unverifiable { held: true }) => Fault::Client,
+            _ => self.code().fault(),
         }
     }
 
@@ -270,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_the_client_cannot_mend_is_503_and_says_when_to_come_back() {
-        let outage = answer(&Refusal::Identity(Unauthenticated::Unverifiable), "r", false);
+        let outage = answer(&Refusal::Identity(Unauthenticated::Unverifiable { held: false }), "r", false);
         assert_eq!(outage.status, 503);
         assert_eq!(outage.headers[0].0, "retry-after");
     }

@@ -12,13 +12,9 @@ use crate::request::path::PathRefusal;
 use crate::request::{self, Edits, Head, Peer, Refusal, Rules, Sanitized};
 
 /// The first step, on what Pingora read.
-pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
+pub(super) fn sanitize(session: &Session, peer: Peer, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
     let head = session.req_header();
     check_as_sent(session)?;
-    let peer = match session.client_addr().and_then(|address| address.as_inet()) {
-        Some(address) => Peer::Ip(address.ip().to_canonical()),
-        None => Peer::Unix,
-    };
     let sent = Head {
         method: &head.method,
         target: head.raw_path(),
@@ -29,6 +25,14 @@ pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<
         tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
     };
     request::sanitize(&sent, rules, &random)
+}
+
+/// The other end of the client's connection.
+pub(super) fn peer(session: &Session) -> Peer {
+    match session.client_addr().and_then(|address| address.as_inet()) {
+        Some(address) => Peer::Ip(address.ip().to_canonical()),
+        None => Peer::Unix,
+    }
 }
 
 /// What Pingora's parser has already taken away: a Content-Length beside Transfer-Encoding, and a fragment. Both are
@@ -53,7 +57,7 @@ fn check_as_sent(session: &Session) -> std::result::Result<(), Refusal> {
 }
 
 /// 16 bytes nobody can guess: ids of requests and traces.
-fn random() -> [u8; 16] {
+pub(super) fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     // Failing here means the system has no randomness at all; an id of zeros is still a valid id.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
@@ -102,12 +106,7 @@ impl inject::Head for Outgoing<'_> {
 
 /// Takes identity headers out of an answer: an API that echoes its request must not hand them to a browser.
 pub(super) fn strip_echo(answer: &mut ResponseHeader, names: &HeaderNames) {
-    let echoed: Vec<HeaderName> = answer
-        .headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-crossgate-") || names.all().any(|own| own == *name))
-        .cloned()
-        .collect();
+    let echoed: Vec<HeaderName> = answer.headers.keys().filter(|name| names.is_twin(name)).cloned().collect();
     for name in &echoed {
         answer.remove_header(name);
     }

@@ -25,7 +25,7 @@ use super::source::Files;
 use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::request::fold::Reserved;
-use crate::request::{CanonicalPath, Rules};
+use crate::request::{CanonicalPath, ReadHeaders, Rules};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::upstream::Upstream;
@@ -101,7 +101,14 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let by_route = routes.iter().map(|route| RouteMetrics::new(metrics, &route.id, route.access.as_str())).collect();
     let snapshot = Snapshot {
         id: files.id(),
-        request: Rules { limits: limits.request, reserved, trusted, extra_methods, read_headers },
+        request: Rules {
+            limits: limits.request,
+            reserved,
+            trusted,
+            extra_methods,
+            read_headers: ReadHeaders::new(read_headers),
+            hosts_named: routes.iter().any(|route| route.host.is_some()),
+        },
         routes,
         policies,
         metrics: by_route,
