@@ -4,7 +4,7 @@
 //! in `Connection` can delete it. Asks for a [`Permit`]: without one there is nothing to write. Never reads a request.
 
 use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::identity::{Carrier, HeaderNames, headers::Fact};
 use crate::policy::Permit;
@@ -15,6 +15,20 @@ pub trait Head {
     fn remove(&mut self, name: &HeaderName);
     /// Replaces all lines of that name by one.
     fn set(&mut self, name: HeaderName, value: HeaderValue);
+}
+
+impl Head for HeaderMap {
+    fn value(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.get(name)
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        Self::remove(self, name);
+    }
+
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.insert(name, value);
+    }
 }
 
 /// What is said besides the person.
@@ -86,23 +100,9 @@ fn is_clerk_cookie(pair: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use http::header::COOKIE;
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderValue};
 
-    use super::{Head, strip_clerk_cookies};
-
-    impl Head for HeaderMap {
-        fn value(&self, name: &HeaderName) -> Option<&HeaderValue> {
-            self.get(name)
-        }
-
-        fn remove(&mut self, name: &HeaderName) {
-            Self::remove(self, name);
-        }
-
-        fn set(&mut self, name: HeaderName, value: HeaderValue) {
-            self.insert(name, value);
-        }
-    }
+    use super::strip_clerk_cookies;
 
     #[test]
     fn only_clerks_cookies_leave() {

@@ -44,7 +44,9 @@ impl Reloader {
             return Err(loaded.problems);
         };
         if compiled.settings != self.settings {
-            tracing::warn!("listeners, admin, server, logs or state_dir changed: they are read at start only");
+            tracing::warn!(
+                "listeners, admin, server, telemetry, state_dir, limits.keepalive or limits.header_read changed: they are read at start only"
+            );
         }
         let snapshot = Arc::new(compiled.snapshot);
         self.live.store(Arc::clone(&snapshot));

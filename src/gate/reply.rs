@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn bad_tokens_are_told_apart_by_nobody_outside() {
         let invalid = |reason| Refusal::Identity(Unauthenticated::Invalid { reason, explicit: true });
-        let one = answer(&invalid(Reason::InvalidSignature), "r", false);
+        let one = answer(&invalid(Reason::TokenInvalidSignature), "r", false);
         let two = answer(&invalid(Reason::KidMismatch), "r", false);
         assert_eq!((one.status, &one.body, &one.headers), (two.status, &two.body, &two.headers));
         assert_eq!(one.headers[0].1, "Bearer error=\"invalid_token\"");

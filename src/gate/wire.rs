@@ -1,17 +1,20 @@
 //! Between Pingora's heads and the story's: reads one into `request::Head`, applies edits and injections.
 
+use http::header::TRANSFER_ENCODING;
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::{Error, ErrorType, OrErr, Result};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use crate::identity::HeaderNames;
 use crate::inject;
+use crate::request::path::PathRefusal;
 use crate::request::{self, Edits, Head, Peer, Refusal, Rules, Sanitized};
 
 /// The first step, on what Pingora read.
 pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
     let head = session.req_header();
+    check_as_sent(session)?;
     let peer = match session.client_addr().and_then(|address| address.as_inet()) {
         Some(address) => Peer::Ip(address.ip().to_canonical()),
         None => Peer::Unix,
@@ -26,6 +29,27 @@ pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<
         tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
     };
     request::sanitize(&sent, rules, &random)
+}
+
+/// What Pingora's parser has already taken away: a Content-Length beside Transfer-Encoding, and a fragment. Both are
+/// read in another way by some API, so they are looked for in the bytes as they came.
+fn check_as_sent(session: &Session) -> std::result::Result<(), Refusal> {
+    if session.is_http2() {
+        return Ok(());
+    }
+    let raw = session.to_h1_raw();
+    let line = raw.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.contains(&b'#') {
+        return Err(Refusal::Path(PathRefusal::Fragment));
+    }
+    if session.req_header().headers.contains_key(TRANSFER_ENCODING) {
+        const NAME: &[u8] = b"content-length";
+        let names_a_length = |line: &[u8]| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME));
+        if raw.split(|byte| *byte == b'\n').any(names_a_length) {
+            return Err(Refusal::Malformed("Content-Length and Transfer-Encoding together"));
+        }
+    }
+    Ok(())
 }
 
 /// 16 bytes nobody can guess: ids of requests and traces.
@@ -46,8 +70,10 @@ pub(super) fn apply(edits: Edits, session: &mut Session) -> Result<()> {
         head.insert_header(name, value)?;
     }
     if let Some(target) = edits.target {
-        let uri = target.parse::<http::Uri>().or_err(ErrorType::InternalError, "a canonical target that is no URI")?;
-        head.set_uri(uri);
+        head.set_raw_path(target.as_bytes())?;
+        if head.raw_path() != target.as_bytes() {
+            return Error::e_explain(ErrorType::InternalError, "the head does not say what was checked");
+        }
     }
     if head.raw_path().first() != Some(&b'/') {
         return Error::e_explain(ErrorType::InternalError, "the head does not say what was checked");

@@ -118,7 +118,6 @@ pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, Hea
         (Fact::Org, org.map(|org| one(&org.id))),
         (Fact::OrgSlug, org.and_then(|org| org.slug.as_deref()).map(one)),
         (Fact::Role, org.and_then(|org| org.role.as_deref()).map(one)),
-        // An empty list says that there are none; only an unknown one is left out.
         (Fact::Permissions, permissions),
         (Fact::Workspaces, workspaces),
         (Fact::Session, facts.session.as_deref().map(one)),
@@ -128,7 +127,7 @@ pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, Hea
     ];
     let mut headers = Vec::with_capacity(texts.len());
     for (fact, text) in texts {
-        let (Some(name), Some(text)) = (names.name(fact), text) else { continue };
+        let (Some(name), Some(text)) = (names.name(fact), text.filter(|text| !text.is_empty())) else { continue };
         if text.len() > MAX_VALUE {
             return Err(TooLarge);
         }

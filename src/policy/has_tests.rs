@@ -1,0 +1,95 @@
+use super::{PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds};
+use crate::identity::{Facts, Org, Scoped};
+use crate::policy::{Cause, Tri};
+
+fn org(role: Option<&str>, permissions: Option<&[&str]>) -> Facts {
+    let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Facts {
+        org: Some(Org {
+            id: "org_1".to_owned(),
+            slug: None,
+            role: role.map(str::to_owned),
+            permissions: permissions.map(own),
+        }),
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn roles_are_equal_with_and_without_prefixes() {
+    let table = [
+        ("org:admin", "org:admin", true),
+        ("org:admin", "admin", true),
+        ("admin", "org:admin", true),
+        ("org:org:admin", "org:admin", true),
+        ("org:admin", "org:org:org:admin", true),
+        ("org:admin", "org:Admin", false),
+        ("org:admin", "ORG:admin", false),
+        ("org:admin", "org:admins", false),
+        ("org:admin", "org:", false),
+    ];
+    for (held, asked, expected) in table {
+        assert_eq!(role_holds(&org(Some(held), None), &RoleName::new(asked)), Tri::from(expected), "{held} {asked}");
+    }
+}
+
+#[test]
+fn only_the_asked_side_of_a_permission_is_normalised() {
+    let table = [
+        (&["org:posts:read"][..], "org:posts:read", true),
+        (&["org:posts:read"], "posts:read", true),
+        (&["org:posts:read"], "org:org:posts:read", true),
+        (&["posts:read"], "org:posts:read", false),
+        (&["org:posts:read"], "org:posts:write", false),
+        (&["org:posts:read"], "org:posts", false),
+        (&[], "org:posts:read", false),
+        (&["org:a:b", "org:posts:read"], "org:posts:read", true),
+    ];
+    for (held, asked, expected) in table {
+        let outcome = permission_holds(&org(None, Some(held)), &PermissionName::new(asked));
+        assert_eq!(outcome, Tri::from(expected), "{held:?} {asked}");
+    }
+}
+
+#[test]
+fn what_has_no_organisation_or_claim_is_unknown() {
+    let stranger = Facts::default();
+    assert_eq!(role_holds(&stranger, &RoleName::new("guest")), Tri::Unknown(Cause::NoOrg));
+    assert_eq!(permission_holds(&stranger, &PermissionName::new("a:b")), Tri::Unknown(Cause::NoOrg));
+    let bare = org(None, None);
+    assert_eq!(role_holds(&bare, &RoleName::new("guest")), Tri::Unknown(Cause::MissingClaim));
+    assert_eq!(permission_holds(&bare, &PermissionName::new("a:b")), Tri::Unknown(Cause::UnreadableClaim));
+    let asked = ScopedName::parse("x").unwrap();
+    assert_eq!(feature_holds(&stranger, &asked), Tri::Unknown(Cause::UnreadableClaim));
+    assert_eq!(plan_holds(&stranger, &asked), Tri::Unknown(Cause::UnreadableClaim));
+}
+
+#[test]
+fn features_and_plans_have_scopes() {
+    let scoped = Scoped { org: vec!["reports".to_owned()], user: vec!["beta".to_owned(), "o".to_owned()] };
+    let facts = Facts { features: Some(scoped.clone()), plans: Some(scoped), ..Facts::default() };
+    let table = [
+        ("reports", true),
+        ("beta", true),
+        ("o:reports", true),
+        ("org:reports", true),
+        ("organization:reports", true),
+        ("u:beta", true),
+        ("user:beta", true),
+        ("u:reports", false),
+        ("o:beta", false),
+        ("Reports", false),
+        // Only the first two parts are read.
+        ("o:reports:more", true),
+        ("o:report:s", false),
+        ("", false),
+    ];
+    for (asked, expected) in table {
+        let asked = ScopedName::parse(asked).unwrap();
+        assert_eq!(feature_holds(&facts, &asked), Tri::from(expected), "{asked}");
+        assert_eq!(plan_holds(&facts, &asked), Tri::from(expected), "{asked}");
+    }
+    for unknown in ["x:reports", ":reports", "O:reports", "orgs:reports"] {
+        assert_eq!(ScopedName::parse(unknown), None, "{unknown}");
+    }
+}

@@ -22,9 +22,7 @@ use crate::request::View;
 use crate::route::{Access, Captures, Mode, Route};
 
 pub use claim::{ClaimPath, ClaimPathProblem, ClaimPathProblemKind, ClaimRule, ClaimValue};
-pub use has::{
-    PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds,
-};
+pub use has::{PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds};
 pub use permit::{Permit, Reported};
 pub use reverify::{Level, Preset, ReverificationParams, Reverified, reverified_holds};
 pub use rule::{OrgName, OrgRule, Rule, WorkspaceRule};
@@ -154,16 +152,16 @@ pub fn authorize(
     view: &View<'_>,
     trace: &mut impl Trace,
 ) -> Result<Permit, Refusal> {
-    let verdict = match route.access {
-        Access::Public => Ok(()),
-        Access::Protected => match identity {
-            Some(identity) => {
-                let source = template::Source::new(captures, view);
-                policy.decide(&rule::Context { facts: &identity.facts, source, assumed: &[] }, trace)
-            }
-            // Answered as 401 before it comes to this; should it ever come, nobody passes.
-            None => Err(Refusal::Forbidden { predicate: "token", why: Why::Unknown(Cause::NoIdentity) }),
-        },
+    let verdict = match (route.access, identity) {
+        (Access::Public, _) => Ok(()),
+        (Access::Protected, Some(identity)) => {
+            let source = template::Source::new(captures, view);
+            policy.decide(&rule::Context { facts: &identity.facts, source, assumed: &[] }, trace)
+        }
+        // Answered as 401, or reported, before it comes to this; should it ever come, nobody passes in any mode.
+        (Access::Protected, None) => {
+            return Err(Refusal::Forbidden { predicate: "token", why: Why::Unknown(Cause::NoIdentity) });
+        }
     };
     match (verdict, route.mode) {
         (Ok(()), _) => Ok(Permit::new(route, identity.cloned(), None)),

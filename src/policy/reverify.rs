@@ -88,9 +88,7 @@ impl Reverified {
     pub fn params(&self) -> ReverificationParams {
         match self.preset {
             Some(preset) => ReverificationParams::Preset(preset.as_str()),
-            None => {
-                ReverificationParams::Custom { level: self.level.as_str(), after_minutes: self.after_minutes }
-            }
+            None => ReverificationParams::Custom { level: self.level.as_str(), after_minutes: self.after_minutes },
         }
     }
 

@@ -2,8 +2,6 @@
 //!
 //! Built by `config::compile` from `require`; evaluated only by `authorize`. Knows no YAML and changes nothing.
 
-use std::borrow::Cow;
-
 use super::claim::ClaimRule;
 use super::has::{self, PermissionName, RoleName, ScopedName};
 use super::reverify::{Reverified, reverified_holds};
@@ -295,7 +293,7 @@ fn shown(template: &Template, context: &Context<'_>) -> String {
 }
 
 /// A client's bytes as one line of text.
-fn readable(value: &Cow<'_, [u8]>) -> String {
+fn readable(value: &[u8]) -> String {
     value.escape_ascii().to_string()
 }
 

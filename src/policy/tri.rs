@@ -101,3 +101,57 @@ impl Tri {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, Tri};
+
+    const UNKNOWN: Tri = Tri::Unknown(Cause::MissingClaim);
+    const ALL: [Tri; 3] = [Tri::True, Tri::False, UNKNOWN];
+
+    #[test]
+    fn the_tables_are_kleenes() {
+        use Tri::{False, True};
+        let table = [
+            (True, True, True, True),
+            (True, False, False, True),
+            (True, UNKNOWN, UNKNOWN, True),
+            (False, False, False, False),
+            (False, UNKNOWN, False, UNKNOWN),
+            (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN),
+        ];
+        for (one, other, and, or) in table {
+            assert_eq!((one.and(other), other.and(one)), (and, and), "{one:?} and {other:?}");
+            assert_eq!((one.or(other), other.or(one)), (or, or), "{one:?} or {other:?}");
+        }
+        assert_eq!([!True, !False, !UNKNOWN], [False, True, UNKNOWN]);
+    }
+
+    #[test]
+    fn the_laws_hold() {
+        for a in ALL {
+            assert_eq!(!!a, a);
+            assert_eq!((a.and(a), a.or(a)), (a, a));
+            for b in ALL {
+                assert_eq!(!a.and(b), (!a).or(!b), "De Morgan");
+                assert_eq!(!a.or(b), (!a).and(!b), "De Morgan");
+                assert_eq!((a.and(a.or(b)), a.or(a.and(b))), (a, a), "absorption");
+                for c in ALL {
+                    assert_eq!(a.and(b).and(c), a.and(b.and(c)));
+                    assert_eq!(a.or(b).or(c), a.or(b.or(c)));
+                    assert_eq!(a.and(b.or(c)), a.and(b).or(a.and(c)));
+                    assert_eq!(a.or(b.and(c)), a.or(b).and(a.or(c)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_cause_is_kept() {
+        let (first, second) = (Tri::Unknown(Cause::NoOrg), Tri::Unknown(Cause::OtherType));
+        assert_eq!((first.and(second), first.or(second), !first), (first, first, first));
+        assert_eq!(Tri::any([Tri::False, first, second]), first);
+        assert_eq!(Tri::any([first, Tri::True, second]), Tri::True);
+        assert_eq!(Tri::any([]), Tri::False);
+    }
+}

@@ -81,24 +81,37 @@ impl CanonicalPath {
     /// # Errors
     /// [`PathRefusal`] when some server could read another path.
     pub fn parse(raw: &[u8]) -> Result<Self, PathRefusal> {
-        if raw.first() != Some(&b'/') {
-            return Err(PathRefusal::NotAbsolute);
-        }
+        let Some(mut rest) = raw.strip_prefix(b"/") else { return Err(PathRefusal::NotAbsolute) };
         // Canonical text is never longer than what came, so this is the only allocation.
-        let mut text = String::with_capacity(raw.len());
-        let mut rest = raw;
-        while let Some((&byte, tail)) = rest.split_first() {
-            if byte == b'%' {
-                rest = canonical_escape(rest, &mut text)?;
-            } else {
-                check_plain(byte)?;
-                text.push(char::from(byte));
-                rest = tail;
+        let mut text = Vec::with_capacity(raw.len());
+        text.push(b'/');
+        let mut segment = text.len();
+        let mut escaped = false;
+        loop {
+            let plain = rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len());
+            let (run, after) = rest.split_at(plain);
+            text.extend_from_slice(run);
+            match after.split_first() {
+                None => break,
+                Some((b'/', tail)) => {
+                    check_segment(text.get(segment..).unwrap_or_default(), Position::Inner)?;
+                    text.push(b'/');
+                    segment = text.len();
+                    rest = tail;
+                }
+                Some((b'%', _)) => {
+                    escaped = true;
+                    rest = canonical_escape(after, &mut text)?;
+                }
+                Some((byte, _)) => return Err(refusal(*byte)),
             }
         }
-        check_segments(&text)?;
-        check_double_escape(&text)?;
-        Ok(Self(text.into_boxed_str()))
+        check_segment(text.get(segment..).unwrap_or_default(), Position::Last)?;
+        if escaped {
+            check_double_escape(&text)?;
+        }
+        // INVARIANT: only plain bytes, slashes and escapes were written, all of them ASCII.
+        String::from_utf8(text).map(|text| Self(text.into_boxed_str())).map_err(|_| PathRefusal::NonAscii)
     }
 
     pub fn as_str(&self) -> &str {
@@ -148,7 +161,7 @@ impl<'a> Segment<'a> {
     }
 
     /// The decoded bytes, one by one, without allocating.
-    pub(crate) fn bytes(self) -> impl Iterator<Item = u8> + 'a {
+    pub(crate) fn bytes(self) -> impl Iterator<Item = u8> + Clone + 'a {
         let mut rest = self.0.as_bytes();
         std::iter::from_fn(move || {
             if let [b'%', high, low, tail @ ..] = rest
@@ -164,26 +177,57 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// A byte that is not part of an escape.
-fn check_plain(byte: u8) -> Result<(), PathRefusal> {
+/// A byte that stands for itself in a segment: a pchar (RFC 3986 3.3) other than `;` and `%`.
+const fn is_plain(byte: u8) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut rest: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@";
+        while let [byte, tail @ ..] = rest {
+            #[expect(clippy::indexing_slicing, reason = "a byte is within 256 entries; evaluated by the compiler")]
+            {
+                table[*byte as usize] = true;
+            }
+            rest = tail;
+        }
+        table
+    };
+    #[expect(clippy::indexing_slicing, reason = "a byte is within 256 entries")]
+    PLAIN[byte as usize]
+}
+
+/// Why a byte that is neither plain nor part of an escape cannot stand in a path.
+const fn refusal(byte: u8) -> PathRefusal {
     match byte {
-        b'/' | b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => Ok(()),
-        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' => Ok(()),
-        b';' => Err(PathRefusal::Semicolon),
-        b'\\' => Err(PathRefusal::Backslash),
-        b'#' => Err(PathRefusal::Fragment),
-        0..=0x1f | 0x7f => Err(PathRefusal::Control),
-        0x80.. => Err(PathRefusal::NonAscii),
+        b';' => PathRefusal::Semicolon,
+        b'\\' => PathRefusal::Backslash,
+        b'#' => PathRefusal::Fragment,
+        0..=0x1f | 0x7f => PathRefusal::Control,
+        0x80.. => PathRefusal::NonAscii,
         // Space, quotes, brackets, `?` and the like: some servers repair them, each in its own way.
-        _ => Err(PathRefusal::NotPchar),
+        _ => PathRefusal::NotPchar,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Inner,
+    Last,
+}
+
+/// On the canonical bytes, where `%2e` is a dot like any other.
+fn check_segment(segment: &[u8], position: Position) -> Result<(), PathRefusal> {
+    match (segment, position) {
+        (b"." | b"..", _) => Err(PathRefusal::DotSegment),
+        (b"", Position::Inner) => Err(PathRefusal::DoubleSlash),
+        _ => Ok(()),
     }
 }
 
 /// Reads the escape, or the escapes of one character, that `rest` starts with; returns what follows.
-fn canonical_escape<'a>(rest: &'a [u8], text: &mut String) -> Result<&'a [u8], PathRefusal> {
+fn canonical_escape<'a>(rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], PathRefusal> {
     let (byte, tail) = escape(rest).ok_or(PathRefusal::BadEscape)?;
     match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte),
         // Decoded before splitting by WSGI, ASGI and servlet servers: a second segment to them, none to others.
         b'/' => return Err(PathRefusal::EncodedSlash),
         // IIS and WHATWG URL parsers take a backslash for a slash.
@@ -202,7 +246,7 @@ fn canonical_escape<'a>(rest: &'a [u8], text: &mut String) -> Result<&'a [u8], P
 
 /// One escaped character above ASCII. Only well-formed UTF-8 passes: overlong forms (`%C0%AF`) are slashes to
 /// lenient decoders, and single bytes mean what the reader's code page says.
-fn utf8_escapes<'a>(rest: &'a [u8], text: &mut String) -> Result<&'a [u8], PathRefusal> {
+fn utf8_escapes<'a>(rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], PathRefusal> {
     let (lead, mut tail) = escape(rest).ok_or(PathRefusal::BadEscape)?;
     let len = match lead {
         0xc2..=0xdf => 2,
@@ -222,21 +266,9 @@ fn utf8_escapes<'a>(rest: &'a [u8], text: &mut String) -> Result<&'a [u8], PathR
     Ok(tail)
 }
 
-fn check_segments(text: &str) -> Result<(), PathRefusal> {
-    let mut segments = text.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        match segment {
-            "." | ".." => return Err(PathRefusal::DotSegment),
-            "" if segments.peek().is_some() => return Err(PathRefusal::DoubleSlash),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// On the canonical text, since the digits behind `%25` may have been escaped themselves (`%25%32%66`).
-fn check_double_escape(text: &str) -> Result<(), PathRefusal> {
-    let mut rest = text.as_bytes();
+fn check_double_escape(text: &[u8]) -> Result<(), PathRefusal> {
+    let mut rest = text;
     while let Some(at) = rest.iter().position(|b| *b == b'%') {
         rest = rest.get(at + 1..).unwrap_or_default();
         if let [b'2', b'5', high, low, ..] = rest
@@ -268,16 +300,14 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-fn push_escape(byte: u8, text: &mut String) {
-    text.push('%');
-    text.push(hex_char(byte >> 4));
-    text.push(hex_char(byte & 15));
+fn push_escape(byte: u8, text: &mut Vec<u8>) {
+    text.extend([b'%', upper_hex(byte >> 4), upper_hex(byte & 15)]);
 }
 
-fn hex_char(digit: u8) -> char {
-    char::from(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 })
+const fn upper_hex(digit: u8) -> u8 {
+    if digit < 10 { b'0' + digit } else { b'A' + digit - 10 }
 }
 
 #[cfg(test)]
 #[path = "path_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -18,13 +18,16 @@ pub(super) struct Values<'v> {
 }
 
 impl<'v> Values<'v> {
-    /// A copy with one more value; the pattern's limit keeps it within the array.
-    pub(super) fn with(mut self, raw: &'v str) -> Self {
+    /// The pattern's limit keeps it within the array.
+    pub(super) fn push(&mut self, raw: &'v str) {
         if let Some(slot) = self.slots.get_mut(self.len) {
             *slot = Segment::new(raw);
             self.len += 1;
         }
-        self
+    }
+
+    pub(super) fn pop(&mut self) {
+        self.len = self.len.saturating_sub(1);
     }
 }
 

@@ -20,7 +20,9 @@ pub enum HostProblem {
     /// `*` anywhere but as the first label.
     Wildcard,
     /// Anything that no host name has.
-    Character { at: usize },
+    Character {
+        at: usize,
+    },
     /// An empty label.
     Label,
 }

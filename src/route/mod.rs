@@ -158,3 +158,6 @@ impl std::fmt::Display for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod readings_tests;

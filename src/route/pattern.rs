@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::request::path::{PathRefusal, Segment};
 use crate::request::CanonicalPath;
+use crate::request::path::{PathRefusal, Segment};
 
 /// Captures of one pattern; they live in an array on the stack of a request.
 pub const MAX_CAPTURES: usize = 16;

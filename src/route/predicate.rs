@@ -16,6 +16,18 @@ pub enum WhyNot<'r> {
     LessSpecific,
 }
 
+impl std::fmt::Display for WhyNot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host => f.write_str("another host"),
+            Self::Method => f.write_str("another method"),
+            Self::Header(name) => write!(f, "header {name} is not as asked"),
+            Self::Query(name) => write!(f, "query parameter {name} is not as asked"),
+            Self::LessSpecific => f.write_str("less specific than the route found"),
+        }
+    }
+}
+
 /// The request as far as routes ask for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {

@@ -9,9 +9,10 @@ use std::ops::ControlFlow;
 use super::captures::{Captures, Values};
 use super::pattern::{Part, Pattern};
 use super::predicate::{Asked, Rank, WhyNot, cannot_be_told_apart};
-use super::trie::{Case, Slash, Trie};
+use super::trie::{Case, Slash, Trie, hash};
 use super::{Definition, Found, Reading, Refusal, Route};
 use crate::request::View;
+use crate::request::path::Segment;
 
 /// Two routes that some request would match alike; indices into what `compile` was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Routes {
     folded: Trie,
     /// Whether some literal has an upper-case letter, so that folding can change the answer for any path.
     upper_case_literals: bool,
+    /// Hashes of all literals, folded and sorted: a segment that is none of them, folded, matches as it did before.
+    literals: Vec<u64>,
     /// Whether some pattern ends in a slash, so that dropping it can change the answer for any path.
     trailing_slashes: bool,
     /// Whether every route names a host, so that a host can be unknown at all.
@@ -58,7 +61,11 @@ impl Routes {
         if !clashes.is_empty() {
             return Err(clashes);
         }
+        let mut literals: Vec<u64> = routes.iter().flat_map(|route| folded_literals(&route.pattern)).collect();
+        literals.sort_unstable();
+        literals.dedup();
         Ok(Self {
+            literals,
             upper_case_literals: routes.iter().any(|route| has_upper_case(&route.pattern)),
             trailing_slashes: routes.iter().any(|route| route.pattern.trailing_slash()),
             all_name_hosts: !routes.is_empty() && routes.iter().all(|route| route.host.is_some()),
@@ -77,7 +84,8 @@ impl Routes {
     }
 
     pub(super) fn find_asked<'r, 'v>(&'r self, path: &'v str, asked: &Asked<'_>) -> Result<Found<'r, 'v>, Refusal> {
-        let Some((route, values)) = self.pick(&self.as_sent, path, Slash::AsSent, asked) else {
+        let mut values = Values::default();
+        let Some(route) = self.pick(&self.as_sent, path, Slash::AsSent, asked, &mut values) else {
             return Err(self.nothing_found(asked));
         };
         if !route.exact_paths {
@@ -88,9 +96,18 @@ impl Routes {
 
     /// Reports each route whose pattern matches the path and that was not found, with the reason.
     pub fn candidates<'r>(&'r self, view: &View<'_>, report: &mut impl FnMut(&'r Route, WhyNot<'r>)) {
-        let (path, asked) = (view.request.path.as_str(), Asked::new(view));
-        let found = self.pick(&self.as_sent, path, Slash::AsSent, &asked).map(|(route, _)| route.index);
-        let _: ControlFlow<()> = self.as_sent.search(path, Slash::AsSent, &mut |places, _| {
+        self.candidates_asked(view.request.path.as_str(), &Asked::new(view), report);
+    }
+
+    pub(super) fn candidates_asked<'r>(
+        &'r self,
+        path: &str,
+        asked: &Asked<'_>,
+        report: &mut impl FnMut(&'r Route, WhyNot<'r>),
+    ) {
+        let found = self.pick(&self.as_sent, path, Slash::AsSent, asked, &mut Values::default());
+        let found = found.map(|route| route.index);
+        let _: ControlFlow<()> = self.as_sent.search(path, Slash::AsSent, &mut Values::default(), &mut |places| {
             for route in self.at(places) {
                 match asked.rank(route) {
                     Ok(_) if found == Some(route.index) => {}
@@ -123,7 +140,7 @@ impl Routes {
     /// route of that reading must be the same: `/api/ADMIN/x` must not pass as `/api/{*rest}` beside
     /// `/api/admin/{*rest}`. Patterns are read as loosely as the path, since such an API does so with its own.
     fn check_other_readings(&self, path: &str, asked: &Asked<'_>, route: &Route) -> Result<(), Refusal> {
-        let fold = self.upper_case_literals || path.bytes().any(|b| b.is_ascii_uppercase());
+        let fold = self.upper_case_literals || self.folding_meets_a_literal(path);
         let drop = self.trailing_slashes || (path.len() > 1 && path.ends_with('/'));
         let readings = [
             (fold, Reading::CaseFolded, &self.folded, Slash::AsSent),
@@ -134,8 +151,8 @@ impl Routes {
             if !can_differ {
                 continue;
             }
-            match self.pick(trie, path, slash, asked) {
-                Some((other, _)) if other.index != route.index => {
+            match self.pick(trie, path, slash, asked, &mut Values::default()) {
+                Some(other) if other.index != route.index => {
                     return Err(Refusal::AnotherReading { route: other.id.clone(), reading });
                 }
                 _ => {}
@@ -144,15 +161,27 @@ impl Routes {
         Ok(())
     }
 
-    fn pick<'r, 'v>(
-        &'r self,
+    /// Ids with upper-case letters are in most paths, and literals they could be taken for in few: asking this
+    /// first spares nearly all requests the second search. A collision of hashes only costs that search.
+    fn folding_meets_a_literal(&self, path: &str) -> bool {
+        let has_upper_case = |text: &str| text.bytes().any(|b| b.is_ascii_uppercase());
+        has_upper_case(path)
+            && path.split('/').filter(|segment| has_upper_case(segment)).any(|segment| {
+                let folded = hash(Segment::new(segment).bytes().map(|b| b.to_ascii_lowercase()));
+                self.literals.binary_search(&folded).is_ok()
+            })
+    }
+
+    fn pick<'v>(
+        &self,
         trie: &Trie,
         path: &'v str,
         slash: Slash,
         asked: &Asked<'_>,
-    ) -> Option<(&'r Route, Values<'v>)> {
-        let outcome = trie.search(path, slash, &mut |places, values| match self.best(places, asked) {
-            Some(route) => ControlFlow::Break((route, *values)),
+        values: &mut Values<'v>,
+    ) -> Option<&Route> {
+        let outcome = trie.search(path, slash, values, &mut |places| match self.best(places, asked) {
+            Some(route) => ControlFlow::Break(route),
             None => ControlFlow::Continue(()),
         });
         outcome.break_value()
@@ -161,7 +190,7 @@ impl Routes {
     fn best(&self, places: [&[usize]; 2], asked: &Asked<'_>) -> Option<&Route> {
         self.at(places)
             .filter_map(|route| Some((asked.rank(route).ok()?, route)))
-            .max_by(|one, other| compare(one, other))
+            .max_by(compare)
             .map(|(_, route)| route)
     }
 
@@ -196,6 +225,13 @@ fn has_upper_case(pattern: &Pattern) -> bool {
     })
 }
 
+fn folded_literals(pattern: &Pattern) -> impl Iterator<Item = u64> {
+    pattern.parts().iter().filter_map(|part| match part {
+        Part::Literal(bytes) => Some(hash(bytes.iter().map(u8::to_ascii_lowercase))),
+        Part::Segment | Part::Tail => None,
+    })
+}
+
 impl Route {
     fn new(index: usize, definition: Definition) -> Self {
         let Definition {
@@ -218,4 +254,4 @@ impl Route {
 
 #[cfg(test)]
 #[path = "table_tests.rs"]
-mod tests;
+pub(super) mod tests;

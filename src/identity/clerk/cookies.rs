@@ -186,3 +186,7 @@ fn session<'a>(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+#[path = "cookies_tests.rs"]
+mod tests;

@@ -245,3 +245,7 @@ impl Judgment {
 fn same_person(one: &Identity, other: &Identity) -> bool {
     one.facts.instance == other.facts.instance && one.facts.subject == other.facts.subject
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -245,3 +245,7 @@ fn rsa_key(at: usize, entry: &Map<String, Value>) -> Result<Key, KeySetProblem> 
     };
     Key::new(at, kid, &number("n")?, &number("e")?)
 }
+
+#[cfg(test)]
+#[path = "jwks_tests.rs"]
+mod tests;

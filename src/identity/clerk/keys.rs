@@ -397,3 +397,7 @@ impl Held {
         self.generation == generation || self.set.holds(key)
     }
 }
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

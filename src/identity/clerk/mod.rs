@@ -11,6 +11,7 @@
 
 mod claims;
 mod cookies;
+pub mod fetch;
 mod instance;
 mod judge;
 mod jwks;
@@ -19,6 +20,10 @@ mod organization;
 mod pem;
 mod publishable_key;
 mod reason;
+pub mod refresh;
+mod store;
+#[cfg(test)]
+mod testing;
 mod token;
 
 pub use instance::{

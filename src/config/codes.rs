@@ -1,0 +1,102 @@
+//! Every problem that `check` can name: one code, one line of meaning. The reference in the book is made from
+//! this table, so a code never changes its meaning and is never used again for another.
+//!
+//! Used by all of `config`; knows nothing of files or YAML.
+
+/// A problem's name, `CG` and four digits, with what it means in general.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    pub id: &'static str,
+    pub meaning: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $id:literal, $meaning:literal;)*) => {
+        $(pub(crate) const $name: Code = Code { id: $id, meaning: $meaning };)*
+        /// All codes, in order.
+        pub const ALL: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    // Reading.
+    UNREADABLE = "CG0001", "a file cannot be read";
+    TOO_LARGE = "CG0002", "a file is larger than 8 MiB";
+    NOT_UTF8 = "CG0003", "a file is not UTF-8";
+    SYNTAX = "CG0004", "a file is not well-formed YAML";
+    DOCUMENTS = "CG0005", "a file holds more than one YAML document";
+    ANCHOR = "CG0006", "anchors and aliases are not allowed";
+    TAG = "CG0007", "tags are not allowed";
+    TOO_MUCH = "CG0008", "a file nests too deeply or holds too many values";
+    DUPLICATE_KEY = "CG0009", "a key stands twice in one mapping";
+    UNSET = "CG0010", "an environment variable without default is not set";
+    BAD_SUBSTITUTION = "CG0011", "a `${…}` cannot be read";
+    KEY_NOT_TEXT = "CG0012", "a key is not plain text";
+    NO_FILE_MATCHES = "CG0013", "a pattern for policy files is malformed or matches no file";
+
+    // Shape.
+    MISSING = "CG0101", "a required key is missing or empty";
+    BAD_VALUE = "CG0102", "a value has the wrong type or cannot be read";
+    UNKNOWN_KEY = "CG0103", "a key is unknown";
+    UNKNOWN_WORD = "CG0104", "a value is none of the words allowed here";
+    AND_MORE = "CG0105", "more problems than are listed";
+
+    // Listeners, upstreams, server.
+    BAD_ADDRESS = "CG0201", "an address is neither host:port nor unix:/path";
+    BAD_NETWORK = "CG0202", "a trusted proxy is no CIDR, or trusts everybody";
+    OUT_OF_RANGE = "CG0203", "a number, size or duration is outside what makes sense";
+    ADDRESS_TWICE = "CG0204", "two listeners have one address";
+    HOST_NAME = "CG0205", "a host name stands where an address is needed";
+    BAD_ORIGIN = "CG0206", "an origin is not scheme://host or scheme://host:port";
+    BAD_PREFIX = "CG0207", "a path prefix cannot be used";
+
+    // Clerk.
+    BAD_PUBLISHABLE_KEY = "CG0301", "a publishable key cannot be read";
+    NO_ISSUER = "CG0302", "an instance has neither publishable key nor issuer";
+    BAD_ISSUER = "CG0303", "an issuer is no https URL";
+    KEY_SOURCE = "CG0304", "not exactly one source of keys";
+    KEY_URL = "CG0305", "a key set address is not allowed";
+    BAD_KEYS = "CG0306", "a key file or PEM holds no usable keys";
+    INSTANCE_TWICE = "CG0307", "two instances have one issuer or one name";
+    NO_PARTIES = "CG0308", "an instance accepts tokens made for any page";
+    NO_EFFECT = "CG0309", "a setting has no effect";
+
+    // Identity.
+    UNKNOWN_FACT = "CG0401", "no identity header carries such a fact";
+    BAD_HEADER_NAME = "CG0402", "a header name is malformed or taken";
+    HEADER_TWICE = "CG0403", "two facts would travel under one header name";
+    BAD_CLAIM_PATH = "CG0404", "a claim path cannot be read";
+    ORG_NAMESPACE = "CG0405", "a namespace for organisation names cannot be used";
+
+    // Routes.
+    BAD_ROUTE_ID = "CG0501", "a route id cannot be used";
+    ROUTE_TWICE = "CG0502", "two routes have one id";
+    BAD_PATTERN = "CG0503", "a path pattern cannot be read";
+    ROUTES_CLASH = "CG0504", "two routes cannot be told apart";
+    NO_UPSTREAM = "CG0505", "a route's upstream is unknown or not chosen";
+    BAD_MATCH = "CG0506", "a host, method, header or query of a route cannot be used";
+
+    // Rules.
+    PUBLIC_REQUIRES = "CG0601", "a public route cannot require anything";
+    ROLE_WITHOUT_ORG = "CG0602", "a role or permission is asked for without an org";
+    BAD_TEMPLATE = "CG0603", "a template cannot be read or names an unknown segment";
+    NEVER_TRUE = "CG0604", "a rule can never hold";
+    BAD_RULE = "CG0605", "a rule cannot be read";
+
+    // Advice.
+    TENANT_UNCHECKED = "CG0701", "a path names a tenant that no rule compares with the caller's";
+    PUBLIC_CATCH_ALL = "CG0702", "a public route covers everything below its path";
+    TRAILING_SLASH = "CG0703", "a pattern ends with a slash";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn codes_are_unique_and_ordered() {
+        for pair in ALL.windows(2) {
+            assert!(pair[0].id < pair[1].id, "{} before {}", pair[0].id, pair[1].id);
+        }
+    }
+}

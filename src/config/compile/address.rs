@@ -1,0 +1,79 @@
+//! Addresses: where crossgate listens, and where it reaches an API. Never resolves a name.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::config::codes;
+use crate::config::places::At;
+use crate::config::report::Problem;
+use crate::snapshot::Address;
+
+/// Longest path that a socket address holds.
+const MAX_UNIX_PATH: usize = 107;
+
+/// `ip:port` or `unix:/path` to listen on; port 0 takes any free one.
+pub(super) fn listen(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Address> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix(path, at, problems);
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(Address::Tcp(address));
+    }
+    let help = match text.rsplit_once(':') {
+        Some(("" | "*", port)) => format!("write 0.0.0.0:{port} for all addresses of this machine"),
+        Some(("localhost", port)) => format!("write 127.0.0.1:{port}"),
+        None if text.parse::<IpAddr>().is_ok() => "add a port".to_owned(),
+        _ => "write an IP address and a port, as in 0.0.0.0:8080 or [::1]:8080, or unix:/path".to_owned(),
+    };
+    problems.push(Problem::at(codes::BAD_ADDRESS, at, "this is no address to listen on").help(help));
+    None
+}
+
+/// `ip:port` or `unix:/path` of an API.
+pub(super) fn reach(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Address> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix(path, at, problems);
+    }
+    let bad = |message: &str, help: &str| Problem::at(codes::BAD_ADDRESS, at, message).help(help);
+    let write = "write an IP address and a port, as in 127.0.0.1:3000, or unix:/path";
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => problems.push(bad("nothing can be reached at port 0", write)),
+        Ok(address) if address.ip().is_unspecified() => {
+            problems.push(bad("0.0.0.0 and [::] are addresses to listen on, not to reach", "write 127.0.0.1 instead"));
+        }
+        Ok(address) => return Some(Address::Tcp(address)),
+        Err(_) if text.contains("://") => problems.push(bad("an endpoint is an address, not a URL", write)),
+        Err(_) if is_host_and_port(text) => problems.push(
+            Problem::at(codes::HOST_NAME, at, "an endpoint cannot be a host name yet")
+                .help("names come with a later version: write an IP address and a port"),
+        ),
+        Err(_) => problems.push(bad("this is no address of an API", write)),
+    }
+    None
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        port.parse::<u16>().is_ok()
+            && host.starts_with(|c: char| c.is_ascii_alphabetic())
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    })
+}
+
+fn unix(path: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Address> {
+    let resolved: PathBuf = at.source.resolve(path);
+    let bytes = resolved.as_os_str().as_encoded_bytes();
+    let wrong = if path.is_empty() {
+        "a path is missing after unix:"
+    } else if bytes.contains(&0) {
+        "a path cannot hold a NUL"
+    } else if bytes.len() > MAX_UNIX_PATH {
+        "a socket path has at most 107 bytes"
+    } else if resolved.to_str().is_none() {
+        "a socket path must be UTF-8"
+    } else {
+        return Some(Address::Unix(resolved));
+    };
+    problems.push(Problem::at(codes::BAD_ADDRESS, at, wrong));
+    None
+}

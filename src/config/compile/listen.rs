@@ -1,0 +1,229 @@
+//! What is read once, at start: listeners, admin, server, logs; and the limits and networks of requests.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{address, missing};
+use crate::config::codes;
+use crate::config::decode::near;
+use crate::config::places::At;
+use crate::config::raw;
+use crate::config::report::Problem;
+use crate::request::{Limits, TrustedProxies};
+use crate::snapshot::{AccessLog, Address, Admin, DrainTimes, Listener, LogLevel, ReadyRules};
+
+pub(super) const DEFAULT_ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9902);
+
+pub(super) fn listeners(raw: Option<Vec<raw::Listener>>, root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Listener> {
+    let at = root.key("listeners");
+    let raw = raw.unwrap_or_default();
+    if raw.is_empty() && !at.has_gaps() {
+        missing(root, "listeners", "say where to listen: listeners: [{ address: 127.0.0.1:8080 }]", problems);
+    }
+    let mut listeners: Vec<Listener> = Vec::new();
+    for (index, raw::Listener { address }) in raw.into_iter().enumerate() {
+        let at = at.item(index);
+        let Some(text) = address else {
+            missing(at, "address", "write an IP address and a port, or unix:/path", problems);
+            continue;
+        };
+        let at = at.key("address");
+        let Some(address) = address::listen(&text, at, problems) else { continue };
+        // Port 0 is another port each time.
+        let any_port = matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
+        if !any_port && listeners.iter().any(|other| other.address == address) {
+            problems.push(Problem::at(codes::ADDRESS_TWICE, at, "another listener has this address"));
+            continue;
+        }
+        listeners.push(Listener { address });
+    }
+    listeners
+}
+
+pub(super) fn admin(
+    raw: Option<raw::Admin>,
+    root: At<'_>,
+    listeners: &[Listener],
+    problems: &mut Vec<Problem>,
+) -> Admin {
+    let raw::Admin { address } = raw.unwrap_or_default();
+    let at = root.key("admin").key("address");
+    let default = || Address::Tcp(DEFAULT_ADMIN.into());
+    let address = address.and_then(|text| address::listen(&text, at, problems)).unwrap_or_else(default);
+    let any_port = matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
+    if !any_port && listeners.iter().any(|listener| listener.address == address) {
+        problems.push(Problem::at(codes::ADDRESS_TWICE, at, format!("a listener has the admin's address {address}")));
+    }
+    Admin { address }
+}
+
+/// The settings under `server`.
+pub(super) struct Server {
+    pub(super) threads: Option<usize>,
+    pub(super) drain: DrainTimes,
+    pub(super) ready: ReadyRules,
+}
+
+pub(super) fn server(raw: Option<raw::Server>, root: At<'_>, problems: &mut Vec<Problem>) -> Server {
+    let at = root.key("server");
+    let raw::Server { threads, drain, ready } = raw.unwrap_or_default();
+    let raw::Drain { delay, limit } = drain.unwrap_or_default();
+    let raw::Ready { wait, strict } = ready.unwrap_or_default();
+    let threads = match threads.unwrap_or(raw::Threads::Auto) {
+        raw::Threads::Auto => None,
+        raw::Threads::Number(number @ 1..=1024) => Some(number),
+        raw::Threads::Number(_) => {
+            let message = "threads is auto, or a number from 1 to 1024";
+            problems.push(Problem::at(codes::OUT_OF_RANGE, at.key("threads"), message));
+            None
+        }
+    };
+    Server {
+        threads,
+        drain: DrainTimes { delay: time(delay, 5_000), limit: time(limit, 20_000) },
+        ready: ReadyRules { wait: time(wait, 30_000), strict: strict.unwrap_or(false) },
+    }
+}
+
+/// What `limits` says about requests, and about connections between them.
+pub(super) struct RequestLimits {
+    pub(super) request: Limits,
+    pub(super) keepalive: Duration,
+    pub(super) header_read: Duration,
+}
+
+pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<Problem>) -> RequestLimits {
+    let at = root.key("limits");
+    let raw::Limits { headers, header_count, uri, body, keepalive, header_read, body_read } = raw.unwrap_or_default();
+    let size = |given: Option<raw::Size>, default: usize, key: &str, problems: &mut Vec<Problem>| {
+        let Some(raw::Size(bytes)) = given else { return default };
+        // Above, the HTTP parser below us refuses first, with a worse answer.
+        match usize::try_from(bytes) {
+            Ok(bytes @ 256..=1_000_000) => bytes,
+            _ => {
+                let message = format!("limits.{key} must be 256 to 1,000,000 bytes");
+                problems.push(Problem::at(codes::OUT_OF_RANGE, at.key(key), message));
+                default
+            }
+        }
+    };
+    let headers = size(headers, 64 * 1024, "headers", problems);
+    let uri = size(uri, 16 * 1024, "uri", problems);
+    let header_count = header_count.unwrap_or(100);
+    if !(1..=250).contains(&header_count) {
+        let message = "limits.header_count must be 1 to 250";
+        problems.push(Problem::at(codes::OUT_OF_RANGE, at.key("header_count"), message));
+    }
+    RequestLimits {
+        request: Limits {
+            headers,
+            header_count,
+            uri,
+            body: body.and_then(|raw::Bound(bytes)| bytes),
+            body_read: above_zero(body_read, 60_000, at.key("body_read"), problems),
+        },
+        // Pingora counts keep-alive in whole seconds.
+        keepalive: whole_seconds(keepalive, 75_000, at.key("keepalive"), problems),
+        header_read: above_zero(header_read, 10_000, at.key("header_read"), problems),
+    }
+}
+
+pub(super) fn time(given: Option<raw::Time>, default_ms: u64) -> Duration {
+    given.map_or(Duration::from_millis(default_ms), |raw::Time(time)| time)
+}
+
+pub(super) fn above_zero(
+    given: Option<raw::Time>,
+    default_ms: u64,
+    at: At<'_>,
+    problems: &mut Vec<Problem>,
+) -> Duration {
+    let time = time(given, default_ms);
+    if time.is_zero() {
+        problems.push(Problem::at(codes::OUT_OF_RANGE, at, "this duration must be above zero"));
+    }
+    time
+}
+
+fn whole_seconds(given: Option<raw::Time>, default_ms: u64, at: At<'_>, problems: &mut Vec<Problem>) -> Duration {
+    let time = above_zero(given, default_ms, at, problems);
+    if time.subsec_millis() != 0 {
+        problems.push(Problem::at(codes::OUT_OF_RANGE, at, "this duration must be in whole seconds"));
+    }
+    time
+}
+
+pub(super) fn trusted_proxies(
+    raw: Option<Vec<String>>,
+    root: At<'_>,
+    problems: &mut Vec<Problem>,
+) -> TrustedProxies {
+    let at = root.key("trusted_proxies");
+    let mut trusted = TrustedProxies::default();
+    for (index, text) in raw.unwrap_or_default().into_iter().enumerate() {
+        let at = at.item(index);
+        if text == "unix" {
+            trusted.unix = true;
+            continue;
+        }
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        match network {
+            Some(network) if network.prefix_len() == 0 => problems.push(
+                Problem::at(codes::BAD_NETWORK, at, format!("`{text}` trusts everybody"))
+                    .help("name the networks of the proxies in front: whoever is trusted can claim any client address"),
+            ),
+            Some(network) => trusted.networks.push(network.trunc()),
+            None => problems.push(
+                Problem::at(codes::BAD_NETWORK, at, "this is neither a network nor `unix`")
+                    .help("write a CIDR, as in 10.0.0.0/8 or fd00::/8"),
+            ),
+        }
+    }
+    trusted
+}
+
+/// The settings under `telemetry`.
+pub(super) struct Telemetry {
+    pub(super) access_log: AccessLog,
+    pub(super) log: LogLevel,
+}
+
+pub(super) fn telemetry(raw: Option<raw::Telemetry>, root: At<'_>, problems: &mut Vec<Problem>) -> Telemetry {
+    let at = root.key("telemetry");
+    let raw::Telemetry { access_log, log } = raw.unwrap_or_default();
+    let access_log = match access_log.as_deref() {
+        None | Some("stdout") => AccessLog::Stdout,
+        Some("stderr") => AccessLog::Stderr,
+        Some("off") => AccessLog::Off,
+        // A bare word is a mistyped word, not a file in the config's folder.
+        Some(path) if path.contains(['/', '.']) => AccessLog::File(at.source.resolve(path)),
+        Some(word) => {
+            let near = near(word, ["off", "stdout", "stderr"]).map(|near| format!("did you mean `{near}`?"));
+            let help = near.unwrap_or_else(|| "write off, stdout, stderr, or a path as in ./access.log".to_owned());
+            let at = at.key("access_log");
+            problems.push(Problem::at(codes::UNKNOWN_WORD, at, "unknown value for `access_log`").help(help));
+            AccessLog::Stdout
+        }
+    };
+    let log = match log.unwrap_or(raw::LogLevel::Info) {
+        raw::LogLevel::Off => LogLevel::Off,
+        raw::LogLevel::Error => LogLevel::Error,
+        raw::LogLevel::Warn => LogLevel::Warn,
+        raw::LogLevel::Info => LogLevel::Info,
+        raw::LogLevel::Debug => LogLevel::Debug,
+        raw::LogLevel::Trace => LogLevel::Trace,
+    };
+    Telemetry { access_log, log }
+}
+
+pub(super) fn state_dir(raw: Option<&str>, root: At<'_>, problems: &mut Vec<Problem>) -> PathBuf {
+    let at = root.key("state_dir");
+    let written = raw.unwrap_or("state");
+    if written.is_empty() || written.contains('\0') {
+        problems.push(Problem::at(codes::BAD_VALUE, at, "expected a folder"));
+    }
+    root.source.resolve(written)
+}

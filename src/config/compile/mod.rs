@@ -1,0 +1,225 @@
+//! From what people wrote to a snapshot: every problem told, nothing guessed.
+//!
+//! Called by `load` with decoded files. Each noun has its file; raw structs are taken apart without `..`, so that a
+//! new key cannot be forgotten. Checks go on after a problem, with a default in the place of what is wrong, and
+//! nothing that came of it is handed out unless there was no error at all.
+
+mod address;
+mod clerk;
+mod identity;
+mod listen;
+mod origin;
+pub(crate) mod route;
+mod rule;
+mod upstream;
+
+use std::path::PathBuf;
+
+use http::HeaderValue;
+
+use super::codes;
+use super::places::At;
+use super::raw;
+use super::report::Problem;
+use super::source::Files;
+use crate::identity::cache::TokenCache;
+use crate::identity::clerk::{InstanceSpec, Instances};
+use crate::request::fold::Reserved;
+use crate::request::{CanonicalPath, Rules};
+use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
+use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::upstream::Upstream;
+use route::PolicyFile;
+
+/// What a configuration without errors becomes.
+#[derive(Debug)]
+pub struct Compiled {
+    /// For the start of the process.
+    pub settings: Settings,
+    /// For its requests.
+    pub snapshot: Snapshot,
+}
+
+/// The file, and what it is compiled with.
+pub(super) struct Input<'a> {
+    pub(super) raw: raw::Config,
+    pub(super) root: At<'a>,
+    pub(super) policies: Vec<PolicyFile<'a>>,
+    pub(super) metrics: &'a Metrics,
+    pub(super) previous: Option<&'a Snapshot>,
+}
+
+/// `None` when there is an error, each told.
+pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Problem>) -> Option<Compiled> {
+    let Input { raw, root, policies, metrics, previous } = input;
+    let raw::Config {
+        listeners,
+        admin,
+        trusted_proxies,
+        server,
+        cors,
+        limits,
+        state_dir,
+        upstreams,
+        clerk,
+        identity,
+        // Read before, since it names files.
+        policies: _,
+        endpoints,
+        telemetry,
+    } = raw;
+    let listeners = listen::listeners(listeners, root, problems);
+    let admin = listen::admin(admin, root, &listeners, problems);
+    let trusted = listen::trusted_proxies(trusted_proxies, root, problems);
+    let server = listen::server(server, root, problems);
+    let limits = listen::limits(limits, root, problems);
+    let telemetry = listen::telemetry(telemetry, root, problems);
+    let state_dir = listen::state_dir(state_dir.as_deref(), root, problems);
+    let upstreams = upstream::compile(upstreams, root, problems);
+    let instances = clerk::compile(clerk, root, files, problems);
+    let identity = identity::compile(identity, root, problems);
+    let cors = compile_cors(cors, &instances, root, problems);
+    let endpoints = compile_endpoints(endpoints, root, problems);
+    let reserved = Reserved::new(identity.renamed.iter().cloned());
+    let context = route::Context {
+        upstreams: &upstreams,
+        reserved: &reserved,
+        org_name: identity.org_name,
+        has_workspaces: identity.has_workspaces,
+    };
+    let routes = route::compile(policies, &context, problems);
+    // Two with one issuer or one name were told with their places when the specs were made.
+    let instances = Instances::new(instances, previous.map(|snapshot| &snapshot.instances)).ok();
+    let peers = peers(&upstreams.specs, root, problems);
+    if problems.iter().any(Problem::is_error) {
+        return None;
+    }
+    let route::Compiled { routes, policies, extra_methods, read_headers } = routes?;
+    let by_route = routes.iter().map(|route| RouteMetrics::new(metrics, &route.id, route.access.as_str())).collect();
+    let snapshot = Snapshot {
+        id: files.id(),
+        request: Rules { limits: limits.request, reserved, trusted, extra_methods, read_headers },
+        routes,
+        policies,
+        metrics: by_route,
+        unrouted: RouteMetrics::new(metrics, "", "none"),
+        instances: instances?,
+        cache: TokenCache::default(),
+        headers: identity.headers,
+        workspaces_claim: identity.workspaces_claim,
+        upstreams: peers,
+        cors,
+        endpoints,
+        files: files.paths.clone(),
+    };
+    let settings = Settings {
+        listeners,
+        admin,
+        threads: server.threads,
+        drain: server.drain,
+        ready: server.ready,
+        keepalive: limits.keepalive,
+        header_read: limits.header_read,
+        access_log: telemetry.access_log,
+        log: telemetry.log,
+        state_dir,
+    };
+    Some(Compiled { settings, snapshot })
+}
+
+/// A key that must be there.
+pub(super) fn missing(at: At<'_>, key: &str, help: &str, problems: &mut Vec<Problem>) {
+    if at.was_dropped(key) {
+        return;
+    }
+    let here = at.key(key);
+    let what = if here.is_written() { "is empty" } else { "is missing" };
+    problems.push(Problem::at(codes::MISSING, here, format!("`{key}` {what}")).help(help));
+}
+
+fn peers(specs: &[crate::upstream::Spec], root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Upstream> {
+    let at = root.key("upstreams");
+    let mut peers = Vec::with_capacity(specs.len());
+    for spec in specs {
+        match Upstream::prepare(spec) {
+            Ok(upstream) => peers.push(upstream),
+            Err(bad) => {
+                let place = at.key(&spec.name).key("endpoints");
+                problems.push(Problem::at(codes::BAD_ADDRESS, place, format!("`{}` cannot be reached", bad.endpoint)));
+            }
+        }
+    }
+    peers
+}
+
+fn compile_cors(
+    raw: Option<raw::Cors>,
+    instances: &[InstanceSpec],
+    root: At<'_>,
+    problems: &mut Vec<Problem>,
+) -> Cors {
+    let at = root.key("cors");
+    let raw::Cors { origins, credentials, preflight } = raw.unwrap_or_default();
+    let origins = match origins {
+        Some(list) => {
+            let list = list.iter().enumerate();
+            list.filter_map(|(index, text)| origin::check(text, at.key("origins").item(index), problems)).collect()
+        }
+        None => {
+            let parties = instances.iter().flat_map(|instance| &instance.checks.authorized_parties);
+            parties.filter_map(|party| HeaderValue::from_str(party).ok()).collect()
+        }
+    };
+    let preflight = match preflight.unwrap_or(raw::Preflight::Pass) {
+        raw::Preflight::Pass => Preflight::Pass,
+        raw::Preflight::Answer => Preflight::Answer,
+    };
+    Cors { origins, credentials: credentials.unwrap_or(true), preflight }
+}
+
+fn compile_endpoints(raw: Option<raw::Endpoints>, root: At<'_>, problems: &mut Vec<Problem>) -> Endpoints {
+    let at = root.key("endpoints").key("prefix");
+    let raw::Endpoints { prefix, debug_reasons } = raw.unwrap_or_default();
+    let prefix = prefix.unwrap_or_else(|| "/.crossgate".to_owned());
+    // Compared with canonical request paths, so that it must be one itself.
+    let canonical = CanonicalPath::parse(prefix.as_bytes());
+    if prefix == "/" || prefix.ends_with('/') || !canonical.is_ok_and(|path| path.as_str() == prefix) {
+        problems.push(
+            Problem::at(codes::BAD_PREFIX, at, "this prefix cannot be used")
+                .help("write a path with a slash in front and none at its end, as in /.crossgate"),
+        );
+    }
+    Endpoints { prefix, debug_reasons: debug_reasons.unwrap_or(false) }
+}
+
+/// Paths of policy files, and what they were asked by.
+pub(super) fn policy_paths(patterns: &[String], root: At<'_>, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let at = root.key("policies");
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for (index, pattern) in patterns.iter().enumerate() {
+        let at = at.item(index);
+        let full = at.source.resolve_glob(pattern);
+        let found = match glob::glob(&full) {
+            Ok(found) => found,
+            Err(error) => {
+                problems.push(Problem::at(codes::NO_FILE_MATCHES, at, format!("this is no file pattern: {}", error.msg)));
+                continue;
+            }
+        };
+        // Folders and what cannot be looked at are told when they are read.
+        let mut found: Vec<PathBuf> =
+            found.map(|entry| entry.unwrap_or_else(|error| error.path().to_path_buf())).collect();
+        found.sort();
+        if found.is_empty() {
+            let message = "no policy file matches";
+            let help = format!("looked for {full}; relative paths start at the folder of this file");
+            problems.push(Problem::at(codes::NO_FILE_MATCHES, at, message).help(help));
+        }
+        for path in found {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    paths
+}

@@ -1,0 +1,297 @@
+//! Policy files: every route with its match, its access and its rule.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use http::{HeaderName, Method};
+
+use super::listen::above_zero;
+use super::missing;
+use super::rule::{Rules, Scope};
+use super::upstream::Upstreams;
+use crate::config::codes;
+use crate::config::lint;
+use crate::config::places::At;
+use crate::config::raw;
+use crate::config::report::Problem;
+use crate::policy::{OrgName, Policy};
+use crate::request::fold::Reserved;
+use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes};
+
+/// One decoded policy file.
+pub(crate) struct PolicyFile<'a> {
+    pub(crate) raw: raw::Policies,
+    pub(crate) root: At<'a>,
+}
+
+/// What routes refer to.
+pub(super) struct Context<'a> {
+    pub(super) upstreams: &'a Upstreams,
+    pub(super) reserved: &'a Reserved,
+    pub(super) org_name: OrgName,
+    pub(super) has_workspaces: bool,
+}
+
+/// The compiled routes, and what sanitizing has to know of them.
+pub(super) struct Compiled {
+    pub(super) routes: Routes,
+    /// By route index.
+    pub(super) policies: Vec<Policy>,
+    pub(super) extra_methods: HashSet<Method>,
+    pub(super) read_headers: HashSet<HeaderName>,
+}
+
+/// `None` when a problem was told.
+pub(super) fn compile(files: Vec<PolicyFile<'_>>, context: &Context<'_>, problems: &mut Vec<Problem>) -> Option<Compiled> {
+    let mut definitions = Vec::new();
+    let mut policies = Vec::new();
+    let mut places = Vec::new();
+    let mut ids: HashMap<Arc<str>, Place> = HashMap::new();
+    for PolicyFile { raw: raw::Policies { routes }, root } in files {
+        let at = root.key("routes");
+        if routes.is_none() && !root.was_dropped("routes") {
+            missing(root, "routes", "a policy file holds a list of routes", problems);
+        }
+        for (index, raw) in routes.unwrap_or_default().into_iter().enumerate() {
+            let at = at.item(index);
+            let Some((definition, policy)) = route(raw, at, context, &mut ids, problems) else { continue };
+            definitions.push(definition);
+            policies.push(policy);
+            places.push(at);
+        }
+    }
+    let read_headers = definitions
+        .iter()
+        .flat_map(|definition| definition.headers.iter().map(|(name, _)| name.clone()))
+        .chain(policies.iter().flat_map(|policy| policy.header_names().into_iter().cloned()))
+        .collect();
+    let extra_methods = definitions
+        .iter()
+        .flat_map(|definition| &definition.methods)
+        .filter(|method| !is_usual(method))
+        .cloned()
+        .collect();
+    let named: Vec<(Arc<str>, Place)> =
+        definitions.iter().map(|definition| (Arc::clone(&definition.id), definition.place.clone())).collect();
+    match Routes::compile(definitions) {
+        Ok(routes) => Some(Compiled { routes, policies, extra_methods, read_headers }),
+        Err(clashes) => {
+            problems.extend(clashes.into_iter().filter_map(|clash| clashing(clash, &named, &places)));
+            None
+        }
+    }
+}
+
+fn clashing(Clash { first, second }: Clash, named: &[(Arc<str>, Place)], places: &[At<'_>]) -> Option<Problem> {
+    let (first, place) = named.get(first)?;
+    let ((second, _), at) = (named.get(second)?, places.get(second)?);
+    let message = format!(
+        "route `{second}` cannot be told apart from route `{first}` ({}:{}): some request would match both alike",
+        place.file, place.line
+    );
+    let at = at.key("match").key("path");
+    Some(
+        Problem::at(codes::ROUTES_CLASH, at, message)
+            .help("tell them apart by path, method, host, header or query, or make them one route"),
+    )
+}
+
+fn route(
+    raw: raw::Route,
+    at: At<'_>,
+    context: &Context<'_>,
+    ids: &mut HashMap<Arc<str>, Place>,
+    problems: &mut Vec<Problem>,
+) -> Option<(Definition, Policy)> {
+    let raw::Route { id, matches, access, require, upstream, timeout, mode } = raw;
+    let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
+    let id = route_id(id, at, &place, ids, problems);
+    let upstream = context.upstreams.choose(upstream.as_deref(), at, problems);
+    if matches.is_none() && !at.was_dropped("match") {
+        missing(at, "match", "write match: { method: GET, path: /invoices }", problems);
+    }
+    let raw::Match { method, path, host, header, query } = matches.unwrap_or_default();
+    let in_match = at.key("match");
+    let methods = methods(method, in_match.key("method"), problems);
+    let host = host.and_then(|text| host_pattern(&text, in_match.key("host"), problems));
+    let headers = headers(header, in_match.key("header"), context.reserved, problems);
+    let query = query_parameters(query, in_match.key("query"), problems);
+    if path.is_none() && in_match.is_written() && !in_match.was_dropped("path") {
+        missing(in_match, "path", "write path: /invoices, path: /orgs/{org} or path: /{*rest}", problems);
+    }
+    let pattern = pattern(path.as_deref()?, in_match.key("path"), problems)?;
+    let access = match access {
+        Some(raw::Access::Public) => Access::Public,
+        None | Some(raw::Access::Protected) => Access::Protected,
+    };
+    let scope = Scope { pattern: &pattern, org_name: context.org_name, has_workspaces: context.has_workspaces };
+    let mut rules = Rules::new(scope, problems);
+    let compiled = require.map(|raw| rules.compile(raw, at.key("require"), false));
+    let compared = rules.compared;
+    if access == Access::Public && compiled.is_some() {
+        let span = at.key("require").key_span();
+        let message = "a public route lets everyone in, so that it cannot require anything";
+        problems.push(
+            Problem::at_span(codes::PUBLIC_REQUIRES, at.source, span, message)
+                .help("remove `require`, or write access: protected"),
+        );
+    }
+    lint::route(&pattern, access, &compared, in_match.key("path"), problems);
+    let timeout = timeout.map(|time| above_zero(Some(time), 0, at.key("timeout"), problems));
+    let upstream = upstream?;
+    let definition = Definition {
+        id: id?,
+        place,
+        pattern,
+        methods,
+        host,
+        headers,
+        query,
+        access,
+        mode: match mode.unwrap_or(raw::Mode::Enforce) {
+            raw::Mode::Enforce => Mode::Enforce,
+            raw::Mode::Report => Mode::Report,
+        },
+        timeout,
+        upstream,
+        exact_paths: context.upstreams.specs.get(upstream).is_some_and(|spec| spec.exact_paths),
+    };
+    Some((definition, Policy::new(compiled.unwrap_or_default())))
+}
+
+/// Ids become labels of metrics, values of a header and words in logs.
+fn route_id(
+    id: Option<String>,
+    at: At<'_>,
+    place: &Place,
+    ids: &mut HashMap<Arc<str>, Place>,
+    problems: &mut Vec<Problem>,
+) -> Option<Arc<str>> {
+    let Some(id) = id else {
+        if !at.was_dropped("id") {
+            missing(at, "id", "give the route a name, as in id: invoice.read", problems);
+        }
+        return None;
+    };
+    let at = at.key("id");
+    let is_name = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-' | b':' | b'/');
+    if id.is_empty() || id.len() > 128 || !id.bytes().all(is_name) {
+        problems.push(
+            Problem::at(codes::BAD_ROUTE_ID, at, "a route id has 1 to 128 letters, digits, dots, dashes and the like")
+                .help("write it as in invoice.read"),
+        );
+        return None;
+    }
+    let id: Arc<str> = id.into();
+    if let Some(first) = ids.get(&id) {
+        let message = format!("route `{id}` stands twice; the first is at {}:{}", first.file, first.line);
+        problems.push(Problem::at(codes::ROUTE_TWICE, at, message));
+        return None;
+    }
+    ids.insert(Arc::clone(&id), place.clone());
+    Some(id)
+}
+
+fn pattern(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Pattern> {
+    match Pattern::parse(text) {
+        Ok(pattern) => Some(pattern),
+        Err(problem) => {
+            let span = at.within(text, problem.at);
+            let message = format!("this pattern cannot be used: {}", problem.kind);
+            problems.push(Problem::at_span(codes::BAD_PATTERN, at.source, span, message));
+            None
+        }
+    }
+}
+
+fn is_usual(method: &Method) -> bool {
+    const USUAL: [Method; 9] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    USUAL.contains(method)
+}
+
+fn methods(raw: Option<raw::OneOrMany>, at: At<'_>, problems: &mut Vec<Problem>) -> Vec<Method> {
+    let Some(raw::OneOrMany(names)) = raw else { return Vec::new() };
+    if names.is_empty() && !at.has_gaps() {
+        let help = "leave `method` out when all methods are meant";
+        problems.push(Problem::at(codes::NEVER_TRUE, at, "an empty list matches no method").help(help));
+    }
+    let mut methods = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let at = at.item(index);
+        // Methods are case-sensitive (RFC 9110 9.1): `get` would never match.
+        if name.bytes().any(|c| c.is_ascii_lowercase()) {
+            let help = format!("write {}", name.to_ascii_uppercase());
+            problems.push(Problem::at(codes::BAD_MATCH, at, "methods are in upper case").help(help));
+            continue;
+        }
+        match Method::from_bytes(name.as_bytes()) {
+            Ok(Method::CONNECT) => problems.push(
+                Problem::at(codes::BAD_MATCH, at, "CONNECT opens tunnels, which crossgate does not do"),
+            ),
+            Ok(method) if methods.contains(&method) => {}
+            Ok(method) => methods.push(method),
+            Err(_) => problems.push(Problem::at(codes::BAD_MATCH, at, "this is no method")),
+        }
+    }
+    methods
+}
+
+fn host_pattern(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<HostPattern> {
+    match HostPattern::parse(text) {
+        Ok(host) => Some(host),
+        Err(problem) => {
+            problems.push(Problem::at(codes::BAD_MATCH, at, format!("this host cannot be used: {problem}")));
+            None
+        }
+    }
+}
+
+fn headers(
+    raw: Option<raw::Named<String>>,
+    at: At<'_>,
+    reserved: &Reserved,
+    problems: &mut Vec<Problem>,
+) -> Vec<(HeaderName, String)> {
+    let raw::Named(raw) = raw.unwrap_or_default();
+    let mut headers = Vec::with_capacity(raw.len());
+    for (name, value) in raw {
+        let place = at.key(&name);
+        let told = |message: &str| Problem::at_span(codes::BAD_MATCH, at.source, place.key_span(), message);
+        let Ok(parsed) = name.parse::<HeaderName>() else {
+            problems.push(told("this is no header name"));
+            continue;
+        };
+        if matches!(parsed, http::header::AUTHORIZATION | http::header::COOKIE | http::header::HOST) {
+            problems.push(told("credentials and the host are no header predicates").help("use `require` and `host`"));
+        } else if reserved.holds(&parsed) {
+            problems.push(told("clients cannot send this header, so that no request would match"));
+        } else if http::HeaderValue::from_str(&value).is_err() {
+            problems.push(Problem::at(codes::BAD_MATCH, place, "no header has such a value"));
+        } else {
+            headers.push((parsed, value));
+        }
+    }
+    headers
+}
+
+fn query_parameters(
+    raw: Option<raw::Named<String>>,
+    at: At<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(String, String)> {
+    let raw::Named(raw) = raw.unwrap_or_default();
+    if raw.iter().any(|(name, _)| name.is_empty()) {
+        problems.push(Problem::at(codes::BAD_MATCH, at, "a query parameter needs a name"));
+    }
+    raw
+}

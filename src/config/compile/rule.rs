@@ -1,0 +1,333 @@
+//! `require`: from what people write to a tree of predicates, or the reason why it can never be one.
+//!
+//! A rule that can never hold is an error, since whoever wrote it meant something else; one that always holds is an
+//! error too, for the same reason and a worse one.
+
+use std::collections::HashSet;
+
+use crate::config::codes::{self, Code};
+use crate::config::decode::near;
+use crate::config::places::At;
+use crate::config::raw;
+use crate::config::report::Problem;
+use crate::identity::TokenKind;
+use crate::policy::{
+    ClaimPath, ClaimRule, ClaimValue, Level, OrgName, OrgRule, PermissionName, Preset, Reverified, RoleName, Rule,
+    ScopedName, Template, WorkspaceRule,
+};
+use crate::route::Pattern;
+
+/// What a rule is compiled against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) pattern: &'a Pattern,
+    /// What `org: "{org}"` compares.
+    pub(super) org_name: OrgName,
+    /// Whether `identity.workspaces.claim` is set.
+    pub(super) has_workspaces: bool,
+}
+
+/// Compiles one `require`.
+pub(super) struct Rules<'a, 'p> {
+    scope: Scope<'a>,
+    problems: &'p mut Vec<Problem>,
+    /// Segments that some `org` or `workspace` compares with the caller's.
+    pub(super) compared: HashSet<String>,
+}
+
+impl<'a, 'p> Rules<'a, 'p> {
+    pub(super) fn new(scope: Scope<'a>, problems: &'p mut Vec<Problem>) -> Self {
+        Self { scope, problems, compared: HashSet::new() }
+    }
+
+    /// All keys of one mapping. `org_known`: something around it already asks for an active org.
+    pub(super) fn compile(&mut self, raw: raw::Rule, at: At<'_>, org_known: bool) -> Vec<Rule> {
+        let raw::Rule {
+            token,
+            org,
+            role,
+            permission,
+            workspace,
+            feature,
+            plan,
+            reverified,
+            claim,
+            any,
+            all,
+            not,
+        } = raw;
+        // A rule below `all` holds together with its siblings, so that their org is its own.
+        let in_all = all.as_ref().is_some_and(|rules| rules.iter().any(|rule| rule.org.is_some()));
+        let org_known = org_known || in_all || org.is_some() || at.was_dropped("org");
+        let mut rules = Vec::new();
+        rules.extend(token.and_then(|raw| self.token(&raw, at.key("token"))));
+        rules.extend(org.and_then(|raw| self.org(raw, at.key("org"))));
+        rules.extend(role.and_then(|raw| self.role(&raw, at.key("role"), org_known)));
+        rules.extend(permission.and_then(|raw| self.permission(&raw, at.key("permission"), org_known)));
+        rules.extend(workspace.and_then(|raw| self.workspace(raw, at.key("workspace"))));
+        rules.extend(feature.and_then(|raw| self.scoped(&raw, at.key("feature"))).map(Rule::Feature));
+        rules.extend(plan.and_then(|raw| self.scoped(&raw, at.key("plan"))).map(Rule::Plan));
+        rules.extend(reverified.and_then(|raw| self.reverified(raw, at.key("reverified"))));
+        rules.extend(claim.map(|raw| self.claims(raw, at.key("claim"))).unwrap_or_default());
+        rules.extend(any.and_then(|raw| self.list(raw, at.key("any"), org_known)).map(Rule::Any));
+        rules.extend(all.and_then(|raw| self.list(raw, at.key("all"), org_known)).map(Rule::All));
+        rules.extend(not.map(|raw| Rule::Not(Box::new(self.nested(*raw, at.key("not"), org_known)))));
+        rules
+    }
+
+    fn tell(&mut self, code: Code, at: At<'_>, message: impl Into<String>, help: &str) {
+        self.problems.push(Problem::at(code, at, message).help(help));
+    }
+
+    /// An empty list means that none of nothing is needed: it never holds.
+    fn never_empty(&mut self, is_empty: bool, at: At<'_>) -> Option<()> {
+        if !is_empty {
+            return Some(());
+        }
+        if !at.has_gaps() {
+            self.tell(codes::NEVER_TRUE, at, "an empty list never holds", "remove it, or say what is asked for");
+        }
+        None
+    }
+
+    /// A rule within `any`, `all` or `not`.
+    fn nested(&mut self, raw: raw::Rule, at: At<'_>, org_known: bool) -> Rule {
+        let before = self.problems.len();
+        let mut rules = self.compile(raw, at, org_known);
+        if rules.is_empty() && self.problems.len() == before && !at.lost_keys() {
+            self.tell(codes::BAD_RULE, at, "an empty rule always holds", "remove it, or say what is asked for");
+        }
+        match (rules.pop(), rules.is_empty()) {
+            (Some(only), true) => only,
+            (last, _) => Rule::All(rules.into_iter().chain(last).collect()),
+        }
+    }
+
+    fn list(&mut self, raw: Vec<raw::Rule>, at: At<'_>, org_known: bool) -> Option<Vec<Rule>> {
+        self.never_empty(raw.is_empty(), at)?;
+        Some(raw.into_iter().enumerate().map(|(index, rule)| self.nested(rule, at.item(index), org_known)).collect())
+    }
+
+    fn token(&mut self, raw: &raw::OneOrMany, at: At<'_>) -> Option<Rule> {
+        self.never_empty(raw.0.is_empty(), at)?;
+        for (index, kind) in raw.0.iter().enumerate() {
+            if kind != TokenKind::Session.as_str() {
+                let help = match near(kind, [TokenKind::Session.as_str()]) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "known values: session".to_owned(),
+                };
+                self.tell(codes::UNKNOWN_WORD, at.item(index), "unknown value for `token`", &help);
+            }
+        }
+        Some(Rule::Token(vec![TokenKind::Session]))
+    }
+
+    fn template(&mut self, text: &str, at: At<'_>) -> Option<Template> {
+        match Template::parse(text, self.scope.pattern) {
+            Ok(template) => {
+                self.compared.extend(segments(text));
+                Some(template)
+            }
+            Err(problem) => {
+                let span = at.within(text, problem.at);
+                let names: Vec<String> = self.scope.pattern.names().map(|name| format!("{{{name}}}")).collect();
+                let written: String = text.chars().skip(problem.at).take_while(|c| *c != '}').collect();
+                let help = match near(&written, self.scope.pattern.names()) {
+                    Some(near) => format!("did you mean `{{{near}}}`?"),
+                    None if names.is_empty() => "the path of this route has no segments with names".to_owned(),
+                    None => format!("the path has {}; also {{query.name}} and {{header.name}}", names.join(", ")),
+                };
+                let message = problem.kind.to_string();
+                self.problems.push(Problem::at_span(codes::BAD_TEMPLATE, at.source, span, message).help(help));
+                None
+            }
+        }
+    }
+
+    fn org(&mut self, raw: raw::Several<raw::TextOr<raw::OrgBy>>, at: At<'_>) -> Option<Rule> {
+        self.never_empty(raw.0.is_empty(), at)?;
+        let orgs = raw.0.into_iter().enumerate().filter_map(|(index, org)| self.one_org(org, at.item(index)));
+        Some(Rule::Org(orgs.collect()))
+    }
+
+    fn one_org(&mut self, raw: raw::TextOr<raw::OrgBy>, at: At<'_>) -> Option<OrgRule> {
+        let named = |namespace, template| OrgRule::Named { namespace, template };
+        match raw {
+            raw::TextOr::Text(text) if text == "any" => Some(OrgRule::Any),
+            raw::TextOr::Text(text) => {
+                let namespace = self.scope.org_name;
+                self.template(&text, at).map(|template| named(namespace, template))
+            }
+            raw::TextOr::Full(raw::OrgBy { slug: Some(text), clerk_id: None }) => {
+                self.template(&text, at.key("slug")).map(|template| named(OrgName::Slug, template))
+            }
+            raw::TextOr::Full(raw::OrgBy { slug: None, clerk_id: Some(text) }) => {
+                self.template(&text, at.key("clerk_id")).map(|template| named(OrgName::ClerkId, template))
+            }
+            raw::TextOr::Full(raw::OrgBy { .. }) => {
+                if !at.lost_keys() {
+                    let help = "write org: \"{org}\", org: { slug: \"{org}\" } or org: any";
+                    self.tell(codes::BAD_RULE, at, "an org is compared by exactly one of `slug` and `clerk_id`", help);
+                }
+                None
+            }
+        }
+    }
+
+    fn needs_org(&mut self, what: &str, at: At<'_>, org_known: bool) {
+        if !org_known {
+            let span = at.key_span();
+            let message = format!("`{what}` without `org`: it would count in whichever org the caller is active");
+            self.problems.push(
+                Problem::at_span(codes::ROLE_WITHOUT_ORG, at.source, span, message)
+                    .help("add org: \"{org}\" with the org's segment of the path, or org: any when that is meant"),
+            );
+        }
+    }
+
+    fn role(&mut self, raw: &raw::OneOrMany, at: At<'_>, org_known: bool) -> Option<Rule> {
+        self.needs_org("role", at, org_known);
+        self.never_empty(raw.0.is_empty(), at)?;
+        self.no_empty_names(&raw.0, at);
+        Some(Rule::Role(raw.0.iter().map(|name| RoleName::new(name)).collect()))
+    }
+
+    fn permission(&mut self, raw: &raw::OneOrMany, at: At<'_>, org_known: bool) -> Option<Rule> {
+        self.needs_org("permission", at, org_known);
+        self.never_empty(raw.0.is_empty(), at)?;
+        self.no_empty_names(&raw.0, at);
+        for (index, name) in raw.0.iter().enumerate() {
+            if name.trim_start_matches("org:").starts_with("sys_") {
+                let help = "Clerk's system permissions are not in session tokens: ask for a role or a custom permission";
+                self.tell(codes::NEVER_TRUE, at.item(index), "a system permission never holds", help);
+            }
+        }
+        Some(Rule::Permission(raw.0.iter().map(|name| PermissionName::new(name)).collect()))
+    }
+
+    fn no_empty_names(&mut self, names: &[String], at: At<'_>) {
+        for (index, name) in names.iter().enumerate() {
+            if name.trim_start_matches("org:").trim() != name.trim_start_matches("org:") || name.trim_start_matches("org:").is_empty() {
+                self.tell(codes::NEVER_TRUE, at.item(index), "nobody has a name like this", "write it as Clerk does");
+            }
+        }
+    }
+
+    fn workspace(&mut self, raw: raw::Several<raw::TextOr<raw::WorkspaceBy>>, at: At<'_>) -> Option<Rule> {
+        if !self.scope.has_workspaces {
+            let help = "set identity.workspaces.claim to the claim that lists them";
+            let span = at.key_span();
+            let message = "a workspace rule never holds while nothing says which workspaces a caller has";
+            self.problems.push(Problem::at_span(codes::NEVER_TRUE, at.source, span, message).help(help));
+        }
+        self.never_empty(raw.0.is_empty(), at)?;
+        let mut workspaces = Vec::new();
+        for (index, one) in raw.0.into_iter().enumerate() {
+            let at = at.item(index);
+            let (text, place, roles) = match one {
+                raw::TextOr::Text(text) => (text, at, Vec::new()),
+                raw::TextOr::Full(raw::WorkspaceBy { id: Some(id), role }) => {
+                    if let Some(raw::OneOrMany(roles)) = &role {
+                        self.never_empty(roles.is_empty(), at.key("role"));
+                    }
+                    (id, at.key("id"), role.map(|raw::OneOrMany(roles)| roles).unwrap_or_default())
+                }
+                raw::TextOr::Full(raw::WorkspaceBy { id: None, role: _ }) => {
+                    if !at.was_dropped("id") {
+                        super::missing(at, "id", "write workspace: { id: \"{workspace}\", role: editor }", self.problems);
+                    }
+                    continue;
+                }
+            };
+            let Some(template) = self.template(&text, place) else { continue };
+            workspaces.push(WorkspaceRule { template, roles: roles.into_iter().map(String::into_boxed_str).collect() });
+        }
+        Some(Rule::Workspace(workspaces))
+    }
+
+    fn scoped(&mut self, raw: &raw::OneOrMany, at: At<'_>) -> Option<Vec<ScopedName>> {
+        self.never_empty(raw.0.is_empty(), at)?;
+        let mut names = Vec::new();
+        for (index, text) in raw.0.iter().enumerate() {
+            let name = ScopedName::parse(text).filter(|_| !text.trim().is_empty());
+            if name.is_none() {
+                let help = "write a name, or org:name or user:name";
+                self.tell(codes::BAD_RULE, at.item(index), "this is no feature or plan", help);
+            }
+            names.extend(name);
+        }
+        Some(names)
+    }
+
+    fn reverified(&mut self, raw: raw::TextOr<raw::Reverified>, at: At<'_>) -> Option<Rule> {
+        let presets = [Preset::StrictMfa, Preset::Strict, Preset::Moderate, Preset::Lax].map(Preset::as_str);
+        let levels = [Level::First, Level::Second, Level::Multi].map(Level::as_str);
+        match raw {
+            raw::TextOr::Text(text) => {
+                let preset = Preset::parse(&text);
+                if preset.is_none() {
+                    self.unknown_word(&text, "reverified", &presets, at);
+                }
+                preset.map(Reverified::from).map(Rule::Reverified)
+            }
+            raw::TextOr::Full(raw::Reverified { level, after_minutes }) => {
+                let write = "write reverified: { level: second_factor, after_minutes: 10 }";
+                let (Some(level), Some(minutes)) = (level, after_minutes) else {
+                    if !at.lost_keys() {
+                        self.tell(codes::BAD_RULE, at, "both `level` and `after_minutes` are needed", write);
+                    }
+                    return None;
+                };
+                let Some(level) = Level::parse(&level) else {
+                    self.unknown_word(&level, "level", &levels, at.key("level"));
+                    return None;
+                };
+                let rule = Reverified::new(level, minutes);
+                if rule.is_none() {
+                    self.tell(codes::BAD_RULE, at.key("after_minutes"), "after_minutes must be above zero", write);
+                }
+                rule.map(Rule::Reverified)
+            }
+        }
+    }
+
+    fn unknown_word(&mut self, word: &str, key: &str, known: &[&str], at: At<'_>) {
+        let help = match near(word, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known values: {}", known.join(", ")),
+        };
+        self.tell(codes::UNKNOWN_WORD, at, format!("unknown value for `{key}`"), &help);
+    }
+
+    /// Each claim must hold.
+    fn claims(&mut self, raw: raw::Named<raw::Scalars>, at: At<'_>) -> Vec<Rule> {
+        if raw.0.is_empty() && !at.lost_keys() {
+            self.tell(codes::BAD_RULE, at, "no claim is named", "write claim: { department: [eng, ops] }");
+        }
+        let mut rules = Vec::new();
+        for (name, raw::Scalars(values)) in raw.0 {
+            let place = at.key(&name);
+            let path = match ClaimPath::parse(&name) {
+                Ok(path) => path,
+                Err(problem) => {
+                    let message = problem.kind.to_string();
+                    let help = "write names joined by dots; quote a name that has dots itself";
+                    self.problems.push(
+                        Problem::at_span(codes::BAD_CLAIM_PATH, at.source, place.key_span(), message).help(help),
+                    );
+                    continue;
+                }
+            };
+            if self.never_empty(values.is_empty(), place).is_none() {
+                continue;
+            }
+            rules.push(Rule::Claim(ClaimRule { path, any_of: values.into_iter().filter_map(ClaimValue::new).collect() }));
+        }
+        rules
+    }
+}
+
+/// The plain names in braces.
+fn segments(text: &str) -> impl Iterator<Item = String> {
+    text.split('{').skip(1).filter_map(|piece| piece.split_once('}')).map(|(name, _)| name.to_owned())
+}

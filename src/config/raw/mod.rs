@@ -1,0 +1,152 @@
+//! The configuration as people write it: serde shapes, nothing decided.
+//!
+//! Every field is optional, since a value that does not fit is told and taken out (see `decode`); `compile` knows
+//! what is required and what the defaults are. Unknown keys are refused. Neither `untagged` nor `flatten`: both
+//! lose the path of an error.
+
+mod clerk;
+mod policy;
+mod scalar;
+mod upstream;
+
+use serde::Deserialize;
+
+pub(crate) use clerk::{Clerk, Cookies, Csrf, DenyOrAllow, Jwks};
+pub(crate) use policy::{Access, Match, Mode, OrgBy, Policies, Reverified, Route, Rule, WorkspaceBy};
+pub(crate) use scalar::{Bound, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
+pub(crate) use upstream::{Credentials, Forward, Paths, Protocol, Timeouts, Upstream};
+
+/// `crossgate.yaml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub(crate) struct Config {
+    pub(crate) listeners: Option<Vec<Listener>>,
+    pub(crate) admin: Option<Admin>,
+    pub(crate) trusted_proxies: Option<Vec<String>>,
+    pub(crate) server: Option<Server>,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) state_dir: Option<String>,
+    pub(crate) upstreams: Option<Named<Upstream>>,
+    pub(crate) clerk: Option<Vec<Clerk>>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) policies: Option<Vec<String>>,
+    pub(crate) endpoints: Option<Endpoints>,
+    pub(crate) telemetry: Option<Telemetry>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { address: 0.0.0.0:8080 }")]
+pub(crate) struct Listener {
+    pub(crate) address: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { address: 127.0.0.1:9902 }")]
+pub(crate) struct Admin {
+    pub(crate) address: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub(crate) struct Server {
+    pub(crate) threads: Option<Threads>,
+    pub(crate) drain: Option<Drain>,
+    pub(crate) ready: Option<Ready>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { delay: 5s, limit: 20s }")]
+pub(crate) struct Drain {
+    pub(crate) delay: Option<Time>,
+    pub(crate) limit: Option<Time>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { wait: 30s, strict: false }")]
+pub(crate) struct Ready {
+    pub(crate) wait: Option<Time>,
+    pub(crate) strict: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub(crate) struct Cors {
+    pub(crate) origins: Option<Vec<String>>,
+    pub(crate) credentials: Option<bool>,
+    pub(crate) preflight: Option<Preflight>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Preflight {
+    Pass,
+    Answer,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub(crate) struct Limits {
+    pub(crate) headers: Option<Size>,
+    pub(crate) header_count: Option<usize>,
+    pub(crate) uri: Option<Size>,
+    pub(crate) body: Option<Bound>,
+    pub(crate) keepalive: Option<Time>,
+    pub(crate) header_read: Option<Time>,
+    pub(crate) body_read: Option<Time>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub(crate) struct Identity {
+    pub(crate) headers: Option<Named<Option<String>>>,
+    pub(crate) roles: Option<Named<Vec<String>>>,
+    pub(crate) names: Option<Names>,
+    pub(crate) workspaces: Option<Workspaces>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { org: clerk_id }")]
+pub(crate) struct Names {
+    pub(crate) org: Option<OrgNames>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OrgNames {
+    ClerkId,
+    Slug,
+    LegacyId,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { claim: workspaces }")]
+pub(crate) struct Workspaces {
+    pub(crate) claim: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub(crate) struct Endpoints {
+    pub(crate) prefix: Option<String>,
+    pub(crate) debug_reasons: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub(crate) struct Telemetry {
+    /// off, stdout, stderr or a file.
+    pub(crate) access_log: Option<String>,
+    pub(crate) log: Option<LogLevel>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}

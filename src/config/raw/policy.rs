@@ -1,0 +1,88 @@
+//! A policy file as people write it: routes, what they match and what they require.
+
+use serde::Deserialize;
+
+use super::scalar::{Named, OneOrMany, Scalars, Several, TextOr, Time};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping with `routes`")]
+pub(crate) struct Policies {
+    pub(crate) routes: Option<Vec<Route>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a route: a mapping with `id` and `match`")]
+pub(crate) struct Route {
+    pub(crate) id: Option<String>,
+    #[serde(rename = "match")]
+    pub(crate) matches: Option<Match>,
+    pub(crate) access: Option<Access>,
+    pub(crate) require: Option<Rule>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) timeout: Option<Time>,
+    pub(crate) mode: Option<Mode>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { method: GET, path: /invoices }")]
+pub(crate) struct Match {
+    pub(crate) method: Option<OneOrMany>,
+    pub(crate) path: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) header: Option<Named<String>>,
+    pub(crate) query: Option<Named<String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Access {
+    Public,
+    Protected,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    Enforce,
+    Report,
+}
+
+/// All keys must hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a rule: a mapping like { org: \"{org}\" }")]
+pub(crate) struct Rule {
+    pub(crate) token: Option<OneOrMany>,
+    pub(crate) org: Option<Several<TextOr<OrgBy>>>,
+    pub(crate) role: Option<OneOrMany>,
+    pub(crate) permission: Option<OneOrMany>,
+    pub(crate) workspace: Option<Several<TextOr<WorkspaceBy>>>,
+    pub(crate) feature: Option<OneOrMany>,
+    pub(crate) plan: Option<OneOrMany>,
+    pub(crate) reverified: Option<TextOr<Reverified>>,
+    pub(crate) claim: Option<Named<Scalars>>,
+    pub(crate) any: Option<Vec<Rule>>,
+    pub(crate) all: Option<Vec<Rule>>,
+    pub(crate) not: Option<Box<Rule>>,
+}
+
+/// `org` by a namespace other than `identity.names.org`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { slug: \"{org}\" }")]
+pub(crate) struct OrgBy {
+    pub(crate) slug: Option<String>,
+    pub(crate) clerk_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { id: \"{workspace}\", role: editor }")]
+pub(crate) struct WorkspaceBy {
+    pub(crate) id: Option<String>,
+    pub(crate) role: Option<OneOrMany>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { level: second_factor, after_minutes: 10 }")]
+pub(crate) struct Reverified {
+    pub(crate) level: Option<String>,
+    pub(crate) after_minutes: Option<f64>,
+}

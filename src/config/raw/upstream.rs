@@ -1,0 +1,50 @@
+//! `upstreams.<name>` as people write it.
+
+use serde::Deserialize;
+
+use super::scalar::Time;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { endpoints: [127.0.0.1:3000] }")]
+pub(crate) struct Upstream {
+    pub(crate) endpoints: Option<Vec<String>>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) timeouts: Option<Timeouts>,
+    pub(crate) paths: Option<Paths>,
+    pub(crate) credentials: Option<Credentials>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Protocol {
+    Http1,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { connect: 1s, read: 60s }")]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Option<Time>,
+    pub(crate) read: Option<Time>,
+    pub(crate) write: Option<Time>,
+    pub(crate) idle: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Paths {
+    Loose,
+    Exact,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { forward: [legacy] }")]
+pub(crate) struct Credentials {
+    pub(crate) forward: Option<Vec<Forward>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Forward {
+    Legacy,
+    Clerk,
+}

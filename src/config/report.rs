@@ -1,0 +1,255 @@
+//! What is wrong with a configuration, for people and for programs.
+//!
+//! A [`Problem`] carries its place and the source line, so that it can be shown when the file is gone. Values
+//! of keys whose name speaks of secrets are masked, as are tokens wherever they stand: reports end up in CI
+//! logs. Never decides what is a problem.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::codes::Code;
+use super::places::{At, Span};
+use super::source::Source;
+
+/// Most problems that are listed of one file.
+pub(crate) const MAX_PROBLEMS: usize = 100;
+/// Longest piece of a source line that is shown.
+const MAX_SHOWN: usize = 160;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+impl Severity {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One thing that is wrong, or worth a second look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub code: &'static str,
+    pub severity: Severity,
+    pub file: Arc<str>,
+    /// From 1; 0 when the problem is the file as a whole.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// Lower case, no period.
+    pub message: String,
+    pub help: Option<String>,
+    excerpt: Option<Excerpt>,
+}
+
+/// The source line, masked and cut, with the part that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Excerpt {
+    text: String,
+    /// Characters before the marks.
+    indent: usize,
+    width: usize,
+}
+
+impl Problem {
+    /// About a file as a whole.
+    pub(crate) fn of_file(code: Code, file: &str, message: impl Into<String>) -> Self {
+        Self {
+            code: code.id,
+            severity: Severity::Error,
+            file: file.into(),
+            line: 0,
+            column: 0,
+            message: message.into(),
+            help: None,
+            excerpt: None,
+        }
+    }
+
+    /// About a piece of a file.
+    pub(crate) fn at_span(code: Code, source: &Source, span: Span, message: impl Into<String>) -> Self {
+        Self {
+            code: code.id,
+            severity: Severity::Error,
+            file: source.name.clone(),
+            line: span.line,
+            column: span.column,
+            message: message.into(),
+            help: None,
+            excerpt: source.line(span.line).map(|line| Excerpt::cut(line, span)),
+        }
+    }
+
+    /// About a value.
+    pub(crate) fn at(code: Code, at: At<'_>, message: impl Into<String>) -> Self {
+        Self::at_span(code, at.source, at.span(), message)
+    }
+
+    #[must_use]
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// For people: place, code and message, the line with its marks, the help; each line with its end.
+    pub fn render(&self) -> String {
+        let mut text = format!("{self}\n");
+        if let Some(excerpt) = &self.excerpt {
+            let number = self.line.to_string();
+            let gutter = " ".repeat(number.len());
+            let marks = excerpt.marks();
+            text.push_str(&format!(" {number} | {}\n {gutter} | {marks}\n", excerpt.text));
+        }
+        if let Some(help) = &self.help {
+            text.push_str(&format!("help: {help}\n"));
+        }
+        text
+    }
+
+    /// One JSON object: code, severity, file, line, column, message, help.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "code": self.code,
+            "severity": self.severity.as_str(),
+            "file": &*self.file,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "help": self.help,
+        })
+    }
+}
+
+/// Place, code and message, in one line.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        let kind = if self.is_error() { "" } else { "warning: " };
+        write!(f, ": {} {kind}{}", self.code, self.message)
+    }
+}
+
+impl Excerpt {
+    fn cut(line: &str, span: Span) -> Self {
+        let (line, masked_from) = mask(line);
+        let before = span.column.saturating_sub(1);
+        let total = line.chars().count();
+        // What is masked has no width that anybody should know.
+        let width = if masked_from.is_some_and(|from| before + span.width > from) { 1 } else { span.width };
+        let skip = if before > MAX_SHOWN / 2 && total > MAX_SHOWN { before - MAX_SHOWN / 2 } else { 0 };
+        let shown: String = line.chars().skip(skip).take(MAX_SHOWN).map(printable).collect();
+        let indent = before.saturating_sub(skip).min(MAX_SHOWN);
+        let left = shown.chars().count().saturating_sub(indent);
+        Self { text: shown, indent, width: width.min(left).max(1) }
+    }
+
+    /// Tabs stay tabs, so that the marks stand under what they mean.
+    fn marks(&self) -> String {
+        let mut marks: String =
+            self.text.chars().chain(std::iter::repeat(' ')).take(self.indent).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        marks.extend(std::iter::repeat_n('^', self.width));
+        marks
+    }
+}
+
+/// A terminal must not be driven by a file that somebody checks.
+fn printable(c: char) -> char {
+    if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
+}
+
+/// The line with the value of a secret key replaced, and from which character on; tokens are replaced anywhere.
+fn mask(line: &str) -> (String, Option<usize>) {
+    let mut search = 0;
+    while let Some(found) = line.get(search..).and_then(|rest| rest.find(':')) {
+        let colon = search + found;
+        let (head, tail) = line.split_at(colon);
+        let name = head.trim_end_matches(['"', '\'', ' ']);
+        let name = name.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).next().unwrap_or_default();
+        let value = tail.get(1..).unwrap_or_default();
+        if is_secret_name(name) && !is_harmless(value) {
+            let shown = format!("{head}: ***");
+            let from = head.chars().count() + 2;
+            return (shown, Some(from));
+        }
+        search = colon + 1;
+    }
+    for sign in ["eyJ", "sk_live_", "sk_test_", "-----BEGIN"] {
+        if let Some((head, _)) = line.split_once(sign) {
+            return (format!("{head}***"), Some(head.chars().count()));
+        }
+    }
+    (line.to_owned(), None)
+}
+
+/// Clerk's publishable key is printed on every page of its owner; `key_file` and the like only say where.
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let speaks = ["secret", "token", "password", "passwd", "key", "pem"].iter().any(|word| name.contains(word));
+    speaks && name != "publishable_key" && !name.ends_with("_file") && !name.ends_with("_dir") && !name.contains("keepalive")
+}
+
+/// Nothing, or short words of letters alone, as in `token: [session]`.
+fn is_harmless(value: &str) -> bool {
+    let value = value.split(" #").next().unwrap_or_default();
+    value
+        .split([' ', ',', '[', ']', '{', '}', '"', '\''])
+        .all(|word| word.len() <= 9 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '|'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Excerpt, mask};
+    use crate::config::places::Span;
+
+    #[test]
+    fn secrets_are_masked_and_words_are_not() {
+        let table = [
+            ("plain", "a: b", "a: b"),
+            ("secret", "  client_secret: hunter2", "  client_secret: ***"),
+            ("in a flow mapping", "x: { name: ci, token: aB3d5 }", "x: { name: ci, token: ***"),
+            ("a quoted key", "{ \"token\": \"aB3d5\" }", "{ \"token\": ***"),
+            ("a word", "token: [session]", "token: [session]"),
+            ("publishable", "publishable_key: pk_live_abc", "publishable_key: pk_live_abc"),
+            ("a file", "secret_key_file: /run/x1", "secret_key_file: /run/x1"),
+            ("jwt anywhere", "note: eyJhbGciOiJ", "note: ***"),
+            ("clerk secret anywhere", "- sk_live_abc", "- ***"),
+            ("only the key", "token:", "token:"),
+        ];
+        for (name, line, expected) in table {
+            assert_eq!(mask(line).0, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let line = "x".repeat(10_000);
+        let excerpt = Excerpt::cut(&line, Span { line: 1, column: 5_000, width: 9_000 });
+        assert_eq!(excerpt.text.len(), 160);
+        assert_eq!(excerpt.marks().find('^'), Some(80));
+        assert_eq!(excerpt.marks().len(), 160);
+    }
+}

@@ -1,0 +1,68 @@
+//! What two loads have to do with each other: ids, and keys that are carried over.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use crossgate::config::{self, Compiled};
+use crossgate::snapshot::Snapshot;
+use crossgate::telemetry::metrics::Metrics;
+
+const CONFIG: &str = "\
+listeners: [{ address: 127.0.0.1:0 }]
+upstreams: { app: { endpoints: [127.0.0.1:3000] } }
+clerk:
+  - name: one
+    issuer: https://one.example.com
+    authorized_parties: [https://app.example.com]
+  - name: two
+    issuer: https://two.example.com
+    authorized_parties: [https://app.example.com]
+policies: [policy.yaml]
+";
+const POLICY: &str = "routes: [{ id: all, match: { path: '/{*rest}' } }]\n";
+
+fn load(folder: &Path, previous: Option<&Snapshot>) -> Compiled {
+    let loaded = config::load(&folder.join("crossgate.yaml"), &|_| None, &Metrics::new().unwrap(), previous);
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    loaded.compiled.unwrap()
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("crossgate.yaml"), CONFIG).unwrap();
+    fs::write(folder.path().join("policy.yaml"), POLICY).unwrap();
+    folder
+}
+
+#[test]
+fn the_id_follows_every_file() {
+    let folder = folder();
+    let first = load(folder.path(), None).snapshot;
+    assert_eq!(first.id.len(), 16);
+    assert_eq!(first.id, load(folder.path(), None).snapshot.id);
+    assert_eq!(first.files.len(), 2);
+    fs::write(folder.path().join("policy.yaml"), format!("{POLICY}# a comment\n")).unwrap();
+    assert_ne!(first.id, load(folder.path(), None).snapshot.id);
+}
+
+#[test]
+fn unchanged_instances_keep_their_keys() {
+    let folder = folder();
+    let first = load(folder.path(), None).snapshot;
+    let changed = CONFIG.replace("issuer: https://two", "jwks: { url: https://keys.example.com/ }\n    issuer: https://two");
+    fs::write(folder.path().join("crossgate.yaml"), changed).unwrap();
+    let second = load(folder.path(), Some(&first)).snapshot;
+    let same = |name: &str| Arc::ptr_eq(&first.instances.named(name).unwrap().keys, &second.instances.named(name).unwrap().keys);
+    assert!(same("one"));
+    assert!(!same("two"));
+}
+
+#[test]
+fn the_order_of_upstreams_and_routes_is_the_files() {
+    let folder = folder();
+    let compiled = load(folder.path(), None);
+    assert_eq!(compiled.settings.state_dir, folder.path().join("state"));
+    let route = compiled.snapshot.routes.get(0).unwrap();
+    assert_eq!((&*route.id, route.place.line), ("all", 1));
+}
