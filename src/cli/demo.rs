@@ -17,6 +17,8 @@ use super::{run, say};
 use crate::telemetry::log::Format;
 
 const CONFIG: &str = include_str!("../../conf/demo/crossgate.yaml");
+/// As in the config's `authorized_parties`.
+const PARTY: &str = "http://localhost:5173";
 const POLICY: &str = include_str!("../../conf/demo/policies/demo.yaml");
 
 #[derive(Debug, Args)]

@@ -80,10 +80,10 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
         return refused(None, None, Refusal::Route(route::Refusal::NoRoute));
     };
 
-    if view.request.preflight.is_some() {
+    if let Some(permit) = Permit::preflight(route, view) {
         // A browser sends no credentials with a preflight; the route's own request will be judged when it comes.
         steps.step("identity", "skipped", || "a preflight carries no credentials".to_owned());
-        return Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(Permit::preflight(route)) });
+        return Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(permit) });
     }
 
     let verified = match caller {

@@ -1,9 +1,13 @@
 //! Proof that a request was authorized. Only `policy` makes one; `inject` and the proxy ask for it.
+//!
+//! The fields are private and there is no way to change them: whose identity goes upstream is settled with the
+//! decision, and cannot drift from it afterwards.
 
 use std::sync::Arc;
 
 use super::Refusal;
 use crate::identity::{self, Identity};
+use crate::request::View;
 use crate::route::{Mode, Route};
 
 /// May go upstream, with this identity and nobody else's.
@@ -29,8 +33,9 @@ impl Permit {
     }
 
     /// A preflight goes to the API as its route, as nobody: the request that it announces is judged when it comes.
-    pub fn preflight(route: &Route) -> Self {
-        Self::new(route, None, None)
+    /// `None` for any other request, so that this makes no way around `authorize`.
+    pub fn preflight(route: &Route, view: &View<'_>) -> Option<Self> {
+        view.request.preflight.as_ref().map(|_| Self::new(route, None, None))
     }
 
     /// With `mode: report`, somebody who could not be named passes as nobody. A request that names two people, or one

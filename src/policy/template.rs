@@ -113,11 +113,6 @@ impl Template {
         })
     }
 
-    /// Whether the value depends on the request at all.
-    pub fn is_fixed(&self) -> bool {
-        self.parts.iter().all(|part| matches!(part, Piece::Literal(_)))
-    }
-
     /// The value for one request. Allocates only for several parts, escapes and query values.
     pub(super) fn resolve<'a>(&'a self, source: &Source<'a, 'a>) -> Result<Cow<'a, [u8]>, Cause> {
         if let [only] = self.parts.as_slice() {

@@ -1,4 +1,6 @@
 //! Who listens to a decision while it is made: nobody on the hot path, `explain` and the policy tests elsewhere.
+//!
+//! Called by `rule` for each predicate. Never changes an outcome.
 
 use super::tri::Tri;
 

@@ -1,4 +1,7 @@
 //! What the `{name}` and `{*rest}` of a pattern stand for in one path.
+//!
+//! Filled by the trie's search, read by policy templates. Holds slices of the canonical path, never copies, and
+//! leaves decoding to whoever compares.
 
 use super::pattern::{MAX_CAPTURES, Pattern};
 use crate::request::path::Segment;
@@ -6,7 +9,7 @@ use crate::request::path::Segment;
 /// Values by position, kept on the stack: looking a route up allocates nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Captures<'r, 'v> {
-    pattern: Option<&'r Pattern>,
+    pattern: &'r Pattern,
     values: Values<'v>,
 }
 
@@ -33,17 +36,12 @@ impl<'v> Values<'v> {
 
 impl<'r, 'v> Captures<'r, 'v> {
     pub(super) const fn new(pattern: &'r Pattern, values: Values<'v>) -> Self {
-        Self { pattern: Some(pattern), values }
-    }
-
-    /// No captures at all.
-    pub const fn none() -> Self {
-        Self { pattern: None, values: Values { slots: [Segment::new(""); MAX_CAPTURES], len: 0 } }
+        Self { pattern, values }
     }
 
     /// The segment under a name, or the tail without its leading slash.
     pub fn value(&self, name: &str) -> Option<Segment<'v>> {
-        self.at(self.pattern?.position(name)?)
+        self.at(self.pattern.position(name)?)
     }
 
     /// The value at a position among the pattern's names.
@@ -53,7 +51,6 @@ impl<'r, 'v> Captures<'r, 'v> {
 
     /// Names and values, from left to right.
     pub fn iter(&self) -> impl Iterator<Item = (&'r str, Segment<'v>)> {
-        let names = self.pattern.into_iter().flat_map(Pattern::names);
-        names.zip(self.values.slots.into_iter().take(self.values.len))
+        self.pattern.names().zip(self.values.slots.into_iter().take(self.values.len))
     }
 }

@@ -1,6 +1,7 @@
 //! Hosts of routes: one name, or everything below a domain.
 //!
-//! Parsed at load. Compared with the request's host, which is in lower case and without its port.
+//! Parsed at load by `config::compile`. Compared with the request's host, which `sanitize` leaves in lower case and
+//! without its port. Never resolves a name.
 
 use std::fmt;
 
@@ -62,7 +63,10 @@ impl HostPattern {
         Ok(if below { Self::Below(format!(".{name}").into_boxed_str()) } else { Self::Exact(name.into()) })
     }
 
+    /// The root's dot (`api.example.com.`) names the same host to DNS and to most servers, so that it must not lead
+    /// past the rule of a host.
     pub fn matches(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
         match self {
             Self::Exact(name) => **name == *host,
             Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
@@ -114,6 +118,9 @@ mod tests {
         let table = [
             ("api.example.com", "api.example.com", true),
             ("API.Example.com", "api.example.com", true),
+            ("api.example.com", "api.example.com.", true),
+            ("api.example.com", "api.example.com..", false),
+            ("*.example.com", "a.example.com.", true),
             ("api.example.com", "api.example.com.evil.net", false),
             ("api.example.com", "x.api.example.com", false),
             ("*.example.com", "a.example.com", true),

@@ -1,4 +1,7 @@
 //! What a route asks beside the path: host, method, headers, query; and which of two routes asks for more.
+//!
+//! Called by `table` for the few routes whose pattern a path reached. Never reads a header or parameter that stands
+//! twice: the API may read the other one.
 
 use http::{HeaderMap, HeaderName, Method};
 
@@ -73,7 +76,7 @@ impl<'a> Asked<'a> {
             }
         }
         for (name, value) in &route.query {
-            // A repeated parameter matches nothing: the API may read the other one.
+            // A repeated parameter matches nothing, as above.
             if !matches!(query_value(self.query, name), QueryValue::One(found) if found == *value) {
                 return Err(WhyNot::Query(name));
             }

@@ -168,10 +168,10 @@ impl Search {
     fn literal<'n>(&self, node: &'n Node, segment: &str) -> Option<&'n Node> {
         let (raw, decoded) = (segment.bytes(), Segment::new(segment).bytes());
         match (self.case, self.escaped) {
-            (Case::Exact, false) => node.literals.find(raw),
-            (Case::Exact, true) => node.literals.find(decoded),
-            (Case::Folded, false) => node.literals.find(raw.map(|b| b.to_ascii_lowercase())),
-            (Case::Folded, true) => node.literals.find(decoded.map(|b| b.to_ascii_lowercase())),
+            (Case::Exact, false) => node.literals.find(&raw),
+            (Case::Exact, true) => node.literals.find(&decoded),
+            (Case::Folded, false) => node.literals.find(&raw.map(|b| b.to_ascii_lowercase())),
+            (Case::Folded, true) => node.literals.find(&decoded.map(|b| b.to_ascii_lowercase())),
         }
     }
 }
@@ -193,11 +193,11 @@ impl Literals {
         &mut self.children[at].1
     }
 
-    fn find(&self, bytes: impl Iterator<Item = u8> + Clone) -> Option<&Node> {
+    fn find(&self, bytes: &(impl Iterator<Item = u8> + Clone)) -> Option<&Node> {
         if self.hashes.is_empty() {
             return None;
         }
-        let at = self.position(hash(bytes.clone()), &bytes)?;
+        let at = self.position(hash(bytes.clone()), bytes)?;
         self.children.get(at).map(|(_, child)| child)
     }
 

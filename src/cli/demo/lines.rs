@@ -17,6 +17,7 @@ pub(super) fn story(addresses: &Addresses, key: &SigningKey) -> Result<String, S
         let mut session = Session::new(&issuer, "user_ada");
         session.org = Some(org.to_owned());
         session.role = Some(role.to_owned());
+        session.azp = Some(super::PARTY.to_owned());
         session.ttl = ttl;
         key.sign(&session.claims(clock::now()))
     };

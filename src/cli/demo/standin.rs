@@ -86,6 +86,7 @@ fn mint(issuer: &Issuer, query: Option<&str>) -> Result<String, String> {
         QueryValue::Absent | QueryValue::Unreadable => None,
     };
     let mut session = Session::new(&issuer.name, &value("sub").unwrap_or_else(|| "user_dev".to_owned()));
+    session.azp = value("azp").or_else(|| Some(super::PARTY.to_owned()));
     session.org = value("org");
     session.role = value("role");
     session.slug = value("slug");
