@@ -4,6 +4,8 @@
 //! their places, and the rest is decoded again, until it fits. Raw types therefore have no required fields: what
 //! is missing is told by `compile`, which knows what was taken out here.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment, Track};
 use serde_yaml::Value;
@@ -17,32 +19,34 @@ use super::yaml::Document;
 /// Separates message from help in the errors of our own scalars.
 pub(crate) const HELP: &str = "\nhelp: ";
 
-/// Decodes what fits; the document is left with exactly that.
+/// Decodes what fits; the document is left with exactly that. `None` when it is no mapping at all, or nothing but
+/// problems.
 pub(crate) fn decode<T: DeserializeOwned + Default>(
     document: &mut Document,
-    source: &Source,
+    source: &Arc<Source>,
     problems: &mut Vec<Problem>,
-) -> T {
+) -> Option<T> {
+    // An empty file, or one of comments: what it lacks is told later.
     if matches!(document.value, Value::Null) {
-        return T::default();
+        return Some(T::default());
     }
     for _ in 0..MAX_PROBLEMS {
         let mut track = Track::new();
         let deserializer = serde_path_to_error::Deserializer::new(&document.value, &mut track);
         let error = match T::deserialize(deserializer) {
-            Ok(decoded) => return decoded,
+            Ok(decoded) => return Some(decoded),
             Err(error) => error.to_string(),
         };
         let steps = steps(&track.path(), &document.value);
         problems.push(describe(&error, &steps, document, source));
         if steps.is_empty() {
-            return T::default();
+            return None;
         }
         remove(document, &steps);
     }
     let span = Span { line: 1, column: 1, width: 1 };
     problems.push(Problem::at_span(codes::AND_MORE, source, span, "too many problems: the rest is not listed"));
-    T::default()
+    None
 }
 
 /// The path as far as the values go: an unknown word of an enumeration belongs to the value that holds it.
@@ -118,7 +122,7 @@ fn locate(mark: &Mark, steps: &[Step]) -> (Span, Span, bool) {
     (here.span, key, here.substituted)
 }
 
-fn describe(error: &str, steps: &[Step], document: &Document, source: &Source) -> Problem {
+fn describe(error: &str, steps: &[Step], document: &Document, source: &Arc<Source>) -> Problem {
     let (value, key, substituted) = locate(&document.mark, steps);
     let at = |code, span, message: String| Problem::at_span(code, source, span, message);
     if let Some((name, known)) = unknown(error, "unknown field `") {
@@ -159,6 +163,8 @@ fn mismatch(error: &str) -> (String, Option<String>) {
         "a boolean" => "true or false",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
         "f64" => "a number",
+        // What serde_yaml says of our enumerations.
+        "a Value::Tagged enum" => "a word",
         other => other,
     };
     let (kind, text_wanted) = match found.split(' ').next().unwrap_or_default() {
@@ -184,9 +190,11 @@ fn context(steps: &[Step], value: &Value) -> String {
         Step::Index(_) => None,
     });
     let route = match steps {
-        [Step::Key(routes), Step::Index(index), ..] if routes == "routes" => {
-            value.get("routes").and_then(|list| list.get(*index)).and_then(|route| route.get("id")).and_then(Value::as_str)
-        }
+        [Step::Key(routes), Step::Index(index), ..] if routes == "routes" => value
+            .get("routes")
+            .and_then(|list| list.get(*index))
+            .and_then(|route| route.get("id"))
+            .and_then(Value::as_str),
         _ => None,
     };
     match (parent, route) {
@@ -227,4 +235,44 @@ pub(crate) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{mismatch, near, unknown};
+
+    #[test]
+    fn the_word_that_was_meant() {
+        let known = ["access", "require", "timeout", "mode", "id", "missing_azp"];
+        let table = [
+            ("acess", Some("access")),
+            ("Access", Some("access")),
+            ("timeuot", Some("timeout")),
+            ("missing-azp", Some("missing_azp")),
+            ("mod", Some("mode")),
+            ("ix", Some("id")),
+            ("privileged", None),
+            ("", None),
+        ];
+        for (word, expected) in table {
+            assert_eq!(near(word, known), expected, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn serdes_sentences_are_taken_apart() {
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let table = [
+            ("unknown field `a`, expected `b`", "a", words(&["b"])),
+            ("unknown field `a`, expected `b` or `c`", "a", words(&["b", "c"])),
+            ("unknown field `a`, expected one of `b`, `c`, `d`", "a", words(&["b", "c", "d"])),
+            ("unknown field `a`b`, expected `c`", "a`b", words(&["c"])),
+            ("unknown field `a`, there are no fields", "a", words(&[])),
+        ];
+        for (sentence, name, known) in table {
+            assert_eq!(unknown(sentence, "unknown field `"), Some((name.to_owned(), known)), "{sentence}");
+        }
+        let (message, help) = mismatch("invalid type: string \"hunter2, expected x\", expected a map");
+        assert_eq!((message.as_str(), help), ("expected a mapping, found text", None));
+    }
 }

@@ -11,9 +11,27 @@ use crate::route::{Access, Pattern};
 
 /// Names that people give to the tenant in a path.
 const TENANTS: &[&str] = &[
-    "org", "orgId", "org_id", "orgSlug", "org_slug", "organization", "organization_id", "organizationId",
-    "organisation", "tenant", "tenant_id", "tenantId", "workspace", "workspace_id", "workspaceId", "account",
-    "account_id", "accountId", "team", "team_id", "teamId",
+    "org",
+    "orgId",
+    "org_id",
+    "orgSlug",
+    "org_slug",
+    "organization",
+    "organization_id",
+    "organizationId",
+    "organisation",
+    "tenant",
+    "tenant_id",
+    "tenantId",
+    "workspace",
+    "workspace_id",
+    "workspaceId",
+    "account",
+    "account_id",
+    "accountId",
+    "team",
+    "team_id",
+    "teamId",
 ];
 
 /// `compared`: the segments that an `org` or `workspace` rule compares with the caller's.
@@ -37,7 +55,8 @@ pub(super) fn route(
         Access::Protected => {
             for name in pattern.names().filter(|name| TENANTS.contains(name) && !compared.contains(*name)) {
                 let braced = format!("{{{name}}}");
-                let message = format!("nothing compares `{braced}` with the caller's own: members of one reach all others");
+                let message =
+                    format!("nothing compares `{braced}` with the caller's own: members of one reach all others");
                 let key = if name.starts_with("work") { "workspace" } else { "org" };
                 problems.push(
                     Problem::at_span(codes::TENANT_UNCHECKED, path.source, at(&braced), message)

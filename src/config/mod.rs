@@ -69,20 +69,18 @@ fn read(
     problems: &mut Vec<Problem>,
 ) -> Option<Compiled> {
     let (source, mut document) = open(path, env, files, problems)?;
-    let raw: raw::Config = decode::decode(&mut document, &source, problems);
+    let raw: raw::Config = decode::decode(&mut document, &source, problems)?;
     let root = At::root(&source, &document.mark);
     let patterns = raw.policies.as_deref().unwrap_or_default();
-    if patterns.is_empty() && !root.key("policies").has_gaps() {
-        compile::missing(root, "policies", "name the policy files: policies: [policies/*.yaml]", problems);
-    }
     let mut opened = Vec::new();
     for path in compile::policy_paths(patterns, root, problems) {
         opened.extend(open(&path, env, files, problems));
     }
-    let mut decoded: Vec<(raw::Policies, Source, Document)> = Vec::with_capacity(opened.len());
+    let mut decoded: Vec<(raw::Policies, Arc<Source>, Document)> = Vec::with_capacity(opened.len());
     for (source, mut document) in opened {
-        let raw = decode::decode(&mut document, &source, problems);
-        decoded.push((raw, source, document));
+        if let Some(raw) = decode::decode(&mut document, &source, problems) {
+            decoded.push((raw, source, document));
+        }
     }
     let mut policies = Vec::with_capacity(decoded.len());
     for (raw, source, document) in &mut decoded {
@@ -91,11 +89,11 @@ fn read(
     compile::compile(compile::Input { raw, root, policies, metrics, previous }, files, problems)
 }
 
-fn open(path: &Path, env: Env<'_>, files: &mut Files, problems: &mut Vec<Problem>) -> Option<(Source, Document)> {
+fn open(path: &Path, env: Env<'_>, files: &mut Files, problems: &mut Vec<Problem>) -> Option<(Arc<Source>, Document)> {
     let source = match files.read_text(path) {
-        Ok(source) => source,
+        Ok(source) => Arc::new(source),
         Err(unreadable) => {
-            problems.push(Problem::of_file(unreadable.code, &path.display().to_string(), unreadable.message));
+            problems.push(Problem::of_file(&unreadable, path));
             return None;
         }
     };
@@ -111,6 +109,7 @@ fn sort(problems: &mut Vec<Problem>, files: &[PathBuf]) {
         let file = order.get(&problem.file).copied().unwrap_or(usize::MAX);
         (!problem.is_error(), file, problem.line, problem.column, problem.code)
     });
-    problems.dedup();
+    problems.dedup_by(|one, other| one.repeats(other));
     problems.truncate(MAX_TOLD);
+    problems.iter_mut().for_each(Problem::settle);
 }

@@ -3,6 +3,10 @@
 //! Made by `yaml` in the same pass that makes the values, so that the two cannot disagree, and looked up only
 //! when there is a problem to show. Columns count characters, from 1. Never holds a value.
 
+use std::sync::Arc;
+
+use super::source::Source;
+
 /// A run of characters on one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span {
@@ -101,33 +105,45 @@ impl Mark {
 /// A cursor that follows a raw value through its file, to say where it stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At<'a> {
-    pub(crate) source: &'a super::source::Source,
+    pub(crate) source: &'a Arc<Source>,
     mark: &'a Mark,
     /// Where the key stands whose value this is.
     key: Option<Span>,
     /// The value asked for is not written; the span is its parent's.
     absent: bool,
+    root: bool,
 }
 
 impl<'a> At<'a> {
-    pub(crate) const fn root(source: &'a super::source::Source, mark: &'a Mark) -> Self {
-        Self { source, mark, key: None, absent: false }
+    pub(crate) const fn root(source: &'a Arc<Source>, mark: &'a Mark) -> Self {
+        Self { source, mark, key: None, absent: false, root: true }
     }
 
     /// The value under a key, or the nearest thing around it when it is not written.
     pub(crate) fn key(self, name: &str) -> Self {
         match self.mark.entry(name) {
             Some(entry) if !self.absent => {
-                Self { source: self.source, mark: &entry.value, key: Some(entry.key), absent: false }
+                Self { source: self.source, mark: &entry.value, key: Some(entry.key), absent: false, root: false }
             }
             _ => Self { absent: true, ..self },
+        }
+    }
+
+    /// The value of the n-th key; for mappings with names of people's own, which can be long.
+    pub(crate) fn nth(self, index: usize) -> Self {
+        let Inner::Map { entries, .. } = &self.mark.inner else { return self };
+        match entries.get(index) {
+            Some(entry) if !self.absent => {
+                Self { source: self.source, mark: &entry.value, key: Some(entry.key), absent: false, root: false }
+            }
+            _ => self,
         }
     }
 
     /// An item of a list; a value that stands for a list of one is its own first item.
     pub(crate) fn item(self, index: usize) -> Self {
         match self.mark.item(index) {
-            Some(mark) if !self.absent => Self { source: self.source, mark, key: None, absent: false },
+            Some(mark) if !self.absent => Self { source: self.source, mark, key: None, absent: false, root: false },
             _ => self,
         }
     }
@@ -135,6 +151,11 @@ impl<'a> At<'a> {
     /// Whether the value stands in the file.
     pub(crate) const fn is_written(self) -> bool {
         !self.absent
+    }
+
+    /// Whether this is the whole file, or something that it lacks.
+    pub(crate) const fn is_root(self) -> bool {
+        self.root
     }
 
     /// Whether a key is missing because it was taken out for a problem that was told.
@@ -180,5 +201,69 @@ impl<'a> At<'a> {
             Some(Span { column: span.column + quote + before.chars().count(), width: 1, ..span })
         };
         exact().unwrap_or(span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::{At, Span};
+    use crate::config::source::Source;
+    use crate::config::yaml;
+
+    const TEXT: &str = "\
+# comment
+a:
+  - b: plain # more
+    \"ü c\": \"quoted\"
+  - [x, 'y z', { k: v }]
+text: |
+  two
+  lines
+空: 値
+last: { n: [1, {m: 2}], empty: , q: \"a\\tb\" }
+";
+
+    #[test]
+    fn places_are_those_of_an_editor() {
+        let source = Arc::new(Source::new(Path::new("x.yaml"), TEXT.to_owned()));
+        let mut problems = Vec::new();
+        let document = yaml::read(&source, &|_| None, &mut problems).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        let root = At::root(&source, &document.mark);
+        let span = |line, column, width| Span { line, column, width };
+        let a = root.key("a");
+        let table = [
+            ("a list by its first item", a.span(), span(3, 3, 1)),
+            ("its key", a.key_span(), span(2, 1, 1)),
+            ("plain, before a comment", a.item(0).key("b").span(), span(3, 8, 5)),
+            ("quoted, with its quotes", a.item(0).key("ü c").span(), span(4, 12, 8)),
+            ("quoted key", a.item(0).key("ü c").key_span(), span(4, 5, 5)),
+            ("in a flow list", a.item(1).item(1).span(), span(5, 9, 5)),
+            ("in a flow mapping", a.item(1).item(2).key("k").span(), span(5, 21, 1)),
+            ("block text by its sign", root.key("text").span(), span(6, 7, 1)),
+            ("wide characters count one", root.key("空").span(), span(9, 4, 1)),
+            ("deep", root.key("last").key("n").item(1).key("m").span(), span(10, 20, 1)),
+            ("absent: the key around it", root.key("last").key("none").span(), span(10, 1, 4)),
+            ("absent twice", root.key("none").key("more").span(), root.span()),
+        ];
+        for (name, found, expected) in table {
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_byte_of_a_text_is_found_where_the_file_shows_it() {
+        let source = Arc::new(Source::new(Path::new("x.yaml"), TEXT.to_owned()));
+        let document = yaml::read(&source, &|_| None, &mut Vec::new()).unwrap();
+        let root = At::root(&source, &document.mark);
+        let b = root.key("a").item(0).key("b");
+        assert_eq!(b.within("plain", 2), Span { line: 3, column: 10, width: 1 });
+        let quoted = root.key("a").item(0).key("ü c");
+        assert_eq!(quoted.within("quoted", 0).column, 13);
+        let escaped = root.key("last").key("q");
+        assert_eq!(escaped.within("a\tb", 2), escaped.span(), "the file shows it otherwise");
     }
 }

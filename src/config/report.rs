@@ -5,14 +5,20 @@
 //! logs. Never decides what is a problem.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::codes::Code;
+use super::decode::near;
 use super::places::{At, Span};
-use super::source::Source;
+use super::source::{Source, Unreadable};
 
 /// Most problems that are listed of one file.
 pub(crate) const MAX_PROBLEMS: usize = 100;
+/// Longer lines were made by programs and are not shown: each would be searched for secrets, for each problem.
+const MAX_LINE: usize = 4096;
+/// Longest message or help, in characters.
+const MAX_MESSAGE: usize = 400;
 /// Longest piece of a source line that is shown.
 const MAX_SHOWN: usize = 160;
 
@@ -32,7 +38,7 @@ impl Severity {
 }
 
 /// One thing that is wrong, or worth a second look.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     pub code: &'static str,
     pub severity: Severity,
@@ -44,11 +50,20 @@ pub struct Problem {
     /// Lower case, no period.
     pub message: String,
     pub help: Option<String>,
-    excerpt: Option<Excerpt>,
+    shown: Shown,
+}
+
+/// The piece of the file that is shown. Cutting it out costs a walk through the line, so that it waits until it is
+/// known which problems are told.
+#[derive(Debug, Clone)]
+enum Shown {
+    Nothing,
+    Later(Arc<Source>, Span),
+    Now(Excerpt),
 }
 
 /// The source line, masked and cut, with the part that is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Excerpt {
     text: String,
     /// Characters before the marks.
@@ -58,30 +73,31 @@ struct Excerpt {
 
 impl Problem {
     /// About a file as a whole.
-    pub(crate) fn of_file(code: Code, file: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn of_file(unreadable: &Unreadable, path: &Path) -> Self {
+        let (line, column) = unreadable.place.unwrap_or((0, 0));
         Self {
-            code: code.id,
+            code: unreadable.code.id,
             severity: Severity::Error,
-            file: file.into(),
-            line: 0,
-            column: 0,
-            message: message.into(),
+            file: path.display().to_string().into(),
+            line,
+            column,
+            message: tidy(&unreadable.message),
             help: None,
-            excerpt: None,
+            shown: Shown::Nothing,
         }
     }
 
     /// About a piece of a file.
-    pub(crate) fn at_span(code: Code, source: &Source, span: Span, message: impl Into<String>) -> Self {
+    pub(crate) fn at_span(code: Code, source: &Arc<Source>, span: Span, message: impl Into<String>) -> Self {
         Self {
             code: code.id,
             severity: Severity::Error,
             file: source.name.clone(),
             line: span.line,
             column: span.column,
-            message: message.into(),
+            message: tidy(&message.into()),
             help: None,
-            excerpt: source.line(span.line).map(|line| Excerpt::cut(line, span)),
+            shown: Shown::Later(Arc::clone(source), span),
         }
     }
 
@@ -92,13 +108,21 @@ impl Problem {
 
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(tidy(&help.into()));
         self
     }
 
     #[must_use]
     pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
-        self.help = help;
+        if let Some(help) = help {
+            self.help = Some(tidy(&help));
+        }
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn without_excerpt(mut self) -> Self {
+        self.shown = Shown::Nothing;
         self
     }
 
@@ -108,6 +132,20 @@ impl Problem {
         self
     }
 
+    /// Keeps what is shown of the file instead of the file.
+    pub(crate) fn settle(&mut self) {
+        if let Shown::Later(source, span) = &self.shown {
+            let line = source.line(span.line).filter(|line| line.len() <= MAX_LINE);
+            self.shown = line.map_or(Shown::Nothing, |line| Shown::Now(Excerpt::cut(line, *span)));
+        }
+    }
+
+    /// Whether both say the same about the same place.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
+        let key = |problem: &Self| (problem.code, problem.line, problem.column);
+        key(self) == key(other) && self.file == other.file && self.message == other.message
+    }
+
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
@@ -115,7 +153,7 @@ impl Problem {
     /// For people: place, code and message, the line with its marks, the help; each line with its end.
     pub fn render(&self) -> String {
         let mut text = format!("{self}\n");
-        if let Some(excerpt) = &self.excerpt {
+        if let Shown::Now(excerpt) = &self.shown {
             let number = self.line.to_string();
             let gutter = " ".repeat(number.len());
             let marks = excerpt.marks();
@@ -164,13 +202,23 @@ impl Excerpt {
         let shown: String = line.chars().skip(skip).take(MAX_SHOWN).map(printable).collect();
         let indent = before.saturating_sub(skip).min(MAX_SHOWN);
         let left = shown.chars().count().saturating_sub(indent);
-        Self { text: shown, indent, width: width.min(left).max(1) }
+        let (head, tail) = (if skip > 0 { "…" } else { "" }, if total > skip + MAX_SHOWN { "…" } else { "" });
+        Self {
+            text: format!("{head}{shown}{tail}"),
+            indent: indent + head.chars().count(),
+            width: width.min(left).max(1),
+        }
     }
 
     /// Tabs stay tabs, so that the marks stand under what they mean.
     fn marks(&self) -> String {
-        let mut marks: String =
-            self.text.chars().chain(std::iter::repeat(' ')).take(self.indent).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let mut marks: String = self
+            .text
+            .chars()
+            .chain(std::iter::repeat(' '))
+            .take(self.indent)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
         marks.extend(std::iter::repeat_n('^', self.width));
         marks
     }
@@ -190,39 +238,66 @@ fn mask(line: &str) -> (String, Option<usize>) {
         let name = head.trim_end_matches(['"', '\'', ' ']);
         let name = name.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).next().unwrap_or_default();
         let value = tail.get(1..).unwrap_or_default();
-        if is_secret_name(name) && !is_harmless(value) {
+        if is_secret_name(name) && !is_harmless(name, value) {
             let shown = format!("{head}: ***");
             let from = head.chars().count() + 2;
             return (shown, Some(from));
         }
         search = colon + 1;
     }
-    for sign in ["eyJ", "sk_live_", "sk_test_", "-----BEGIN"] {
-        if let Some((head, _)) = line.split_once(sign) {
-            return (format!("{head}***"), Some(head.chars().count()));
-        }
+    match without_tokens(line) {
+        Some(head) => (format!("{head}***"), Some(head.chars().count())),
+        None => (line.to_owned(), None),
     }
-    (line.to_owned(), None)
+}
+
+/// What stands before the first thing that looks like a token or a key.
+fn without_tokens(text: &str) -> Option<&str> {
+    let signs = ["eyJ", "sk_live_", "sk_test_", "whsec_", "-----BEGIN"];
+    let first = signs.into_iter().filter_map(|sign| text.find(sign)).min()?;
+    text.get(..first)
+}
+
+/// Words out of a file within a sentence of ours: bounded, printable, without tokens.
+fn tidy(text: &str) -> String {
+    let (text, masked) = without_tokens(text).map_or((text, ""), |head| (head, "***"));
+    let mut out: String = text.chars().take(MAX_MESSAGE).map(printable).collect();
+    if out.len() < text.len() && text.chars().nth(MAX_MESSAGE).is_some() {
+        out.push('…');
+    }
+    out.push_str(masked);
+    out
 }
 
 /// Clerk's publishable key is printed on every page of its owner; `key_file` and the like only say where.
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let speaks = ["secret", "token", "password", "passwd", "key", "pem"].iter().any(|word| name.contains(word));
-    speaks && name != "publishable_key" && !name.ends_with("_file") && !name.ends_with("_dir") && !name.contains("keepalive")
+    speaks
+        && name != "publishable_key"
+        && !name.ends_with("_file")
+        && !name.ends_with("_dir")
+        && !name.contains("keepalive")
 }
 
-/// Nothing, or short words of letters alone, as in `token: [session]`.
-fn is_harmless(value: &str) -> bool {
-    let value = value.split(" #").next().unwrap_or_default();
-    value
-        .split([' ', ',', '[', ']', '{', '}', '"', '\''])
-        .all(|word| word.len() <= 9 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '|'))
+/// Nothing, or kinds of tokens as policies name them, well or badly spelt.
+fn is_harmless(name: &str, value: &str) -> bool {
+    const KINDS: [&str; 7] = ["session", "legacy", "runner", "m2m", "oauth", "api_key", "template"];
+    let value = value.trim();
+    if value.is_empty() {
+        return true;
+    }
+    let words = match value.strip_prefix('[') {
+        Some(list) => list.split(']').next(),
+        None => value.split([',', '}', '#']).next(),
+    };
+    let mut words = words.unwrap_or_default().split([',', ' ', '"', '\'']).filter(|word| !word.is_empty());
+    name == "token" && words.all(|word| near(word, KINDS).is_some())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Excerpt, mask};
+    use super::{Excerpt, mask, tidy};
     use crate::config::places::Span;
 
     #[test]
@@ -233,6 +308,8 @@ mod tests {
             ("in a flow mapping", "x: { name: ci, token: aB3d5 }", "x: { name: ci, token: ***"),
             ("a quoted key", "{ \"token\": \"aB3d5\" }", "{ \"token\": ***"),
             ("a word", "token: [session]", "token: [session]"),
+            ("among others", "{ token: [m2m], plan: [] }", "{ token: [m2m], plan: [] }"),
+            ("a password of letters", "password: hunter", "password: ***"),
             ("publishable", "publishable_key: pk_live_abc", "publishable_key: pk_live_abc"),
             ("a file", "secret_key_file: /run/x1", "secret_key_file: /run/x1"),
             ("jwt anywhere", "note: eyJhbGciOiJ", "note: ***"),
@@ -245,11 +322,24 @@ mod tests {
     }
 
     #[test]
+    fn messages_do_not_carry_what_a_file_says_to_a_terminal() {
+        let table = [
+            ("plain", "unknown key `a`", "unknown key `a`"),
+            ("escape sequence", "unknown key `\u{1b}[31m`", "unknown key `\u{fffd}[31m`"),
+            ("token", "unknown value `eyJhbGciOiJ`", "unknown value `***"),
+        ];
+        for (name, text, expected) in table {
+            assert_eq!(tidy(text), expected, "{name}");
+        }
+        assert_eq!(tidy(&"é".repeat(1_000)).chars().count(), 401);
+    }
+
+    #[test]
     fn long_lines_are_cut_around_the_place() {
-        let line = "x".repeat(10_000);
-        let excerpt = Excerpt::cut(&line, Span { line: 1, column: 5_000, width: 9_000 });
-        assert_eq!(excerpt.text.len(), 160);
-        assert_eq!(excerpt.marks().find('^'), Some(80));
-        assert_eq!(excerpt.marks().len(), 160);
+        let line = "x".repeat(1_000);
+        let excerpt = Excerpt::cut(&line, Span { line: 1, column: 500, width: 900 });
+        assert_eq!(excerpt.text.chars().count(), 162);
+        assert_eq!(excerpt.marks().find('^'), Some(81));
+        assert_eq!(excerpt.marks().len(), 161);
     }
 }

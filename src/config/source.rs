@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
 
@@ -22,6 +22,8 @@ pub(crate) struct Source {
     pub(crate) name: Arc<str>,
     folder: PathBuf,
     pub(crate) text: String,
+    /// Made when the first line is asked for.
+    line_starts: OnceLock<Vec<usize>>,
 }
 
 impl Source {
@@ -29,7 +31,7 @@ impl Source {
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
         // Editors do not count a byte order mark, nor do our columns.
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        Self { name: path.display().to_string().into(), folder, text }
+        Self { name: path.display().to_string().into(), folder, text, line_starts: OnceLock::new() }
     }
 
     /// A path written in this file, relative to the file's folder.
@@ -47,14 +49,24 @@ impl Source {
 
     /// One line, counted from 1, without its end; lines end where YAML ends them.
     pub(crate) fn line(&self, number: usize) -> Option<&str> {
-        let mut rest = self.text.as_str();
-        for _ in 1..number {
-            let end = rest.find(['\n', '\r'])?;
-            let width = if rest.get(end..end + 2) == Some("\r\n") { 2 } else { 1 };
-            rest = rest.get(end + width..)?;
-        }
-        rest.split(['\n', '\r']).next()
+        let starts = self.line_starts.get_or_init(|| line_starts(&self.text));
+        let start = *starts.get(number.checked_sub(1)?)?;
+        self.text.get(start..)?.split(['\n', '\r']).next()
     }
+}
+
+fn line_starts(text: &str) -> Vec<usize> {
+    let mut starts = vec![0];
+    let mut bytes = text.bytes().enumerate().peekable();
+    while let Some((at, byte)) = bytes.next() {
+        if byte == b'\r' && bytes.peek().is_some_and(|(_, next)| *next == b'\n') {
+            continue;
+        }
+        if matches!(byte, b'\n' | b'\r') {
+            starts.push(at + 1);
+        }
+    }
+    starts
 }
 
 /// Why a file was not read.
@@ -62,6 +74,8 @@ impl Source {
 pub(crate) struct Unreadable {
     pub(crate) code: Code,
     pub(crate) message: String,
+    /// Line and column, where there is one to blame.
+    pub(crate) place: Option<(usize, usize)>,
 }
 
 /// All files read so far.
@@ -87,10 +101,13 @@ impl Files {
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Source::new(path, text)),
             Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                let line = 1 + error.as_bytes().iter().take(at).filter(|b| **b == b'\n').count();
-                let message = format!("{} is not UTF-8 (byte {at}, line {line})", path.display());
-                Err(Unreadable { code: codes::NOT_UTF8, message })
+                let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+                let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+                let begin = valid.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                let before = valid.get(begin..).map(String::from_utf8_lossy).unwrap_or_default();
+                let place = Some((line, before.chars().count() + 1));
+                let message = "the file is not UTF-8 from here on".to_owned();
+                Err(Unreadable { code: codes::NOT_UTF8, message, place })
             }
         }
     }
@@ -113,9 +130,10 @@ impl Files {
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    let fail = |code: Code, message: String| Unreadable { code, message };
+    let fail = |code: Code, message: String| Unreadable { code, message, place: None };
     let shown = path.display();
-    let unreadable = |error: &std::io::Error| fail(codes::UNREADABLE, format!("cannot read {shown}: {}", reason(error)));
+    let unreadable =
+        |error: &std::io::Error| fail(codes::UNREADABLE, format!("cannot read {shown}: {}", reason(error)));
     // Asked before opening: opening a FIFO waits for its writer.
     let meta = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !meta.is_file() {
@@ -142,5 +160,29 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => "no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Source;
+
+    #[test]
+    fn lines_end_where_yaml_ends_them() {
+        let source = Source::new(Path::new("conf/x.yaml"), "\u{feff}a\r\nb\rc\n\nd".to_owned());
+        let lines: Vec<_> = (0..=6).map(|number| source.line(number)).collect();
+        assert_eq!(lines, [None, Some("a"), Some("b"), Some("c"), Some(""), Some("d"), None]);
+    }
+
+    #[test]
+    fn paths_start_at_the_folder_of_their_file() {
+        let source = Source::new(Path::new("conf/[a]/x.yaml"), String::new());
+        assert_eq!(source.resolve("b/c"), Path::new("conf/[a]/b/c"));
+        assert_eq!(source.resolve("/b"), Path::new("/b"));
+        assert_eq!(source.resolve_glob("p/*.yaml"), "conf/[[]a[]]/p/*.yaml");
+        assert_eq!(source.resolve_glob("/p/*.yaml"), "/p/*.yaml");
+        assert_eq!(Source::new(Path::new("x.yaml"), String::new()).resolve_glob("*.yaml"), "*.yaml");
     }
 }

@@ -6,6 +6,7 @@
 //! quoted scalar and a plain one are still two things: the plain one is typed after substitution.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use serde_yaml::{Mapping, Number, Value};
@@ -29,7 +30,7 @@ pub(crate) struct Document {
 }
 
 /// Takes a file apart. `None` when it cannot be read at all; smaller problems leave the rest usable.
-pub(crate) fn read(source: &Source, env: Env<'_>, problems: &mut Vec<Problem>) -> Option<Document> {
+pub(crate) fn read(source: &Arc<Source>, env: Env<'_>, problems: &mut Vec<Problem>) -> Option<Document> {
     let mut builder = Builder { source, env, problems, open: Vec::new(), root: None, values: 0 };
     let mut documents = 0;
     for event in Parser::new_from_str(&source.text) {
@@ -45,7 +46,12 @@ pub(crate) fn read(source: &Source, env: Env<'_>, problems: &mut Vec<Problem>) -
         if matches!(event, Event::DocumentStart(_)) {
             documents += 1;
             if documents > 1 {
-                builder.problems.push(Problem::at_span(codes::DOCUMENTS, source, place, "a second document begins here"));
+                builder.problems.push(Problem::at_span(
+                    codes::DOCUMENTS,
+                    source,
+                    place,
+                    "a second document begins here",
+                ));
                 return None;
             }
         }
@@ -53,7 +59,9 @@ pub(crate) fn read(source: &Source, env: Env<'_>, problems: &mut Vec<Problem>) -
             return None;
         }
     }
-    let empty = || (Value::Null, Mark { span: Span { line: 1, column: 1, width: 1 }, substituted: false, inner: Inner::Scalar });
+    let empty = || {
+        (Value::Null, Mark { span: Span { line: 1, column: 1, width: 1 }, substituted: false, inner: Inner::Scalar })
+    };
     let (value, mark) = builder.root.unwrap_or_else(empty);
     Some(Document { value, mark })
 }
@@ -62,7 +70,7 @@ pub(crate) fn read(source: &Source, env: Env<'_>, problems: &mut Vec<Problem>) -
 struct Stop;
 
 struct Builder<'a> {
-    source: &'a Source,
+    source: &'a Arc<Source>,
     env: Env<'a>,
     problems: &'a mut Vec<Problem>,
     open: Vec<Open>,
@@ -79,11 +87,9 @@ enum Open {
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
         match event {
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
             Event::Alias(_) => self.stop(codes::ANCHOR, span, "aliases are not allowed"),
             Event::Scalar(_, _, anchor, ref tag) => {
                 self.check(anchor, tag.is_some(), span)?;
@@ -148,6 +154,10 @@ impl Builder<'_> {
             *key = Some((text.into_owned(), span));
             return Ok(());
         }
+        let span = match style {
+            ScalarStyle::Literal | ScalarStyle::Folded => self.block_sign().unwrap_or(span),
+            _ => span,
+        };
         let expanded = match env::expand(&text, self.env) {
             Ok(expanded) => expanded,
             Err(failure) => {
@@ -162,6 +172,14 @@ impl Builder<'_> {
             _ => Value::String(expanded.into_owned()),
         };
         self.put(value, Mark { span, substituted, inner: Inner::Scalar })
+    }
+
+    /// A block of text is shown by the `|` or `>` behind its key: its lines may be a key that nobody should see.
+    fn block_sign(&self) -> Option<Span> {
+        let Some(Open::Map { key: Some((_, key)), .. }) = self.open.last() else { return None };
+        let behind_key = key.column - 1 + key.width;
+        let at = self.source.line(key.line)?.chars().skip(behind_key).position(|c| matches!(c, '|' | '>'))?;
+        Some(Span { line: key.line, column: behind_key + at + 1, width: 1 })
     }
 
     fn not_expanded(&mut self, failure: &env::Failure, span: Span) {
@@ -247,7 +265,7 @@ fn head(span: Span) -> Span {
     Span { width: 1, ..span }
 }
 
-fn syntax(source: &Source, error: &ScanError) -> Problem {
+fn syntax(source: &Arc<Source>, error: &ScanError) -> Problem {
     let marker = error.marker();
     let span = Span { line: marker.line(), column: marker.col() + 1, width: 1 };
     let line = source.line(span.line).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Tokens that were verified, so that the next request with the same one costs a lookup.
 //!
-//! Asked by `clerk::judge` with the whole token, before anything is parsed. Successes only: nothing is kept that
-//! time or a fetched key could turn from refusal into acceptance. Belongs to one configuration and dies with it.
+//! Asked by `clerk::judge` with the whole token, before anything is parsed. Successes only, and what became of them:
+//! nothing is kept that time or a fetched key could turn from refusal into acceptance. Belongs to one configuration and dies with it.
 //! The hash is keyed at random and the whole token is compared, so that two tokens never share an answer and
 //! nobody can choose tokens that collide.
 
@@ -38,6 +38,22 @@ pub(super) struct Entry {
     pub(super) bytes: u64,
 }
 
+/// What the cache says about a token.
+#[derive(Debug)]
+pub(super) enum Known {
+    Good(Arc<Entry>),
+    /// It was good and its time is over, by either clock: a wall clock that was set back does not revive it.
+    Over(Arc<Entry>),
+}
+
+impl Known {
+    pub(super) fn entry(&self) -> &Entry {
+        match self {
+            Self::Good(entry) | Self::Over(entry) => entry,
+        }
+    }
+}
+
 impl TokenCache {
     /// Sized for what a replica sees within a token's minute; entries are dropped when either bound is reached.
     pub fn new(max_entries: usize, max_bytes: u64) -> Self {
@@ -47,31 +63,24 @@ impl TokenCache {
         let options = OptionsBuilder::new().estimated_items_capacity(max_entries).weight_capacity(max_bytes).build();
         let weighter = ByBytes { share };
         let entries = match options {
-            Ok(options) => {
-                Cache::with_options(options, weighter, RandomState::new(), DefaultLifecycle::default())
-            }
+            Ok(options) => Cache::with_options(options, weighter, RandomState::new(), DefaultLifecycle::default()),
             // INVARIANT: both capacities are set, which is all that can be missing.
             Err(_) => Cache::with(max_entries, max_bytes, weighter, RandomState::new(), DefaultLifecycle::default()),
         };
         Self { entries }
     }
 
-    /// The identity behind a token, if it would be verified in the same way now.
-    pub(super) fn find(&self, token: &str, instances: &Instances, now: Now) -> Option<Arc<Entry>> {
+    /// What is known of a token, if its key would still verify it.
+    pub(super) fn find(&self, token: &str, instances: &Instances, now: Now) -> Option<Known> {
         let entry = self.entries.get(token)?;
-        let in_time = now.unix_ms < entry.good_until_ms && now.mono < entry.deadline && now.unix_ms >= entry.good_from_ms;
-        let still_held = || {
-            let keys = &instances.at(entry.instance)?.keys;
-            keys.read(now, |held| held.is_some_and(|held| held.still_holds(entry.generation, &entry.key))).then_some(())
-        };
-        if in_time && still_held().is_some() {
-            return Some(entry);
+        let keys = &instances.at(entry.instance)?.keys;
+        let held = keys.read(now, |held| held.is_some_and(|held| held.still_holds(entry.generation, &entry.key)));
+        // Before its time by a wall clock that was set back: judged anew, as if it had never been seen.
+        if !held || now.unix_ms < entry.good_from_ms {
+            return None;
         }
-        // Only what cannot become good again is thrown out: not a token that is early.
-        if now.mono >= entry.deadline {
-            self.entries.remove(token);
-        }
-        None
+        let over = now.unix_ms >= entry.good_until_ms || now.mono >= entry.deadline;
+        Some(if over { Known::Over(entry) } else { Known::Good(entry) })
     }
 
     pub(super) fn insert(&self, token: &str, entry: Entry) {

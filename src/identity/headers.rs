@@ -41,9 +41,23 @@ pub enum Fact {
 
 impl Fact {
     pub const ALL: [Self; 17] = [
-        Self::Subject, Self::ClerkUser, Self::LegacyUser, Self::Org, Self::OrgSlug, Self::LegacyOrg, Self::Role,
-        Self::Permissions, Self::Workspaces, Self::Session, Self::Method, Self::Token, Self::Arm, Self::Route,
-        Self::Actor, Self::RequestId, Self::Assertion,
+        Self::Subject,
+        Self::ClerkUser,
+        Self::LegacyUser,
+        Self::Org,
+        Self::OrgSlug,
+        Self::LegacyOrg,
+        Self::Role,
+        Self::Permissions,
+        Self::Workspaces,
+        Self::Session,
+        Self::Method,
+        Self::Token,
+        Self::Arm,
+        Self::Route,
+        Self::Actor,
+        Self::RequestId,
+        Self::Assertion,
     ];
 
     /// The key in `identity.headers`, in snake case (`subject`, `clerk_user` …); the default name is
@@ -166,4 +180,83 @@ fn encode(text: &str, out: &mut String, also: impl Fn(u8) -> bool) {
 
 fn default_name(fact: Fact) -> Option<HeaderName> {
     HeaderName::try_from(format!("x-crossgate-{}", fact.key().replace('_', "-"))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::{Fact, Facts, HeaderNames, TooLarge, Workspaces, render};
+    use crate::identity::{Org, Workspace};
+
+    fn facts(slug: &str, permissions: &[&str]) -> Facts {
+        let permissions = permissions.iter().map(|name| (*name).to_owned()).collect();
+        Facts {
+            subject: "user_1".to_owned(),
+            org: Some(Org {
+                id: "org_1".to_owned(),
+                slug: Some(slug.to_owned()),
+                role: Some("org:admin".to_owned()),
+                permissions: Some(permissions),
+            }),
+            ..Facts::default()
+        }
+    }
+
+    fn value(facts: &Facts, fact: Fact) -> Option<String> {
+        let names = HeaderNames::default();
+        let headers = render(&names, facts).unwrap();
+        let name = names.name(fact).unwrap();
+        headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn one_value() {
+        let table = [
+            ("acme", "acme"),
+            ("a,b", "a,b"),
+            ("100%", "100%25"),
+            ("a b", "a%20b"),
+            ("a\r\nx: y", "a%0D%0Ax:%20y"),
+            ("z\u{fc}rich", "z%C3%BCrich"),
+            ("\u{202e}", "%E2%80%AE"),
+            ("\u{7f}\u{0}", "%7F%00"),
+        ];
+        for (slug, expected) in table {
+            assert_eq!(value(&facts(slug, &[]), Fact::OrgSlug).as_deref(), Some(expected), "{slug:?}");
+        }
+    }
+
+    #[test]
+    fn lists() {
+        assert_eq!(value(&facts("a", &["x", "y,z", "%"]), Fact::Permissions).as_deref(), Some("x,y%2Cz,%25"));
+        assert_eq!(value(&facts("a", &[]), Fact::Permissions), None);
+        let mut person = facts("a", &[]);
+        person.workspaces = Workspaces::Known(vec![Workspace { id: "w 1".to_owned(), role: Some("owner".to_owned()) }]);
+        assert_eq!(value(&person, Fact::Workspaces).as_deref(), Some("w%201"));
+        person.workspaces = Workspaces::Unreadable;
+        assert_eq!(value(&person, Fact::Workspaces), None);
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_not_cut() {
+        let long = "x".repeat(5000);
+        assert_eq!(render(&HeaderNames::default(), &facts("a", &[&long])).unwrap_err(), TooLarge);
+        // A header that nobody gets may be as long as it likes.
+        let dropped = HeaderNames::new(|fact| (fact == Fact::Permissions).then_some(None));
+        assert!(render(&dropped, &facts("a", &[&long])).is_ok());
+    }
+
+    #[test]
+    fn names_may_be_changed() {
+        let name = HeaderName::from_static("x-user");
+        let names = HeaderNames::new(|fact| match fact {
+            Fact::Subject => Some(Some(name.clone())),
+            Fact::Method => Some(None),
+            _ => None,
+        });
+        let headers = render(&names, &Facts { subject: "user_1".to_owned(), ..Facts::default() }).unwrap();
+        let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["x-user", "x-crossgate-token"]);
+    }
 }

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// Why a text is not strict JSON. Says nothing of the text itself, so that it can be logged.
@@ -121,10 +122,12 @@ impl<'de> Visitor<'de> for StrictSeed {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if map.contains_key(&name) {
-                return Err(de::Error::custom(DUPLICATE));
+            match map.entry(name) {
+                Entry::Vacant(free) => {
+                    free.insert(members.next_value_seed(self)?);
+                }
+                Entry::Occupied(_) => return Err(de::Error::custom(DUPLICATE)),
             }
-            map.insert(name, members.next_value_seed(self)?);
         }
         Ok(Value::Object(map))
     }

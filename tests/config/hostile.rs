@@ -21,7 +21,9 @@ fn survive(folder: &Path, name: &str, text: &[u8]) {
         assert!(problem.render().len() < 4_000, "{name}: {}", problem.render());
     }
     fs::write(folder.join("policy.yaml"), text).unwrap();
-    let env = |asked: &str| if asked == "POLICY" { Some(folder.join("policy.yaml").display().to_string()) } else { env(asked) };
+    let env = |asked: &str| {
+        if asked == "POLICY" { Some(folder.join("policy.yaml").display().to_string()) } else { env(asked) }
+    };
     let _ = load(Path::new("tests/config/bed.yaml"), &env);
     let took = began.elapsed();
     assert!(took < Duration::from_secs(20), "{name} took {took:?}");
@@ -72,23 +74,41 @@ fn a_file_with_one_byte_changed() {
 fn large_and_deep_files() {
     let folder = tempfile::tempdir().unwrap();
     let mega = 1024 * 1024;
+    // Long enough for anything quadratic to be seen.
     let repeated = |piece: &str, bytes: usize| piece.repeat(bytes / piece.len()).into_bytes();
     let table = [
         ("9 MB", repeated("a: b\n", 9 * mega)),
-        ("one key a million times", repeated("a: b\n", 7 * mega)),
-        ("many lists in lists", repeated("[", 7 * mega)),
-        ("many mappings in mappings", repeated("{a: ", 7 * mega)),
-        ("many items", repeated("- \n", 7 * mega)),
-        ("many commas", [b"[".to_vec(), repeated("a,", 7 * mega)].concat()),
-        ("one long line", [b"a: ".to_vec(), repeated("x", 7 * mega)].concat()),
-        ("one long key", [repeated("x", 7 * mega), b": 1".to_vec()].concat()),
-        ("many lines of one scalar", [b"a: |\n".to_vec(), repeated("  x\n", 7 * mega)].concat()),
-        ("many references", [b"a: ".to_vec(), repeated("${NUMBER}", 7 * mega)].concat()),
-        ("many openings", [b"a: ".to_vec(), repeated("${", 7 * mega)].concat()),
+        ("one key a million times", repeated("a: b\n", mega)),
+        ("many lists in lists", repeated("[", mega)),
+        ("many mappings in mappings", repeated("{a: ", mega)),
+        ("many items", repeated("- \n", mega)),
+        ("many commas", [b"[".to_vec(), repeated("a,", mega)].concat()),
+        ("one long line", [b"a: ".to_vec(), repeated("x", mega)].concat()),
+        ("one long key", [repeated("x", mega), b": 1".to_vec()].concat()),
+        ("many lines of one scalar", [b"a: |\n".to_vec(), repeated("  x\n", mega)].concat()),
+        ("many references", [b"a: ".to_vec(), repeated("${NUMBER}", mega)].concat()),
+        ("many openings", [b"a: ".to_vec(), repeated("${", mega)].concat()),
         ("many question marks", repeated("? ", mega)),
-        ("many unknown keys", (0..200_000).map(|n| format!("k{n}: 1\n")).collect::<String>().into_bytes()),
-        ("many listeners", format!("listeners:\n{}", "  - adress: 1\n".repeat(100_000)).into_bytes()),
-        ("many bad routes", format!("routes:\n{}", "  - { id: 1 }\n".repeat(100_000)).into_bytes()),
+        ("many unknown keys", (0..50_000).map(|n| format!("k{n}: 1\n")).collect::<String>().into_bytes()),
+        ("many listeners", format!("listeners:\n{}", "  - adress: 1\n".repeat(50_000)).into_bytes()),
+        ("many bad routes", format!("routes:\n{}", "  - { id: 1 }\n".repeat(50_000)).into_bytes()),
+        ("many routes without a path", format!("routes:\n{}", "  - { id: a }\n".repeat(50_000)).into_bytes()),
+        (
+            "many copies of a route",
+            (0..20_000)
+                .map(|n| format!("  - {{ id: r{n}, match: {{ path: '/{{a{n}}}' }} }}\n"))
+                .fold("routes:\n".to_owned(), |all, one| all + &one)
+                .into_bytes(),
+        ),
+        (
+            "many upstreams",
+            (0..50_000)
+                .map(|n| format!("  u{n}: {{}}\n"))
+                .fold("upstreams:\n".to_owned(), |all, one| all + &one)
+                .into_bytes(),
+        ),
+        ("many instances", format!("clerk:\n{}", "  - { issuer: 'https://a.b' }\n".repeat(30_000)).into_bytes()),
+        ("many problems in one line", format!("trusted_proxies: [{}]", "x,".repeat(100_000)).into_bytes()),
     ];
     for (name, text) in table {
         survive(folder.path(), name, &text);

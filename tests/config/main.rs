@@ -3,6 +3,8 @@
 //! Each file in `bad/` and `bad-policies/` is named by its mistake and paired with the report that people see.
 //! After a change of wording: `UPDATE=1 cargo test --test config`, then read the difference.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be set up is a failure of the test")]
+
 mod hostile;
 mod reload;
 
@@ -84,14 +86,12 @@ fn good_configs_compile_without_a_word() {
 }
 
 #[test]
-fn samples_compile_without_errors() {
-    let path = Path::new("conf/minimal.yaml");
-    let loaded = load(path, &env);
-    assert_eq!(report(&loaded), "", "minimal.yaml is an example in all");
-    assert!(loaded.compiled.is_some());
-    let loaded = load(Path::new("conf/full.yaml"), &|_| None);
-    let errors: Vec<_> = loaded.problems.iter().filter(|problem| problem.is_error()).collect();
-    assert!(errors.is_empty(), "{errors:?}");
+fn samples_compile_without_a_word() {
+    for path in ["conf/minimal.yaml", "conf/full.yaml"] {
+        let loaded = load(Path::new(path), &|_| None);
+        assert_eq!(report(&loaded), "", "{path} is an example in all");
+        assert!(loaded.compiled.is_some(), "{path}");
+    }
 }
 
 #[test]

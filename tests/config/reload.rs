@@ -50,10 +50,13 @@ fn the_id_follows_every_file() {
 fn unchanged_instances_keep_their_keys() {
     let folder = folder();
     let first = load(folder.path(), None).snapshot;
-    let changed = CONFIG.replace("issuer: https://two", "jwks: { url: https://keys.example.com/ }\n    issuer: https://two");
+    let changed =
+        CONFIG.replace("issuer: https://two", "jwks: { url: https://keys.example.com/ }\n    issuer: https://two");
     fs::write(folder.path().join("crossgate.yaml"), changed).unwrap();
     let second = load(folder.path(), Some(&first)).snapshot;
-    let same = |name: &str| Arc::ptr_eq(&first.instances.named(name).unwrap().keys, &second.instances.named(name).unwrap().keys);
+    let same = |name: &str| {
+        Arc::ptr_eq(&first.instances.named(name).unwrap().keys, &second.instances.named(name).unwrap().keys)
+    };
     assert!(same("one"));
     assert!(!same("two"));
 }

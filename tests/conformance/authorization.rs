@@ -45,7 +45,9 @@ pub(crate) fn identity(claims: &Map<String, Value>, mint: &Mint) -> Result<Arc<I
         let id = id.strip_prefix(prefix).unwrap_or(id);
         payload.insert(name.to_owned(), json!(format!("{prefix}{id}")));
     }
-    for (name, value) in [("iss", json!(ISSUER)), ("iat", json!(NOW_S)), ("nbf", json!(NOW_S)), ("exp", json!(NOW_S + 60))] {
+    for (name, value) in
+        [("iss", json!(ISSUER)), ("iat", json!(NOW_S)), ("nbf", json!(NOW_S)), ("exp", json!(NOW_S + 60))]
+    {
         payload.insert(name.to_owned(), value);
     }
     let case: Case = serde_json::from_value(json!({

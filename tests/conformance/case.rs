@@ -29,6 +29,9 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) has: Vec<Value>,
     pub(crate) key: Option<String>,
+    #[serde(default)]
+    pub(crate) pattern: Value,
+    pub(crate) path: Option<String>,
     pub(crate) expect: Value,
 }
 
@@ -52,12 +55,9 @@ impl Case {
     pub(crate) fn texts(&self, name: &str) -> Vec<String> {
         match self.option(name) {
             Some(Value::String(text)) => vec![text.clone()],
-            Some(Value::Array(list)) => list
-                .iter()
-                .filter_map(Value::as_str)
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            Some(Value::Array(list)) => {
+                list.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -4,9 +4,17 @@
 //! crossgate does not have. Where crossgate answers differently on purpose, `deviations.json` says why; a case that
 //! differs without a reason fails, and so does a reason without a difference.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program: what panics here is a failing test"
+)]
+
 mod authorization;
 mod case;
 mod mint;
+mod paths;
 mod replay;
 mod scope;
 

@@ -3,9 +3,7 @@
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{
-    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding,
-};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use crossgate::identity::clerk::KeySet;
@@ -39,7 +37,8 @@ impl Mint {
         let der = self.instance.public_key().as_ref();
         // RSAPublicKey of a 2048-bit key: 30 82 01 0a, 02 82 01 01 00, modulus, 02 03, 01 00 01.
         let modulus = URL_SAFE_NO_PAD.encode(&der[9..265]);
-        let set = json!({"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": modulus, "e": "AQAB"}]});
+        let set =
+            json!({"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": modulus, "e": "AQAB"}]});
         KeySet::parse_jwks(set.to_string().as_bytes()).unwrap()
     }
 
@@ -73,8 +72,7 @@ impl Mint {
             }
         }
         let payload = expand(&payload.to_string(), minted);
-        let signed =
-            format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload));
         let padding: &'static dyn RsaEncoding =
             match spec.get("hash").or_else(|| header.get("alg")).and_then(Value::as_str) {
                 Some("RS384") => &RSA_PKCS1_SHA384,

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::authorization;
 use crate::case::Case;
 use crate::mint::{Mint, expand};
+use crate::paths;
 
 /// `Err` says how the answers differ.
 pub(crate) fn replay(case: &Case, mint: &Mint) -> Result<(), String> {
@@ -25,8 +26,12 @@ pub(crate) fn replay(case: &Case, mint: &Mint) -> Result<(), String> {
         "authenticateRequest" => authenticate_request(case, mint),
         "claimsToAuth" => claims_to_auth(case, mint),
         "has" | "checkAuthorization" => authorization::replay(case, mint),
+        "pathMatch" => paths::matches(case),
+        "normalizePath" => paths::normalize(case),
         "parsePublishableKey" => publishable_key(case),
-        "cookieSuffix" => same("value", &case.expect["value"], &json!(cookie_suffix(case.key.as_deref().unwrap_or("")))),
+        "cookieSuffix" => {
+            same("value", &case.expect["value"], &json!(cookie_suffix(case.key.as_deref().unwrap_or(""))))
+        }
         other => panic!("{other} is not replayed"),
     }
 }
@@ -40,9 +45,10 @@ fn publishable_key(case: &Case) -> Result<(), String> {
     if case.expect.get("throws").is_some() {
         return parsed.map_or(Ok(()), |key| Err(format!("expected an error, got {key:?}")));
     }
-    let value = parsed.map_or(Value::Null, |key| {
-        json!({"instanceType": format!("{:?}", key.kind).to_lowercase(), "frontendApi": &*key.frontend_api})
-    });
+    let value = parsed.map_or(
+        Value::Null,
+        |key| json!({"instanceType": format!("{:?}", key.kind).to_lowercase(), "frontendApi": &*key.frontend_api}),
+    );
     same("value", &case.expect["value"], &value)
 }
 
@@ -107,7 +113,9 @@ fn authenticate_request(case: &Case, mint: &Mint) -> Result<(), String> {
         (Verdict::Absent, class) => class == Class::Absent,
         (Verdict::Expired { .. }, class) => class == Class::Expired,
         (Verdict::Unverifiable, class) => class == Class::Unverifiable,
-        (Verdict::Invalid { reason: got, .. }, Class::Invalid) => got.as_str() == reason || also(case, got.as_str(), reason),
+        (Verdict::Invalid { reason: got, .. }, Class::Invalid) => {
+            got.as_str() == reason || also(case, got.as_str(), reason)
+        }
         (Verdict::Invalid { .. }, _) => false,
     };
     if fits { Ok(()) } else { Err(format!("expected {status} ({reason}), got {}", word(&verdict))) }
@@ -129,8 +137,13 @@ fn class(reason: &str) -> Class {
         "session-token-and-uat-missing" | "client-uat-but-no-session-token" | "session-token-missing" => Class::Absent,
         "jwk-remote-failed-to-load" | "jwk-failed-to-resolve" | "unexpected-error" => Class::Unverifiable,
         // Some cases look at the redirect only and give no reason.
-        "" | "satellite-needs-syncing" | "primary-responds-to-syncing" | "primary-domain-cross-origin-sync"
-        | "dev-browser-missing" | "dev-browser-sync" | "active-organization-mismatch" => Class::OfPages,
+        ""
+        | "satellite-needs-syncing"
+        | "primary-responds-to-syncing"
+        | "primary-domain-cross-origin-sync"
+        | "dev-browser-missing"
+        | "dev-browser-sync"
+        | "active-organization-mismatch" => Class::OfPages,
         reason if reason.starts_with("session-token-expired-refresh-") => Class::Expired,
         _ => Class::Invalid,
     }
@@ -211,12 +224,8 @@ impl World {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let credentials = Credentials::read(&headers).unwrap();
-        let verifier = Verifier {
-            instances: &self.instances,
-            cache: &self.cache,
-            headers: &self.headers,
-            workspaces_claim: None,
-        };
+        let verifier =
+            Verifier { instances: &self.instances, cache: &self.cache, headers: &self.headers, workspaces_claim: None };
         verifier.verify(&credentials, Now::at_unix_ms(unix_ms), Attempt::Last).unwrap()
     }
 }

@@ -7,14 +7,14 @@ use crate::case::Case;
 /// Why a case cannot be replayed, if it cannot.
 pub(crate) fn outside(case: &Case) -> Option<&'static str> {
     match case.function.as_str() {
-        "verifyToken" | "verifyJwt" | "claimsToAuth" | "cookieSuffix" | "has" | "checkAuthorization" => None,
+        "verifyToken" | "verifyJwt" | "claimsToAuth" | "cookieSuffix" | "has" | "checkAuthorization" | "pathMatch"
+        | "normalizePath" => None,
         "parsePublishableKey" => case.option("proxyUrl").map(|_| "Frontend API proxy"),
         "authenticateRequest" => request(case),
         "verifyMachineAuthToken" | "isMachineToken" | "isTokenTypeAccepted" => Some("machine tokens"),
         "verifyWebhook" => Some("webhooks"),
         "matchProxyPath" => Some("Frontend API proxy"),
         "clerkRequest" => Some("the SDK's own view of URL and cookies; requests are sanitized before"),
-        "pathMatch" | "normalizePath" => Some("the SDK's path patterns; replayed with the route patterns"),
         other => panic!("unknown function {other}"),
     }
 }
@@ -26,9 +26,9 @@ fn request(case: &Case) -> Option<&'static str> {
         Some(Value::Array(list)) => list.iter().any(|kind| kind == "session_token"),
         Some(_) => false,
     };
-    let machine = case.header("authorization").is_some_and(|line| {
-        ["Bearer ak_", "Bearer mt_", "Bearer oat_"].iter().any(|prefix| line.starts_with(prefix))
-    });
+    let machine = case
+        .header("authorization")
+        .is_some_and(|line| ["Bearer ak_", "Bearer mt_", "Bearer oat_"].iter().any(|prefix| line.starts_with(prefix)));
     if !accepts_sessions || (machine && case.option("acceptsToken").is_some_and(|kind| kind == "any")) {
         return Some("machine tokens");
     }

@@ -43,10 +43,13 @@ pub(super) fn reach(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Opti
         }
         Ok(address) => return Some(Address::Tcp(address)),
         Err(_) if text.contains("://") => problems.push(bad("an endpoint is an address, not a URL", write)),
-        Err(_) if is_host_and_port(text) => problems.push(
-            Problem::at(codes::HOST_NAME, at, "an endpoint cannot be a host name yet")
-                .help("names come with a later version: write an IP address and a port"),
-        ),
+        Err(_) if is_host_and_port(text) => {
+            let help = match text.strip_prefix("localhost:") {
+                Some(port) => format!("names come with a later version: write 127.0.0.1:{port}"),
+                None => "names come with a later version: write an IP address and a port".to_owned(),
+            };
+            problems.push(Problem::at(codes::HOST_NAME, at, "an endpoint cannot be a host name yet").help(help));
+        }
         Err(_) => problems.push(bad("this is no address of an API", write)),
     }
     None

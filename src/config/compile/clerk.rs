@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Uri;
 
 use super::listen::{above_zero, time};
-use super::{missing, origin};
+use super::{at_most, missing, origin};
 use crate::config::codes;
 use crate::config::places::At;
 use crate::config::raw;
@@ -17,6 +17,9 @@ use crate::identity::clerk::{
     PublishableKeyProblem,
 };
 
+/// Each instance has its own task and its own connection.
+const MAX: usize = 64;
+
 pub(super) fn compile(
     raw: Option<Vec<raw::Clerk>>,
     root: At<'_>,
@@ -24,7 +27,8 @@ pub(super) fn compile(
     problems: &mut Vec<Problem>,
 ) -> Vec<InstanceSpec> {
     let at = root.key("clerk");
-    let raw = raw.unwrap_or_default();
+    let mut raw = raw.unwrap_or_default();
+    at_most(MAX, &mut raw, at, problems);
     if raw.is_empty() && !at.has_gaps() {
         missing(root, "clerk", "add an instance: clerk: [{ publishable_key: pk_live_… }]", problems);
     }
@@ -148,7 +152,9 @@ fn checked_issuer(text: &str, name_only: bool, at: At<'_>, problems: &mut Vec<Pr
             "an issuer must be an https URL",
             "http is for stand-ins: they need jwks.allow_private, jwks.file or jwks.pem",
         )),
-        None => problems.push(bad("this is no URL", "write it exactly as `iss` in the tokens: https://clerk.example.com")),
+        None => {
+            problems.push(bad("this is no URL", "write it exactly as `iss` in the tokens: https://clerk.example.com"))
+        }
     }
     None
 }

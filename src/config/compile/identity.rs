@@ -33,9 +33,14 @@ pub(super) fn compile(raw: Option<raw::Identity>, root: At<'_>, problems: &mut V
     if roles.is_some_and(|raw::Named(roles)| !roles.is_empty()) {
         let place = at.key("roles");
         problems.push(
-            Problem::at_span(codes::NO_EFFECT, at.source, place.key_span(), "`roles` has no effect without a legacy side")
-                .help("it says which legacy roles mean the same as a Clerk role; Clerk's own need no mapping")
-                .warning(),
+            Problem::at_span(
+                codes::NO_EFFECT,
+                at.source,
+                place.key_span(),
+                "`roles` has no effect without a legacy side",
+            )
+            .help("it says which legacy roles mean the same as a Clerk role; Clerk's own need no mapping")
+            .warning(),
         );
     }
     let raw::Names { org } = names.unwrap_or_default();
@@ -45,8 +50,12 @@ pub(super) fn compile(raw: Option<raw::Identity>, root: At<'_>, problems: &mut V
         raw::OrgNames::LegacyId => {
             let place = at.key("names").key("org");
             problems.push(
-                Problem::at(codes::ORG_NAMESPACE, place, "legacy_id needs `identity.map`, which this version does not have")
-                    .help("use clerk_id or slug"),
+                Problem::at(
+                    codes::ORG_NAMESPACE,
+                    place,
+                    "legacy_id needs `identity.map`, which this version does not have",
+                )
+                .help("use clerk_id or slug"),
             );
             OrgName::ClerkId
         }
@@ -84,8 +93,8 @@ fn header_names(
     let raw::Named(raw) = raw;
     let mut chosen: HashMap<Fact, Option<HeaderName>> = HashMap::new();
     let mut places: HashMap<Fact, At<'_>> = HashMap::new();
-    for (key, name) in raw {
-        let place = at.key(&key);
+    for (index, (key, name)) in raw.into_iter().enumerate() {
+        let place = at.nth(index);
         let Some(fact) = Fact::ALL.into_iter().find(|fact| fact.key() == key) else {
             problems.push(unknown_fact(&key, place));
             continue;
@@ -130,7 +139,8 @@ fn header_name(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<He
     };
     if is_taken(&fold(name.as_str())) {
         let message = format!("`{name}` already has a meaning, so that it cannot carry an identity");
-        problems.push(Problem::at(codes::BAD_HEADER_NAME, at, message).help("choose a name of your own, as in x-user-id"));
+        problems
+            .push(Problem::at(codes::BAD_HEADER_NAME, at, message).help("choose a name of your own, as in x-user-id"));
         return None;
     }
     Some(name)
@@ -139,11 +149,41 @@ fn header_name(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<He
 /// Folded names that carry credentials, frame a message, or say where a request came from.
 fn is_taken(folded: &str) -> bool {
     const TAKEN: &[&str] = &[
-        "accept", "accept-encoding", "authorization", "cache-control", "connection", "content-encoding",
-        "content-length", "content-type", "cookie", "cookie2", "date", "expect", "forwarded", "host", "http2-settings",
-        "keep-alive", "max-forwards", "origin", "range", "referer", "set-cookie", "te", "traceparent", "tracestate",
-        "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "x-real-ip", "x-request-id",
-        "x-http-method-override", "x-original-url", "x-rewrite-url",
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "cookie2",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "max-forwards",
+        "origin",
+        "range",
+        "referer",
+        "set-cookie",
+        "te",
+        "traceparent",
+        "tracestate",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "vary",
+        "via",
+        "x-real-ip",
+        "x-request-id",
+        "x-http-method-override",
+        "x-original-url",
+        "x-rewrite-url",
     ];
     const PREFIXES: &[&str] = &["x-forwarded-", "proxy-", "sec-", "access-control-", "if-", "x-clerk-"];
     TAKEN.contains(&folded) || PREFIXES.iter().any(|prefix| folded.starts_with(prefix))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{address, missing};
+use super::{address, at_most, missing};
 use crate::config::codes;
 use crate::config::decode::near;
 use crate::config::places::At;
@@ -15,11 +15,13 @@ use crate::config::report::Problem;
 use crate::request::{Limits, TrustedProxies};
 use crate::snapshot::{AccessLog, Address, Admin, DrainTimes, Listener, LogLevel, ReadyRules};
 
+const MAX_LISTENERS: usize = 64;
 pub(super) const DEFAULT_ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9902);
 
 pub(super) fn listeners(raw: Option<Vec<raw::Listener>>, root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Listener> {
     let at = root.key("listeners");
-    let raw = raw.unwrap_or_default();
+    let mut raw = raw.unwrap_or_default();
+    at_most(MAX_LISTENERS, &mut raw, at, problems);
     if raw.is_empty() && !at.has_gaps() {
         missing(root, "listeners", "say where to listen: listeners: [{ address: 127.0.0.1:8080 }]", problems);
     }
@@ -156,11 +158,7 @@ fn whole_seconds(given: Option<raw::Time>, default_ms: u64, at: At<'_>, problems
     time
 }
 
-pub(super) fn trusted_proxies(
-    raw: Option<Vec<String>>,
-    root: At<'_>,
-    problems: &mut Vec<Problem>,
-) -> TrustedProxies {
+pub(super) fn trusted_proxies(raw: Option<Vec<String>>, root: At<'_>, problems: &mut Vec<Problem>) -> TrustedProxies {
     let at = root.key("trusted_proxies");
     let mut trusted = TrustedProxies::default();
     for (index, text) in raw.unwrap_or_default().into_iter().enumerate() {
@@ -171,10 +169,10 @@ pub(super) fn trusted_proxies(
         }
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         match network {
-            Some(network) if network.prefix_len() == 0 => problems.push(
-                Problem::at(codes::BAD_NETWORK, at, format!("`{text}` trusts everybody"))
-                    .help("name the networks of the proxies in front: whoever is trusted can claim any client address"),
-            ),
+            Some(network) if network.prefix_len() == 0 => problems
+                .push(Problem::at(codes::BAD_NETWORK, at, format!("`{text}` trusts everybody")).help(
+                    "name the networks of the proxies in front: whoever is trusted can claim any client address",
+                )),
             Some(network) => trusted.networks.push(network.trunc()),
             None => problems.push(
                 Problem::at(codes::BAD_NETWORK, at, "this is neither a network nor `unix`")

@@ -63,8 +63,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         upstreams,
         clerk,
         identity,
-        // Read before, since it names files.
-        policies: _,
+        policies: patterns,
         endpoints,
         telemetry,
     } = raw;
@@ -78,6 +77,10 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let upstreams = upstream::compile(upstreams, root, problems);
     let instances = clerk::compile(clerk, root, files, problems);
     let identity = identity::compile(identity, root, problems);
+    // The files that it names have been read.
+    if patterns.unwrap_or_default().is_empty() && !root.key("policies").has_gaps() {
+        missing(root, "policies", "name the policy files: policies: [policies/*.yaml]", problems);
+    }
     let cors = compile_cors(cors, &instances, root, problems);
     let endpoints = compile_endpoints(endpoints, root, problems);
     let reserved = Reserved::new(identity.renamed.iter().cloned());
@@ -128,13 +131,23 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
 }
 
 /// A key that must be there.
-pub(super) fn missing(at: At<'_>, key: &str, help: &str, problems: &mut Vec<Problem>) {
+fn missing(at: At<'_>, key: &str, help: &str, problems: &mut Vec<Problem>) {
     if at.was_dropped(key) {
         return;
     }
     let here = at.key(key);
     let what = if here.is_written() { "is empty" } else { "is missing" };
-    problems.push(Problem::at(codes::MISSING, here, format!("`{key}` {what}")).help(help));
+    let problem = Problem::at(codes::MISSING, here, format!("`{key}` {what}")).help(help);
+    // Of the file as a whole no line is to blame.
+    problems.push(if here.is_root() { problem.without_excerpt() } else { problem });
+}
+
+/// Bounds lists whose items are compared with one another.
+fn at_most<T>(max: usize, list: &mut Vec<T>, at: At<'_>, problems: &mut Vec<Problem>) {
+    if list.len() > max {
+        problems.push(Problem::at(codes::OUT_OF_RANGE, at, format!("{} is too many: at most {max}", list.len())));
+        list.truncate(max);
+    }
 }
 
 fn peers(specs: &[crate::upstream::Spec], root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Upstream> {
@@ -152,12 +165,7 @@ fn peers(specs: &[crate::upstream::Spec], root: At<'_>, problems: &mut Vec<Probl
     peers
 }
 
-fn compile_cors(
-    raw: Option<raw::Cors>,
-    instances: &[InstanceSpec],
-    root: At<'_>,
-    problems: &mut Vec<Problem>,
-) -> Cors {
+fn compile_cors(raw: Option<raw::Cors>, instances: &[InstanceSpec], root: At<'_>, problems: &mut Vec<Problem>) -> Cors {
     let at = root.key("cors");
     let raw::Cors { origins, credentials, preflight } = raw.unwrap_or_default();
     let origins = match origins {
@@ -202,7 +210,11 @@ pub(super) fn policy_paths(patterns: &[String], root: At<'_>, problems: &mut Vec
         let found = match glob::glob(&full) {
             Ok(found) => found,
             Err(error) => {
-                problems.push(Problem::at(codes::NO_FILE_MATCHES, at, format!("this is no file pattern: {}", error.msg)));
+                problems.push(Problem::at(
+                    codes::NO_FILE_MATCHES,
+                    at,
+                    format!("this is no file pattern: {}", error.msg),
+                ));
                 continue;
             }
         };

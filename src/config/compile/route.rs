@@ -18,6 +18,9 @@ use crate::policy::{OrgName, Policy};
 use crate::request::fold::Reserved;
 use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes};
 
+/// Most clashing pairs that are told.
+const MAX_CLASHES: usize = 100;
+
 /// One decoded policy file.
 pub(crate) struct PolicyFile<'a> {
     pub(crate) raw: raw::Policies,
@@ -42,11 +45,17 @@ pub(super) struct Compiled {
 }
 
 /// `None` when a problem was told.
-pub(super) fn compile(files: Vec<PolicyFile<'_>>, context: &Context<'_>, problems: &mut Vec<Problem>) -> Option<Compiled> {
+pub(super) fn compile(
+    files: Vec<PolicyFile<'_>>,
+    context: &Context<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Compiled> {
     let mut definitions = Vec::new();
     let mut policies = Vec::new();
     let mut places = Vec::new();
     let mut ids: HashMap<Arc<str>, Place> = HashMap::new();
+    // Copies of one route are told one by one here: as pairs they would be half their square.
+    let mut alike: HashMap<Alike, (Arc<str>, Place)> = HashMap::new();
     for PolicyFile { raw: raw::Policies { routes }, root } in files {
         let at = root.key("routes");
         if routes.is_none() && !root.was_dropped("routes") {
@@ -55,6 +64,11 @@ pub(super) fn compile(files: Vec<PolicyFile<'_>>, context: &Context<'_>, problem
         for (index, raw) in routes.unwrap_or_default().into_iter().enumerate() {
             let at = at.item(index);
             let Some((definition, policy)) = route(raw, at, context, &mut ids, problems) else { continue };
+            if let Some((first, place)) = alike.get(&Alike::of(&definition)) {
+                problems.push(clash(&definition.id, at, first, place));
+                continue;
+            }
+            alike.insert(Alike::of(&definition), (Arc::clone(&definition.id), definition.place.clone()));
             definitions.push(definition);
             policies.push(policy);
             places.push(at);
@@ -76,24 +90,47 @@ pub(super) fn compile(files: Vec<PolicyFile<'_>>, context: &Context<'_>, problem
     match Routes::compile(definitions) {
         Ok(routes) => Some(Compiled { routes, policies, extra_methods, read_headers }),
         Err(clashes) => {
-            problems.extend(clashes.into_iter().filter_map(|clash| clashing(clash, &named, &places)));
+            let clashes = clashes.into_iter().take(MAX_CLASHES);
+            problems.extend(clashes.filter_map(|Clash { first, second }| {
+                let (first, place) = named.get(first)?;
+                Some(clash(&named.get(second)?.0, *places.get(second)?, first, place))
+            }));
             None
         }
     }
 }
 
-fn clashing(Clash { first, second }: Clash, named: &[(Arc<str>, Place)], places: &[At<'_>]) -> Option<Problem> {
-    let (first, place) = named.get(first)?;
-    let ((second, _), at) = (named.get(second)?, places.get(second)?);
+/// Everything by which a route is matched, whatever its segments are called.
+#[derive(PartialEq, Eq, Hash)]
+struct Alike {
+    path: String,
+    methods: Vec<Method>,
+    host: Option<HostPattern>,
+    headers: Vec<(HeaderName, String)>,
+    query: Vec<(String, String)>,
+}
+
+impl Alike {
+    fn of(definition: &Definition) -> Self {
+        let Definition { pattern, methods, host, headers, query, .. } = definition;
+        let mut path = pattern.as_str().to_owned();
+        for name in pattern.names() {
+            path = path.replace(&format!("{name}}}"), "}");
+        }
+        let mut methods = methods.clone();
+        methods.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        Self { path, methods, host: host.clone(), headers: headers.clone(), query: query.clone() }
+    }
+}
+
+fn clash(second: &str, at: At<'_>, first: &str, place: &Place) -> Problem {
     let message = format!(
         "route `{second}` cannot be told apart from route `{first}` ({}:{}): some request would match both alike",
         place.file, place.line
     );
     let at = at.key("match").key("path");
-    Some(
-        Problem::at(codes::ROUTES_CLASH, at, message)
-            .help("tell them apart by path, method, host, header or query, or make them one route"),
-    )
+    Problem::at(codes::ROUTES_CLASH, at, message)
+        .help("tell them apart by path, method, host, header or query, or make them one route")
 }
 
 fn route(
@@ -104,6 +141,7 @@ fn route(
     problems: &mut Vec<Problem>,
 ) -> Option<(Definition, Policy)> {
     let raw::Route { id, matches, access, require, upstream, timeout, mode } = raw;
+    let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
     let id = route_id(id, at, &place, ids, problems);
     let upstream = context.upstreams.choose(upstream.as_deref(), at, problems);
@@ -136,7 +174,10 @@ fn route(
                 .help("remove `require`, or write access: protected"),
         );
     }
-    lint::route(&pattern, access, &compared, in_match.key("path"), problems);
+    // Advice about a route with errors would be advice about something else.
+    if problems.len() == told_before {
+        lint::route(&pattern, access, &compared, in_match.key("path"), problems);
+    }
     let timeout = timeout.map(|time| above_zero(Some(time), 0, at.key("timeout"), problems));
     let upstream = upstream?;
     let definition = Definition {
@@ -235,9 +276,9 @@ fn methods(raw: Option<raw::OneOrMany>, at: At<'_>, problems: &mut Vec<Problem>)
             continue;
         }
         match Method::from_bytes(name.as_bytes()) {
-            Ok(Method::CONNECT) => problems.push(
-                Problem::at(codes::BAD_MATCH, at, "CONNECT opens tunnels, which crossgate does not do"),
-            ),
+            Ok(Method::CONNECT) => {
+                problems.push(Problem::at(codes::BAD_MATCH, at, "CONNECT opens tunnels, which crossgate does not do"))
+            }
             Ok(method) if methods.contains(&method) => {}
             Ok(method) => methods.push(method),
             Err(_) => problems.push(Problem::at(codes::BAD_MATCH, at, "this is no method")),
@@ -264,8 +305,8 @@ fn headers(
 ) -> Vec<(HeaderName, String)> {
     let raw::Named(raw) = raw.unwrap_or_default();
     let mut headers = Vec::with_capacity(raw.len());
-    for (name, value) in raw {
-        let place = at.key(&name);
+    for (index, (name, value)) in raw.into_iter().enumerate() {
+        let place = at.nth(index);
         let told = |message: &str| Problem::at_span(codes::BAD_MATCH, at.source, place.key_span(), message);
         let Ok(parsed) = name.parse::<HeaderName>() else {
             problems.push(told("this is no header name"));
@@ -284,11 +325,7 @@ fn headers(
     headers
 }
 
-fn query_parameters(
-    raw: Option<raw::Named<String>>,
-    at: At<'_>,
-    problems: &mut Vec<Problem>,
-) -> Vec<(String, String)> {
+fn query_parameters(raw: Option<raw::Named<String>>, at: At<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
     let raw::Named(raw) = raw.unwrap_or_default();
     if raw.iter().any(|(name, _)| name.is_empty()) {
         problems.push(Problem::at(codes::BAD_MATCH, at, "a query parameter needs a name"));

@@ -42,20 +42,8 @@ impl<'a, 'p> Rules<'a, 'p> {
 
     /// All keys of one mapping. `org_known`: something around it already asks for an active org.
     pub(super) fn compile(&mut self, raw: raw::Rule, at: At<'_>, org_known: bool) -> Vec<Rule> {
-        let raw::Rule {
-            token,
-            org,
-            role,
-            permission,
-            workspace,
-            feature,
-            plan,
-            reverified,
-            claim,
-            any,
-            all,
-            not,
-        } = raw;
+        let raw::Rule { token, org, role, permission, workspace, feature, plan, reverified, claim, any, all, not } =
+            raw;
         // A rule below `all` holds together with its siblings, so that their org is its own.
         let in_all = all.as_ref().is_some_and(|rules| rules.iter().any(|rule| rule.org.is_some()));
         let org_known = org_known || in_all || org.is_some() || at.was_dropped("org");
@@ -198,7 +186,8 @@ impl<'a, 'p> Rules<'a, 'p> {
         self.no_empty_names(&raw.0, at);
         for (index, name) in raw.0.iter().enumerate() {
             if name.trim_start_matches("org:").starts_with("sys_") {
-                let help = "Clerk's system permissions are not in session tokens: ask for a role or a custom permission";
+                let help =
+                    "Clerk's system permissions are not in session tokens: ask for a role or a custom permission";
                 self.tell(codes::NEVER_TRUE, at.item(index), "a system permission never holds", help);
             }
         }
@@ -207,7 +196,9 @@ impl<'a, 'p> Rules<'a, 'p> {
 
     fn no_empty_names(&mut self, names: &[String], at: At<'_>) {
         for (index, name) in names.iter().enumerate() {
-            if name.trim_start_matches("org:").trim() != name.trim_start_matches("org:") || name.trim_start_matches("org:").is_empty() {
+            if name.trim_start_matches("org:").trim() != name.trim_start_matches("org:")
+                || name.trim_start_matches("org:").is_empty()
+            {
                 self.tell(codes::NEVER_TRUE, at.item(index), "nobody has a name like this", "write it as Clerk does");
             }
         }
@@ -234,7 +225,12 @@ impl<'a, 'p> Rules<'a, 'p> {
                 }
                 raw::TextOr::Full(raw::WorkspaceBy { id: None, role: _ }) => {
                     if !at.was_dropped("id") {
-                        super::missing(at, "id", "write workspace: { id: \"{workspace}\", role: editor }", self.problems);
+                        super::missing(
+                            at,
+                            "id",
+                            "write workspace: { id: \"{workspace}\", role: editor }",
+                            self.problems,
+                        );
                     }
                     continue;
                 }
@@ -305,23 +301,25 @@ impl<'a, 'p> Rules<'a, 'p> {
             self.tell(codes::BAD_RULE, at, "no claim is named", "write claim: { department: [eng, ops] }");
         }
         let mut rules = Vec::new();
-        for (name, raw::Scalars(values)) in raw.0 {
-            let place = at.key(&name);
+        for (index, (name, raw::Scalars(values))) in raw.0.into_iter().enumerate() {
+            let place = at.nth(index);
             let path = match ClaimPath::parse(&name) {
                 Ok(path) => path,
                 Err(problem) => {
                     let message = problem.kind.to_string();
                     let help = "write names joined by dots; quote a name that has dots itself";
-                    self.problems.push(
-                        Problem::at_span(codes::BAD_CLAIM_PATH, at.source, place.key_span(), message).help(help),
-                    );
+                    self.problems
+                        .push(Problem::at_span(codes::BAD_CLAIM_PATH, at.source, place.key_span(), message).help(help));
                     continue;
                 }
             };
             if self.never_empty(values.is_empty(), place).is_none() {
                 continue;
             }
-            rules.push(Rule::Claim(ClaimRule { path, any_of: values.into_iter().filter_map(ClaimValue::new).collect() }));
+            rules.push(Rule::Claim(ClaimRule {
+                path,
+                any_of: values.into_iter().filter_map(ClaimValue::new).collect(),
+            }));
         }
         rules
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::listen::above_zero;
-use super::{address, missing};
+use super::{address, at_most, missing};
 use crate::config::codes;
 use crate::config::decode::near;
 use crate::config::places::At;
@@ -13,6 +13,8 @@ use crate::upstream::{Forward, Spec, Timeouts};
 
 /// The upstream of a route that names none, where several exist.
 const DEFAULT: &str = "app";
+/// More is a file made by a program that went wrong.
+const MAX: usize = 4096;
 
 /// All upstreams, in the order of the file.
 #[derive(Debug, Default)]
@@ -22,19 +24,20 @@ pub(super) struct Upstreams {
     incomplete: bool,
 }
 
-pub(super) fn compile(
-    raw: Option<raw::Named<raw::Upstream>>,
-    root: At<'_>,
-    problems: &mut Vec<Problem>,
-) -> Upstreams {
+pub(super) fn compile(raw: Option<raw::Named<raw::Upstream>>, root: At<'_>, problems: &mut Vec<Problem>) -> Upstreams {
     let at = root.key("upstreams");
-    let raw::Named(raw) = raw.unwrap_or_default();
+    let raw::Named(mut raw) = raw.unwrap_or_default();
+    at_most(MAX, &mut raw, at, problems);
     if raw.is_empty() && !at.lost_keys() {
         let help = "say where the API is: upstreams: { app: { endpoints: [127.0.0.1:3000] } }";
         missing(root, "upstreams", help, problems);
     }
     let incomplete = raw.is_empty() || at.lost_keys();
-    let specs = raw.into_iter().map(|(name, upstream)| spec(&name, upstream, at.key(&name), problems)).collect();
+    let specs = raw
+        .into_iter()
+        .enumerate()
+        .map(|(index, (name, upstream))| spec(&name, upstream, at.nth(index), problems))
+        .collect();
     Upstreams { specs, incomplete }
 }
 

@@ -134,12 +134,7 @@ scalar!(
     |text| parse_time(text).map(Time).ok_or_else(bad_time),
     |_number| Err(E::custom(format_args!("this duration has no unit{HELP}write 250ms, 5s, 5m or 24h")))
 );
-scalar!(
-    Size,
-    "a size like 64KiB",
-    |text| parse_size(text).map(Size).ok_or_else(bad_size),
-    |number| Ok(Size(number))
-);
+scalar!(Size, "a size like 64KiB", |text| parse_size(text).map(Size).ok_or_else(bad_size), |number| Ok(Size(number)));
 scalar!(
     Bound,
     "a size like 64KiB, or none",

@@ -56,7 +56,7 @@ pub(super) fn judge(
     }
     let subject = session_ids(&claims)?;
     audience(&claims, checks)?;
-    authorized_party(&claims, instance)?;
+    authorized_party(&claims, checks)?;
     if checks.pending_sessions == PendingSessions::Deny && claims.get("sts").is_some_and(|sts| sts == "pending") {
         return Err(Reason::Pending.into());
     }
@@ -94,10 +94,7 @@ fn session_ids(claims: &Map<String, Value>) -> Result<SessionIds, Reason> {
     if claims.contains_key("handshake") {
         return Err(Reason::TokenTypeMismatch);
     }
-    let user = match claims.get("sub") {
-        Some(Value::String(sub)) => sub,
-        _ => return Err(Reason::TokenVerificationFailed),
-    };
+    let Some(Value::String(user)) = claims.get("sub") else { return Err(Reason::TokenVerificationFailed) };
     if !is_id(user, "user_") {
         let other_class = ["mch_", "org_"].iter().any(|prefix| user.starts_with(prefix));
         return Err(if other_class { Reason::TokenTypeMismatch } else { Reason::TokenVerificationFailed });
@@ -121,7 +118,8 @@ pub(super) fn is_id(text: &str, prefix: &str) -> bool {
 /// A text that people chose and that becomes a header value: no character that ends, hides or reorders a line.
 pub(super) fn is_plain_text(text: &str) -> bool {
     let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     !text.is_empty() && text.len() <= MAX_TEXT && text.trim() == text && !text.chars().any(hidden)
 }
@@ -156,16 +154,12 @@ fn is_falsy(value: &Value) -> bool {
 }
 
 /// Which page the session was made for: the only thing that keeps a sibling domain's page out.
-fn authorized_party(claims: &Map<String, Value>, instance: &Instance) -> Result<(), Reason> {
-    let checks = &instance.checks;
+fn authorized_party(claims: &Map<String, Value>, checks: &Checks) -> Result<(), Reason> {
     let claimed = match claims.get("azp") {
         None => None,
         Some(Value::String(party)) => Some(party.as_str()).filter(|party| !party.is_empty()),
         Some(_) => return Err(Reason::TokenInvalidAuthorizedParties),
     };
-    if claimed.is_none() {
-        instance.count_missing_azp();
-    }
     if checks.authorized_parties.is_empty() {
         return Ok(());
     }
@@ -174,6 +168,11 @@ fn authorized_party(claims: &Map<String, Value>, instance: &Instance) -> Result<
         None => checks.missing_azp == MissingAzp::Allow,
     };
     if good { Ok(()) } else { Err(Reason::TokenInvalidAuthorizedParties) }
+}
+
+/// Whether a token names no party at all, as Clerk's do that were made without an `Origin`.
+pub(super) fn lacks_authorized_party(claims: &Map<String, Value>) -> bool {
+    claims.get("azp").is_none_or(|party| party == "")
 }
 
 /// The impersonator. A claim that is there and unreadable must not read as "nobody".

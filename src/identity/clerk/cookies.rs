@@ -6,8 +6,6 @@
 //! `__session` too. Everything read here is unverified and only chooses; rows that exist to redirect a page say
 //! nothing to an API and are left out.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
 use super::instance::Instances;
@@ -15,7 +13,7 @@ use super::publishable_key::InstanceKind;
 use super::reason::Reason;
 use super::token::Parts;
 use crate::clock::Now;
-use crate::identity::cache::{Entry, TokenCache};
+use crate::identity::cache::{self, TokenCache};
 use crate::request::credential::Cookies;
 
 const SESSION: &str = "__session";
@@ -35,7 +33,8 @@ pub(super) struct Session<'a> {
 /// What is known of a session before it is judged.
 #[derive(Debug)]
 pub(super) enum Known {
-    Verified(Arc<Entry>),
+    /// It was verified before, and the cache says what holds now.
+    Before(cache::Known),
     /// The claims, unverified, and the index of the instance that they name.
     Claimed { claims: Map<String, Value>, instance: usize },
 }
@@ -43,8 +42,8 @@ pub(super) enum Known {
 impl<'a> Session<'a> {
     /// Reads a cookie's content. `None`: not a session of any configured instance, hence not there at all.
     fn read(token: &'a str, instances: &Instances, cache: &TokenCache, now: Now) -> Option<Self> {
-        if let Some(entry) = cache.find(token, instances, now) {
-            return Some(Self { token, known: Known::Verified(entry) });
+        if let Some(known) = cache.find(token, instances, now) {
+            return Some(Self { token, known: Known::Before(known) });
         }
         let claims = Parts::split(token).and_then(|parts| parts.payload()).ok()?;
         let (instance, _) = instances.by_issuer(claims.get("iss")?.as_str()?)?;
@@ -53,7 +52,7 @@ impl<'a> Session<'a> {
 
     fn instance(&self) -> usize {
         match &self.known {
-            Known::Verified(entry) => entry.instance,
+            Known::Before(known) => known.entry().instance,
             Known::Claimed { instance, .. } => *instance,
         }
     }
@@ -61,7 +60,7 @@ impl<'a> Session<'a> {
     /// A claim in seconds, as the JavaScript SDK compares it: what is no number counts as zero.
     fn seconds(&self, name: &str) -> f64 {
         let claims = match &self.known {
-            Known::Verified(entry) => &entry.identity.facts.claims,
+            Known::Before(known) => &known.entry().identity.facts.claims,
             Known::Claimed { claims, .. } => claims,
         };
         claims.get(name).and_then(Value::as_f64).unwrap_or(0.0)
@@ -99,9 +98,7 @@ pub(super) fn choose<'a>(
         return Ok(Choice::Absent);
     };
     let (suffixed, suffixed_uat) = match &instance.cookie_names {
-        Some(names) => {
-            (session(cookies, &names.session, instances, cache, now)?, cookies.first(&names.client_uat))
-        }
+        Some(names) => (session(cookies, &names.session, instances, cache, now)?, cookies.first(&names.client_uat)),
         None => (None, None),
     };
     let plain_uat = cookies.first(CLIENT_UAT);
@@ -150,7 +147,11 @@ impl Jar<'_> {
             return false;
         }
         let development = kind == InstanceKind::Development;
-        if development && !signed_out(self.suffixed_uat) && signed_out(self.plain_uat) && self.suffixed.is_some_and(expired) {
+        if development
+            && !signed_out(self.suffixed_uat)
+            && signed_out(self.plain_uat)
+            && self.suffixed.is_some_and(expired)
+        {
             return false;
         }
         self.suffixed_uat.is_some() || self.suffixed.is_none()

@@ -170,8 +170,17 @@ fn classes() {
 
 #[test]
 fn integers_as_javascript_reads_them() {
-    let table =
-        [("", 0.0), ("0", 0.0), ("12", 12.0), (" 12", 12.0), ("-1", -1.0), ("+3", 3.0), ("7x", 7.0), ("x7", 0.0), ("-", 0.0)];
+    let table = [
+        ("", 0.0),
+        ("0", 0.0),
+        ("12", 12.0),
+        (" 12", 12.0),
+        ("-1", -1.0),
+        ("+3", 3.0),
+        ("7x", 7.0),
+        ("x7", 0.0),
+        ("-", 0.0),
+    ];
     for (text, expected) in table {
         assert_eq!(leading_integer(text), expected, "{text:?}");
     }

@@ -93,6 +93,8 @@ pub(super) struct Fetcher {
 impl Fetcher {
     pub(super) fn new(source: &KeyUrl) -> Result<Self, FetchProblem> {
         let url = parse(&source.url, source.allow_private)?;
+        // The client takes the process's provider and panics without one; that another one is there already is fine.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let mut client = Client::builder()
             .redirect(Policy::none())
             .timeout(TOTAL)

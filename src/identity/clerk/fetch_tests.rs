@@ -1,4 +1,3 @@
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,10 +6,6 @@ use tokio::net::TcpListener;
 
 use super::super::testing::{KID, OURS, url};
 use super::{FetchProblem, Fetcher, KeyUrl, MAX_SET_BYTES, check_url, is_public};
-
-static PROVIDER: LazyLock<()> = LazyLock::new(|| {
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-});
 
 /// A server that answers one connection with these bytes; after `drip`, one byte at a time for ever.
 async fn serve(answer: Vec<u8>, drip: bool) -> String {
@@ -29,7 +24,6 @@ async fn serve(answer: Vec<u8>, drip: bool) -> String {
 }
 
 async fn fetch(url_text: &str, allow_private: bool) -> Result<Vec<u8>, FetchProblem> {
-    LazyLock::force(&PROVIDER);
     Fetcher::new(&KeyUrl { url: url_text.to_owned(), allow_private, ..url() })?.fetch().await
 }
 
@@ -43,7 +37,8 @@ async fn answers() {
     let json = "content-type: application/json\r\n";
     let status = |n| Err(FetchProblem::Status(http::StatusCode::from_u16(n).unwrap()));
     let large = "x".repeat(MAX_SET_BYTES + 1);
-    let mut chunked = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    let mut chunked =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..300 {
         chunked.extend_from_slice(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes());
     }
@@ -55,7 +50,11 @@ async fn answers() {
         ("HTML", answer("200 OK", "content-type: text/html\r\n", &set), Err(FetchProblem::ContentType)),
         ("text", answer("200 OK", "content-type: text/plain\r\n", &set), Err(FetchProblem::ContentType)),
         ("no type", answer("200 OK", "", &set), Err(FetchProblem::ContentType)),
-        ("gzip", answer("200 OK", &format!("{json}content-encoding: gzip\r\n"), &set), Err(FetchProblem::ContentEncoding)),
+        (
+            "gzip",
+            answer("200 OK", &format!("{json}content-encoding: gzip\r\n"), &set),
+            Err(FetchProblem::ContentEncoding),
+        ),
         ("301", answer("301 Moved", redirect, &set), status(301)),
         ("302", answer("302 Found", redirect, &set), status(302)),
         ("307", answer("307 Temporary", redirect, &set), status(307)),

@@ -133,8 +133,8 @@ impl CookieNames {
 }
 
 impl Instance {
-    /// Tokens without `azp` that were judged since this configuration serves, allowed or not. A token that the
-    /// cache answers is not counted again.
+    /// Well-signed tokens without `azp` since this configuration serves, allowed or not. A token that the cache
+    /// answers is not counted again.
     pub fn missing_azp_count(&self) -> u64 {
         self.missing_azp.load(Ordering::Relaxed)
     }
@@ -156,8 +156,14 @@ pub struct Instances(Vec<Arc<Instance>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstancesProblem {
     /// Two with one issuer: which keys and checks hold would depend on order.
-    SameIssuer { first: usize, second: usize },
-    SameName { first: usize, second: usize },
+    SameIssuer {
+        first: usize,
+        second: usize,
+    },
+    SameName {
+        first: usize,
+        second: usize,
+    },
 }
 
 impl Instances {

@@ -97,8 +97,8 @@ impl Verifier<'_> {
 
     /// One token out of a header.
     fn judge(&self, token: &str, now: Now) -> Judgment {
-        if let Some(entry) = self.cache.find(token, self.instances, now) {
-            return Judgment::Valid(Arc::clone(&entry.identity));
+        if let Some(known) = self.cache.find(token, self.instances, now) {
+            return known.into();
         }
         if token::is_opaque_machine_token(token) {
             return Judgment::Invalid(Reason::TokenTypeMismatch);
@@ -116,7 +116,7 @@ impl Verifier<'_> {
 
     fn judge_session(&self, session: Session<'_>, now: Now) -> Judgment {
         match session.known {
-            Known::Verified(entry) => Judgment::Valid(Arc::clone(&entry.identity)),
+            Known::Before(known) => known.into(),
             Known::Claimed { claims, instance } => self.judge_claimed(session.token, claims, instance, now),
         }
     }
@@ -143,6 +143,9 @@ impl Verifier<'_> {
             Lookup::Found { key, generation } => {
                 if !key.verifies(parts.signature, parts.signed) {
                     return Judgment::Invalid(Reason::TokenInvalidSignature);
+                }
+                if claims::lacks_authorized_party(&claims) {
+                    instance.count_missing_azp();
                 }
                 match claims::judge(claims, instance, self.workspaces_claim, now) {
                     Ok(judged) => self.accept(token, judged, index, key, generation, now),
@@ -209,6 +212,15 @@ enum Judgment {
     Ask { instance: Arc<Instance>, kid: Option<Box<str>> },
     Unverifiable,
     Conflict,
+}
+
+impl From<cache::Known> for Judgment {
+    fn from(known: cache::Known) -> Self {
+        match known {
+            cache::Known::Good(entry) => Self::Valid(Arc::clone(&entry.identity)),
+            cache::Known::Over(_) => Self::Expired,
+        }
+    }
 }
 
 impl Judgment {

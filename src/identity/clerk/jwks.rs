@@ -61,16 +61,31 @@ pub enum KeySetProblem {
     /// No RSA key for signatures in it.
     Empty,
     /// A key without a name cannot be told from the others.
-    MissingKid { at: usize },
-    DuplicateKid { at: usize },
+    MissingKid {
+        at: usize,
+    },
+    DuplicateKid {
+        at: usize,
+    },
     /// `use`, `key_ops` or `alg` say that the key is for something else.
-    WrongPurpose { at: usize },
+    WrongPurpose {
+        at: usize,
+    },
     /// `n` or `e` is missing or not canonical base64url of a number.
-    BadNumber { at: usize },
-    ModulusSize { at: usize, bits: usize },
+    BadNumber {
+        at: usize,
+    },
+    ModulusSize {
+        at: usize,
+        bits: usize,
+    },
     /// An even modulus or exponent is no RSA key.
-    Even { at: usize },
-    ExponentSize { at: usize },
+    Even {
+        at: usize,
+    },
+    ExponentSize {
+        at: usize,
+    },
     /// No PEM with one RSA public key.
     BadPem,
 }
@@ -216,7 +231,6 @@ impl Key {
     pub(super) fn verifies(&self, signature: &str, signed: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.decoding, Algorithm::RS256).unwrap_or(false)
     }
-
 }
 
 fn rsa_key(at: usize, entry: &Map<String, Value>) -> Result<Key, KeySetProblem> {
@@ -238,9 +252,7 @@ fn rsa_key(at: usize, entry: &Map<String, Value>) -> Result<Key, KeySetProblem> 
         return Err(KeySetProblem::WrongPurpose { at });
     }
     let number = |name: &str| match entry.get(name) {
-        Some(Value::String(text)) => {
-            URL_SAFE_NO_PAD.decode(text).map_err(|_| KeySetProblem::BadNumber { at })
-        }
+        Some(Value::String(text)) => URL_SAFE_NO_PAD.decode(text).map_err(|_| KeySetProblem::BadNumber { at }),
         _ => Err(KeySetProblem::BadNumber { at }),
     };
     Key::new(at, kid, &number("n")?, &number("e")?)

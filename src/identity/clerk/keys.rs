@@ -141,9 +141,7 @@ impl Keys {
     pub fn new(issuer: Arc<str>, source: KeySource) -> Arc<Self> {
         let held = match &source {
             KeySource::Url(_) => None,
-            KeySource::Set(set) => {
-                Some(Arc::new(Held { set: Arc::new(set.clone()), generation: 1, fetched: None }))
-            }
+            KeySource::Set(set) => Some(Arc::new(Held { set: Arc::new(set.clone()), generation: 1, fetched: None })),
         };
         Arc::new(Self {
             issuer,
@@ -313,9 +311,7 @@ impl Keys {
 
     fn is_bad(&self, kid: &str, now: Now) -> bool {
         let bad = self.bad_kids.lock().unwrap_or_else(PoisonError::into_inner);
-        bad.iter().any(|(name, since)| {
-            **name == *kid && now.mono.saturating_duration_since(*since) < BAD_KID_MEMORY
-        })
+        bad.iter().any(|(name, since)| **name == *kid && now.mono.saturating_duration_since(*since) < BAD_KID_MEMORY)
     }
 
     /// Fetches now, or once more after the flight that is under way: an operator asked for it.
@@ -326,6 +322,13 @@ impl Keys {
 
     pub(super) fn take_again(&self) -> bool {
         self.again.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether a request asked after the last flight ended. Taken under the lock that asking takes, so that no
+    /// request falls between this answer and its wake-up.
+    pub(super) fn is_asked(&self) -> bool {
+        let forced = self.forced();
+        forced.is_some_and(|forced| forced.ended_then == self.attempts.borrow().ended)
     }
 
     /// Returns when the first fetch of this process has ended, good or not; at once where nothing is fetched.

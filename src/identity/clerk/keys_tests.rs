@@ -26,13 +26,9 @@ fn health_is_a_matter_of_age() {
     let keys = keys();
     assert_eq!(keys.health(at(0)), Health::Outage);
     keys.fetched(OURS.set(KID), at(0));
-    for (after, expected) in [
-        (0, Health::Ok),
-        (3600, Health::Ok),
-        (3601, Health::Stale),
-        (86_400, Health::Stale),
-        (86_401, Health::Outage),
-    ] {
+    for (after, expected) in
+        [(0, Health::Ok), (3600, Health::Ok), (3601, Health::Stale), (86_400, Health::Stale), (86_401, Health::Outage)]
+    {
         assert_eq!(keys.health(at(after)), expected, "after {after} s");
         assert_eq!(keys.read(at(after), |held| held.is_some()), expected != Health::Outage, "after {after} s");
     }
@@ -143,6 +139,22 @@ async fn one_flight_for_all_who_ask() {
     let again = tokio::select! { biased; () = wake.notified() => true, () = std::future::ready(()) => false };
     assert!(!again, "nobody asked twice");
     assert_eq!(keys.refetch(Some("late"), at(1)).await, Refetch::Fetched, "within the gap nobody waits");
+}
+
+#[tokio::test]
+async fn a_request_that_asks_after_the_flight_is_not_overlooked() {
+    let keys = keys();
+    keys.fetched(OURS.set(KID), at(0));
+    assert!(!keys.is_asked());
+    let waiting = tokio::spawn({
+        let keys = Arc::clone(&keys);
+        async move { keys.refetch(Some("x"), at(1)).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(keys.is_asked(), "while the task still writes the last set to disk");
+    keys.fetched(OURS.set(KID), at(1));
+    assert!(!keys.is_asked());
+    assert_eq!(waiting.await.unwrap(), Refetch::Fetched);
 }
 
 #[tokio::test(start_paused = true)]

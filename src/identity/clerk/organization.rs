@@ -41,7 +41,7 @@ pub(super) fn read(claims: &Map<String, Value>) -> Result<Organization, Reason> 
         }
         Some(_) => return Err(Reason::TokenVerificationFailed),
     };
-    Ok(Organization { active, features: features, plans: scoped(claims.get("pla")) })
+    Ok(Organization { active, features, plans: scoped(claims.get("pla")) })
 }
 
 fn version_1(claims: &Map<String, Value>) -> Result<Option<Org>, Reason> {
@@ -181,23 +181,35 @@ impl Bits {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Reason, Scoped, read, with_prefix};
+    use super::{Org, Reason, Scoped, read, with_prefix};
 
-    fn org(claims: Value) -> Result<Option<(String, Option<String>, Option<Vec<String>>)>, Reason> {
+    fn org(claims: Value) -> Result<Option<Org>, Reason> {
         let Value::Object(claims) = claims else { panic!("an object") };
-        Ok(read(&claims)?.active.map(|org| (org.id, org.role, org.permissions)))
+        Ok(read(&claims)?.active)
     }
 
     fn granted(fea: &str, per: &str, fpm: &str) -> Option<Vec<String>> {
         let read = org(json!({"v": 2, "fea": fea, "o": {"id": "org_1", "rol": "admin", "per": per, "fpm": fpm}}));
-        read.unwrap().unwrap().2
+        read.unwrap().unwrap().permissions
     }
 
     #[test]
     fn masks() {
         let table: &[(&str, &str, &str, &str, &[&str])] = &[
-            ("documentation", "o:dashboard,o:teams", "manage,read", "3,2", &["dashboard:manage", "dashboard:read", "teams:read"]),
-            ("user features do not count", "o:r,u:d,uo:s,o:i", "read,manage", "2,3", &["r:manage", "s:read", "s:manage"]),
+            (
+                "documentation",
+                "o:dashboard,o:teams",
+                "manage,read",
+                "3,2",
+                &["dashboard:manage", "dashboard:read", "teams:read"],
+            ),
+            (
+                "user features do not count",
+                "o:r,u:d,uo:s,o:i",
+                "read,manage",
+                "2,3",
+                &["r:manage", "s:read", "s:manage"],
+            ),
             ("bits beyond the names", "o:a", "read", "255", &["a:read"]),
             ("2^64", "o:a", "read,write", "18446744073709551617", &["a:read"]),
             ("no number", "o:a,o:b", "read", "x,1", &["b:read"]),
@@ -249,7 +261,7 @@ mod tests {
         ];
         for (name, claims, expected) in table {
             let expected = expected.map(|org| org.map(|(id, role)| (id.to_owned(), role.map(str::to_owned))));
-            let read = org(claims).map(|org| org.map(|(id, role, _)| (id, role))).map_err(|_| ());
+            let read = org(claims).map(|org| org.map(|org| (org.id, org.role))).map_err(|_| ());
             assert_eq!(read, expected, "{name}");
         }
     }

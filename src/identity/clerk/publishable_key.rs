@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 
 /// `pk_live_…` or `pk_test_…`, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -95,9 +95,10 @@ async fn run<F, A>(
             keys.take_again();
             let fetched = fetch().await;
             task.conclude(&keys, fetched, clock()).await;
-            // Requests that asked during the flight were answered by it, too; an operator may want a newer one.
+            // Requests that asked during the flight were answered by it, too. Whoever asked since, or an operator,
+            // wants another one. The wake-up is taken first: one that comes after the questions stays for below.
             tokio::select! { biased; () = wake.notified() => {}, () = std::future::ready(()) => {} }
-            if keys.take_again() {
+            if keys.take_again() || keys.is_asked() {
                 continue;
             }
             pause(task.failures, source.refresh, random())

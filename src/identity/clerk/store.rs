@@ -80,7 +80,12 @@ impl Store {
     pub(super) fn new(state_dir: &Path, issuer: &Arc<str>, url: &str) -> Self {
         let hash = digest::digest(&digest::SHA256, format!("{issuer}\n{url}").as_bytes());
         let name: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { folder: state_dir.join("keys"), name: format!("{name}.json"), issuer: Arc::clone(issuer), url: url.into() }
+        Self {
+            folder: state_dir.join("keys"),
+            name: format!("{name}.json"),
+            issuer: Arc::clone(issuer),
+            url: url.into(),
+        }
     }
 
     pub(super) fn path(&self) -> PathBuf {

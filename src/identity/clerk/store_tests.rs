@@ -34,9 +34,7 @@ fn what_was_saved_is_read() {
 
 #[test]
 fn what_is_not_believed() {
-    let good = || {
-        json!({"version": 1, "issuer": ISSUER, "url": URL, "fetched_at": NOW_S * 1000, "set": set()})
-    };
+    let good = || json!({"version": 1, "issuer": ISSUER, "url": URL, "fetched_at": NOW_S * 1000, "set": set()});
     let with = |name: &str, value: Value| {
         let mut members = good();
         members[name] = value;

@@ -54,8 +54,12 @@ impl Signer {
 
     pub(super) fn pem(&self) -> String {
         let der: PublicKeyX509Der<'_> = self.key.public_key().as_der().unwrap();
-        let lines: Vec<String> =
-            STANDARD.encode(der.as_ref()).as_bytes().chunks(64).map(|c| String::from_utf8(c.to_vec()).unwrap()).collect();
+        let lines: Vec<String> = STANDARD
+            .encode(der.as_ref())
+            .as_bytes()
+            .chunks(64)
+            .map(|c| String::from_utf8(c.to_vec()).unwrap())
+            .collect();
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 

@@ -159,7 +159,7 @@ mod tests {
             ("standard alphabet", "e+/0", false),
             ("inner space", "e 30", false),
             ("inner line feed", "e3\n0", false),
-            ("inner NUL", "e3\00", false),
+            ("inner NUL", "e3\x000", false),
             ("zero width space", "e3\u{200b}0", false),
             ("percent", "e3%30", false),
             ("impossible length", "e30ab", false),
