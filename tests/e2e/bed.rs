@@ -178,10 +178,8 @@ impl Bed {
             upstream.push_str(&format!("    {line}\n"));
         }
         let mut clerk = "clerk:\n  - name: first\n".to_owned();
-        let mut lines = vec![
-            format!("issuer: {}", issuer::ISSUER),
-            format!("jwks: {{ url: \"{url}\", allow_private: true }}"),
-        ];
+        let mut lines =
+            vec![format!("issuer: {}", issuer::ISSUER), format!("jwks: {{ url: \"{url}\", allow_private: true }}")];
         for line in &self.clerk {
             let key = line.split(':').next().unwrap();
             lines.retain(|other| other.split(':').next() != Some(key));

@@ -87,9 +87,10 @@ fn check_names_every_mistake_at_its_place() {
         };
         let line = content[..start].matches('\n').count() as u64 + 1;
         let column = (start - content[..start].rfind('\n').map_or(0, |at| at + 1)) as u64 + 1;
-        // A quoted value may be pointed at from its quote.
+        // From the quote before it to its last character.
+        let end = column + wanted.len() as u64;
         assert!(
-            at(file, line, column) || at(file, line, column - 1),
+            (column - 1..end).any(|column| at(file, line, column)),
             "{wanted} at {file}:{line}:{column}: {}",
             text(&json.stdout)
         );
@@ -160,7 +161,11 @@ fn explain_decides_as_the_gate_does() {
         let (exited, shown) = explain(&folder, &arguments);
         assert_eq!(exited, Some(exit), "{name}: {shown}");
         assert_eq!(shown["decision"], if exit == 0 { "allow" } else { "deny" }, "{name}");
-        assert_eq!((&shown["status"], &shown["code"], &shown["route"]), (&json!(status), &json!(code), &route), "{name}: {shown}");
+        assert_eq!(
+            (&shown["status"], &shown["code"], &shown["route"]),
+            (&json!(status), &json!(code), &route),
+            "{name}: {shown}"
+        );
         for key in ["reason", "access", "arm", "identity", "headers", "path", "steps"] {
             assert!(shown.get(key).is_some(), "{name}: {key} is missing");
         }
@@ -174,7 +179,8 @@ fn explain_decides_as_the_gate_does() {
     assert_eq!(shown["headers"]["x-crossgate-role"], "org:member");
     assert_eq!(shown["identity"]["subject"], "user_ada");
     assert_eq!(shown["path"], "/orgs/org_1");
-    let (_, shown) = explain(&folder, &["GET", "/orgs/org_1", "-H", &format!("authorization: Bearer {}", tampered(&member, 2))]);
+    let (_, shown) =
+        explain(&folder, &["GET", "/orgs/org_1", "-H", &format!("authorization: Bearer {}", tampered(&member, 2))]);
     assert_eq!((&shown["code"], &shown["reason"]), (&json!("clerk_invalid"), &json!("token-invalid-signature")));
 }
 
@@ -202,7 +208,8 @@ fn development_tokens() {
     let mint = |extra: &[&str]| {
         let (key, keys) = (at("dev.pem"), at("keys.json"));
         let arguments =
-            [&["token", "mint", "--key", &key, "--jwks", &keys, "--issuer", "https://clerk.example.com"], extra].concat();
+            [&["token", "mint", "--key", &key, "--jwks", &keys, "--issuer", "https://clerk.example.com"], extra]
+                .concat();
         let output = run(&arguments);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         text(&output.stdout).trim().to_owned()
@@ -261,7 +268,10 @@ fn lines(printed: &str) -> Vec<Line> {
         if let Some(comment) = line.strip_prefix("# ") {
             expected = Some(comment.split(':').next().unwrap().to_owned());
         } else if let Some(command) = line.strip_prefix("curl ") {
-            found.push(Line { expected: expected.take().expect("a comment above each line"), arguments: words(command) });
+            found.push(Line {
+                expected: expected.take().expect("a comment above each line"),
+                arguments: words(command),
+            });
         }
     }
     found
@@ -318,7 +328,11 @@ fn each_line_of_the_demo_gives_what_it_announces() {
     let port = held.local_addr().unwrap().port();
     drop(held);
     let mut command = crossgate();
-    command.args(["demo", "--port", &port.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["demo", "--port", &port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let process = Process::spawn(command);
     let gate = Address::Tcp(([127, 0, 0, 1], port).into());
     let lines = until("the printed lines", || {
@@ -332,7 +346,15 @@ fn each_line_of_the_demo_gives_what_it_announces() {
     });
     assert!(lines.len() >= 8, "one line for every outcome");
     let outcomes: Vec<&str> = lines.iter().map(|line| line.expected.as_str()).collect();
-    for wanted in ["200 ok", "401 no_credential", "403 forbidden", "401 clerk_expired", "401 clerk_invalid", "400 bad_path", "403 no_route"] {
+    for wanted in [
+        "200 ok",
+        "401 no_credential",
+        "403 forbidden",
+        "401 clerk_expired",
+        "401 clerk_invalid",
+        "400 bad_path",
+        "403 no_route",
+    ] {
         assert!(outcomes.contains(&wanted), "{wanted} is not shown: {outcomes:?}");
     }
     for line in &lines {

@@ -45,7 +45,11 @@ fn which_session_counts() {
         ),
         (
             "both, the suffixed one is older",
-            format!("__session={bob}; __client_uat={}; __session_{SUFFIX}={old}; __client_uat_{SUFFIX}={}", uat, uat - 2000),
+            format!(
+                "__session={bob}; __client_uat={}; __session_{SUFFIX}={old}; __client_uat_{SUFFIX}={}",
+                uat,
+                uat - 2000
+            ),
             ok("user_bob"),
         ),
         (
@@ -64,21 +68,40 @@ fn which_session_counts() {
             ok("user_ada"),
         ),
         ("only another product's session", "__session=opaque; __client_uat=1".to_owned(), ("401 no_credential", "")),
-        ("only another instance's session", format!("__session={foreign}; __client_uat={uat}"), ("401 no_credential", "")),
+        (
+            "only another instance's session",
+            format!("__session={foreign}; __client_uat={uat}"),
+            ("401 no_credential", ""),
+        ),
         ("no cookie of ours", "theme=dark".to_owned(), ("401 no_credential", "")),
         ("signed in without a session", format!("__client_uat={uat}"), ("401 no_credential", "")),
         ("a session without uat", format!("__session={ada}"), ("401 invalid", "")),
         ("signed out", format!("__session={ada}; __client_uat=0"), ("401 invalid", "")),
         ("older than the last sign-in", format!("__session={ada}; __client_uat={}", now() + 10), ("401 invalid", "")),
         ("tampered", format!("__session={}; __client_uat={uat}", tampered(&ada, 2)), ("401 invalid", "")),
-        ("expired", format!("__session={}; __client_uat={uat}", ours("user_ada").expired().sign()), ("401 clerk_expired", "")),
+        (
+            "expired",
+            format!("__session={}; __client_uat={uat}", ours("user_ada").expired().sign()),
+            ("401 clerk_expired", ""),
+        ),
         (
             "of another page",
-            format!("__session={}; __client_uat={uat}", ours("user_ada").claim("azp", json!("https://evil.example")).sign()),
+            format!(
+                "__session={}; __client_uat={uat}",
+                ours("user_ada").claim("azp", json!("https://evil.example")).sign()
+            ),
             ("401 invalid", ""),
         ),
-        ("two sessions under one name", format!("__session={ada}; __session={bob}; __client_uat={uat}"), ("400 bad_header", "")),
-        ("one session beside junk under one name", format!("__session=junk; __session={ada}; __client_uat={uat}"), ok("user_ada")),
+        (
+            "two sessions under one name",
+            format!("__session={ada}; __session={bob}; __client_uat={uat}"),
+            ("400 bad_header", ""),
+        ),
+        (
+            "one session beside junk under one name",
+            format!("__session=junk; __session={ada}; __client_uat={uat}"),
+            ok("user_ada"),
+        ),
         ("another case is another cookie", format!("__SESSION={ada}; __client_uat={uat}"), ("401 no_credential", "")),
     ];
     for (name, jar, (expected, who)) in table {
@@ -140,14 +163,22 @@ fn pages_that_may_use_a_session() {
         ("a sibling", with("POST", &[("sec-fetch-site", "same-site")]), "403 csrf"),
         ("another site", with("POST", &[("sec-fetch-site", "cross-site")]), "403 csrf"),
         ("typed by hand", with("POST", &[("sec-fetch-site", "none")]), "403 csrf"),
-        ("an authorised page", with("POST", &[("sec-fetch-site", "same-site"), ("origin", "https://app.example.com")]), "200 ok"),
+        (
+            "an authorised page",
+            with("POST", &[("sec-fetch-site", "same-site"), ("origin", "https://app.example.com")]),
+            "200 ok",
+        ),
         ("an authorised page, no fetch metadata", with("POST", &[("origin", "https://app.example.com")]), "200 ok"),
         ("a page that begins alike", with("POST", &[("origin", "https://app.example.com.evil.test")]), "403 csrf"),
         ("the request's own host and port", with("POST", &[("origin", "http://api.test:8080")]), "200 ok"),
         ("the own host, another port", with("POST", &[("origin", "http://api.test:9090")]), "403 csrf"),
         ("a foreign origin", with("POST", &[("origin", "https://evil.example")]), "403 csrf"),
         ("a sandboxed frame", with("POST", &[("origin", "null")]), "403 csrf"),
-        ("two origins", with("POST", &[("origin", "https://app.example.com"), ("origin", "https://evil.example")]), "400 bad_header"),
+        (
+            "two origins",
+            with("POST", &[("origin", "https://app.example.com"), ("origin", "https://evil.example")]),
+            "400 bad_header",
+        ),
     ];
     for (name, call, expected) in table {
         let before = bed.origin().count();
@@ -155,7 +186,8 @@ fn pages_that_may_use_a_session() {
         assert_eq!(answer.outcome(), expected, "{name}: {}", answer.text());
         assert_eq!(bed.origin().count() - before, usize::from(expected == "200 ok"), "{name}");
     }
-    let header = bed.post("/me").bearer(&ours("user_ada").sign()).header("origin", "https://evil.example").body("x").send();
+    let header =
+        bed.post("/me").bearer(&ours("user_ada").sign()).header("origin", "https://evil.example").body("x").send();
     assert_eq!(header.outcome(), "200 ok", "no page can set a header on another's behalf");
 
     let public = bed.post("/public/x").cookie(&jar).header("origin", "https://evil.example").body("x").send();

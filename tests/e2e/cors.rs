@@ -20,7 +20,11 @@ fn a_preflight_goes_to_the_api_as_its_route() {
     let bed = Bed::new().clerk_option(&format!("authorized_parties: [\"{APP}\"]")).start();
     bed.origin().answers(|request| {
         let answer = Answer::text(204, "");
-        if request.request_line().starts_with("OPTIONS ") { answer.with("access-control-allow-origin", "*") } else { answer }
+        if request.request_line().starts_with("OPTIONS ") {
+            answer.with("access-control-allow-origin", "*")
+        } else {
+            answer
+        }
     });
     let invoices = "/api/orgs/org_acme/invoices";
     let answer = preflight(&bed, invoices, "https://anybody.example", "POST");
@@ -83,13 +87,16 @@ fn own_answers_can_be_read_by_listed_pages_only() {
         .clerk_option("authorized_parties: [\"https://other.example\"]")
         .section(&format!("cors: {{ origins: [\"{APP}\"], credentials: false }}"))
         .start();
-    for (name, bed, credentials) in [("from authorized_parties", &parties, Some("true")), ("from cors.origins", &listed, None)] {
+    for (name, bed, credentials) in
+        [("from authorized_parties", &parties, Some("true")), ("from cors.origins", &listed, None)]
+    {
         let answer = refused(bed, APP);
         assert_eq!(answer.status, 401, "{name}");
         assert_eq!(answer.header("access-control-allow-origin"), Some(APP), "{name}");
         assert_eq!(answer.header("access-control-allow-credentials"), credentials, "{name}");
         assert!(answer.header("vary").is_some_and(|vary| vary.eq_ignore_ascii_case("origin")), "{name}");
-        for stranger in ["https://evil.example", "null", "https://app.example.com.evil.test", "http://app.example.com"] {
+        for stranger in ["https://evil.example", "null", "https://app.example.com.evil.test", "http://app.example.com"]
+        {
             let answer = refused(bed, stranger);
             assert_eq!(answer.header("access-control-allow-origin"), None, "{name}: {stranger}");
             assert_eq!(answer.header("access-control-allow-credentials"), None, "{name}: {stranger}");

@@ -125,8 +125,13 @@ fn assert_told(name: &str, recorded: &Recorded, facts: &Facts) {
         let lines = recorded.values(fact);
         match fact {
             // Made anew for each request.
-            "x-request-id" | "traceparent" | "x-crossgate-request-id" | "forwarded" | "x-forwarded-for"
-            | "x-forwarded-proto" | "x-forwarded-host" => {
+            "x-request-id"
+            | "traceparent"
+            | "x-crossgate-request-id"
+            | "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host" => {
                 assert_eq!(lines.len(), 1, "{name}: {fact}: {lines:?}");
                 assert!(!lines[0].is_empty(), "{name}: {fact}");
             }
@@ -177,7 +182,9 @@ fn a_nomination_of_what_crossgate_writes_or_reads_is_refused() {
     let good = adas_token();
     let others = ["authorization", "cookie", "host", "origin", "content-length", "transfer-encoding", "content-type"];
     for name in RESERVED.iter().chain(&others) {
-        for spelling in [(*name).to_owned(), name.to_ascii_uppercase(), format!("close, {name}"), format!("keep-alive,{name}")] {
+        for spelling in
+            [(*name).to_owned(), name.to_ascii_uppercase(), format!("close, {name}"), format!("keep-alive,{name}")]
+        {
             for target in ["/public/x", "/me"] {
                 let answer = bed.get(target).bearer(&good).header("connection", &spelling).send();
                 assert_eq!(answer.outcome(), "400 bad_header", "{spelling} {target}");
@@ -196,7 +203,14 @@ fn a_nomination_of_what_crossgate_writes_or_reads_is_refused() {
 #[test]
 fn what_is_not_reserved_comes_through() {
     let bed = bed();
-    let kept = [("x-user", "a"), ("x-crossgate", "b"), ("x_tenant", "c"), ("x-org", "d"), ("accept", "e/f"), ("te", "trailers")];
+    let kept = [
+        ("x-user", "a"),
+        ("x-crossgate", "b"),
+        ("x_tenant", "c"),
+        ("x-org", "d"),
+        ("accept", "e/f"),
+        ("te", "trailers"),
+    ];
     let call = kept.iter().fold(bed.get("/public/x"), |call, (name, value)| call.header(name, value));
     assert_eq!(call.send().status, 200);
     let recorded = bed.origin().last();
@@ -308,7 +322,8 @@ fn an_echoed_identity_leaves_in_no_answer() {
     let answer = bed.get("/me").bearer(&adas_token()).send();
     assert_eq!(answer.text(), "echo");
     assert_eq!(answer.header("x-api"), Some("kept"));
-    let left: Vec<_> = answer.headers.iter().filter(|(_, value)| value.contains("ada") || value.contains("acme")).collect();
+    let left: Vec<_> =
+        answer.headers.iter().filter(|(_, value)| value.contains("ada") || value.contains("acme")).collect();
     assert!(left.is_empty(), "{left:?}");
     let named: Vec<_> = answer.headers.iter().filter(|(name, _)| name.starts_with("x-crossgate-")).collect();
     assert!(named.is_empty(), "{named:?}");

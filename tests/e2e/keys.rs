@@ -90,7 +90,7 @@ fn find(folder: &std::path::Path, text: &str) -> Option<std::path::PathBuf> {
             if let Some(found) = find(&path, text) {
                 return Some(found);
             }
-        } else if !path.extension().is_some_and(|ending| ending == "tmp")
+        } else if path.extension().is_none_or(|ending| ending != "tmp")
             && std::fs::read_to_string(&path).is_ok_and(|content| content.contains(text))
         {
             return Some(path);
@@ -140,7 +140,8 @@ fn invented_keys_buy_one_fetch() {
 fn many_at_once_wait_for_one_fetch() {
     let bed = Bed::new().start();
     bed.issuer().serves(Keys::Both);
-    let calls: Vec<_> = (0..20).map(|n| bed.get(PROTECTED).bearer(&token(&format!("user_{n}")).by_second_key().sign())).collect();
+    let calls: Vec<_> =
+        (0..20).map(|n| bed.get(PROTECTED).bearer(&token(&format!("user_{n}")).by_second_key().sign())).collect();
     std::thread::scope(|scope| {
         for call in &calls {
             scope.spawn(move || assert_eq!(call.send().outcome(), "200 ok"));
@@ -215,7 +216,10 @@ fn two_instances_are_told_apart_by_issuer() {
     let kid = |name: &str| json!(name);
     for (name, crossed) in [
         ("first instance, second key", token("user_ada").issued(60).by_second_key()),
-        ("first instance, second key, first name", token("user_ada").issued(60).by_second_key().in_header("kid", kid("ins_first"))),
+        (
+            "first instance, second key, first name",
+            token("user_ada").issued(60).by_second_key().in_header("kid", kid("ins_first")),
+        ),
         ("second instance, first key", theirs.clone().issued(60)),
         ("second instance, first key, second name", theirs.issued(60).in_header("kid", kid("ins_second"))),
     ] {

@@ -43,7 +43,11 @@ pub(crate) fn folded(name: &str) -> String {
 /// How the API answers.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    Reply {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
     After(Duration, Box<Answer>),
     /// These bytes, then the connection ends.
     Raw(Vec<u8>),
@@ -141,6 +145,9 @@ fn serve(socket: TcpStream, shared: &Shared) {
     shared.connections.fetch_add(1, Ordering::SeqCst);
     let mut wire = Wire::tcp(socket);
     while let Some(head) = wire.head() {
+        if headers(&String::from_utf8_lossy(&head)).iter().any(|(name, _)| name == "expect") {
+            wire.write(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
         let Some(body) = wire.body(&head, false) else {
             // Cut short: what came is recorded, so that no test can take it for nothing.
             shared.recorded.lock().unwrap().push(Recorded { head, body: b"(cut short)".to_vec() });

@@ -37,7 +37,9 @@ routes:
 fn each_predicate() {
     let bed = Bed::new().policy(RULES).section("identity: { workspaces: { claim: workspaces } }").start();
     let ada = || token("user_ada");
-    let org = |id: &str, role: &str| ada().claim("o", json!({ "id": id, "slg": "acme", "rol": role, "per": "read,write", "fpm": "3" }));
+    let org = |id: &str, role: &str| {
+        ada().claim("o", json!({ "id": id, "slg": "acme", "rol": role, "per": "read,write", "fpm": "3" }))
+    };
     let with = |name: &str, value: Value| ada().claim(name, value);
     let spaces = |list: Value| with("workspaces", list);
     let fva = |first: i64, second: i64| with("fva", json!([first, second]));
@@ -117,7 +119,7 @@ fn each_predicate() {
 
 #[test]
 fn reverification_answers_as_clerk_does() {
-    let bed = Bed::new().policy(RULES).start();
+    let bed = Bed::new().policy(RULES).section("identity: { workspaces: { claim: workspaces } }").start();
     let stale = token("user_ada").claim("fva", json!([30, 30]));
     let answer = bed.get("/strict").bearer(&stale.clone().sign()).send();
     assert_eq!((answer.status, answer.header("content-type")), (403, Some("application/json")));
@@ -157,7 +159,11 @@ fn report_mode_counts_and_lets_through() {
     let got = bed.origin().last();
     assert_eq!(got.values("x-crossgate-method"), ["none"]);
     assert!(got.values("x-crossgate-subject").is_empty());
-    assert_eq!(bed.get("/trial/%2e%2e").bearer(&ada).send().outcome(), "400 bad_path", "the request itself is still judged");
+    assert_eq!(
+        bed.get("/trial/%2e%2e").bearer(&ada).send().outcome(),
+        "400 bad_path",
+        "the request itself is still judged"
+    );
 
     let lines = bed.access_lines(4);
     let reported: Vec<_> = lines.iter().map(|line| line["reported"].as_str().unwrap_or("-")).collect();
@@ -176,21 +182,21 @@ routes:
 #[test]
 fn an_api_that_fails() {
     let bed = Bed::new().policy(PUBLIC).start();
-    let garbage = |text: &'static str| move || Answer::Raw(text.as_bytes().to_vec());
-    let table: Vec<(&str, Box<dyn Fn() -> Answer + Send + Sync>, &str)> = vec![
-        ("silence", Box::new(|| Answer::Hang), "504 upstream_timeout"),
-        ("close", Box::new(|| Answer::Close), "502 upstream_unavailable"),
-        ("garbage", Box::new(garbage("SSH-2.0-OpenSSH_9.6\r\n\r\n")), "502 upstream_unavailable"),
-        ("half a head", Box::new(garbage("HTTP/1.1 200 OK\r\ncontent-le")), "502 upstream_unavailable"),
+    let garbage = |text: &'static str| Answer::Raw(text.as_bytes().to_vec());
+    let table = [
+        ("silence", Answer::Hang, "504 upstream_timeout"),
+        ("close", Answer::Close, "502 upstream_unavailable"),
+        ("garbage", garbage("SSH-2.0-OpenSSH_9.6\r\n\r\n"), "502 upstream_unavailable"),
+        ("half a head", garbage("HTTP/1.1 200 OK\r\ncontent-le"), "502 upstream_unavailable"),
         (
             "an upgrade that nobody asked for",
-            Box::new(garbage("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\ntunnel")),
+            garbage("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\ntunnel"),
             "502 upstream_unavailable",
         ),
-        ("an error of its own", Box::new(|| Answer::text(503, "busy")), "503 ok"),
+        ("an error of its own", Answer::text(503, "busy"), "503 ok"),
     ];
     for (name, script, expected) in table {
-        bed.origin().answers(move |_| script());
+        bed.origin().answers(move |_| script.clone());
         let answer = bed.get("/fast").send();
         assert_eq!(answer.outcome(), expected, "{name}: {}", answer.text());
         let told = answer.text();
@@ -214,7 +220,8 @@ fn a_dead_api() {
     let nobody = super::bed::reserve();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
-    let bed = Bed::new().policy(PUBLIC).section(&format!("upstreams: {{ app: {{ endpoints: [\"{address}\"] }} }}")).start();
+    let bed =
+        Bed::new().policy(PUBLIC).section(&format!("upstreams: {{ app: {{ endpoints: [\"{address}\"] }} }}")).start();
     assert_eq!(bed.get("/slow").send().outcome(), "502 upstream_unavailable");
     assert_eq!(bed.post("/slow").body("x").send().outcome(), "502 upstream_unavailable");
     assert_eq!(bed.ask_admin("/readyz").status, 200);

@@ -39,7 +39,10 @@ fn a_bad_config_ends_the_start() {
         ("no such variable", Bed::new().section("state_dir: ${CROSSGATE_E2E_UNSET}")),
         ("no policies", Bed::new().section("policies: [nowhere/*.yaml]")),
         ("a key that does not work yet", Bed::new().section("rollout: { percent: 10 }")),
-        ("an access class that does not work yet", Bed::new().policy(&STORY.replace("access: public", "access: privileged"))),
+        (
+            "an access class that does not work yet",
+            Bed::new().policy(&STORY.replace("access: public", "access: privileged")),
+        ),
     ] {
         let ended = bed.fail_at(&gate, &admin);
         assert_eq!(ended.status.code(), Some(1), "{name}: {}", ended.stderr);
@@ -47,7 +50,10 @@ fn a_bad_config_ends_the_start() {
         assert!(ended.stderr.contains("crossgate: "), "{name}: {}", ended.stderr);
     }
     let mut missing = crossgate();
-    missing.args(["run", "-c", "/nowhere/crossgate.yaml"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    missing
+        .args(["run", "-c", "/nowhere/crossgate.yaml"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     let ended = Process::spawn(missing).wait();
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.stderr.contains("/nowhere/crossgate.yaml"), "{}", ended.stderr);
@@ -91,7 +97,8 @@ fn a_reload_swaps_whole_or_not_at_all() {
         assert_eq!(bed.get("/new").send().status, 200, "{name}");
         assert_eq!(bed.get("/me").send().status, 401, "{name}");
 
-        std::fs::write(&policies, format!("{STORY}  - {{ id: new, match: {{ path: /new }}, access: public }}\n")).unwrap();
+        std::fs::write(&policies, format!("{STORY}  - {{ id: new, match: {{ path: /new }}, access: public }}\n"))
+            .unwrap();
         bed.process.signal("HUP");
         until("the mended config", || bed.reasons().is_empty().then_some(()));
         assert_eq!(stale(), 0.0, "{name}");
@@ -106,7 +113,11 @@ fn a_reload_forgets_no_key_and_no_stricter_rule() {
     bed.issuer().kill();
     let config = bed.folder().join("crossgate.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replace("issuer: https", "authorized_parties: [\"https://app.example.com\"]\n    issuer: https")).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("issuer: https", "authorized_parties: [\"https://app.example.com\"]\n    issuer: https"),
+    )
+    .unwrap();
     bed.process.signal("HUP");
     until("the stricter rule", || (bed.get("/me").bearer(&ada).send().status == 401).then_some(()));
     let good = token("user_ada").claim("azp", serde_json::json!("https://app.example.com")).sign();
@@ -200,7 +211,7 @@ fn the_socket_of_a_dead_process_is_taken_over_and_a_file_is_not() {
     // Dropping a listener leaves its file, as a process that was killed does.
     drop(UnixListener::bind(&gate).unwrap());
     drop(UnixListener::bind(&admin).unwrap());
-    let bed = bed.start_at(Address::Unix(gate), Address::Unix(admin.clone()));
+    let bed = bed.start_at(Address::Unix(gate), Address::Unix(admin));
     assert_eq!(bed.get("/public/x").send().status, 200);
 
     let precious = Bed::new();

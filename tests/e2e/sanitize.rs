@@ -4,6 +4,9 @@ use super::bed::{Bed, Running};
 use super::issuer::token;
 use super::wire::Wire;
 
+/// Refused by the parser or by crossgate's own rules: which of them saw it first is no promise.
+const MALFORMED: &str = "bad_request|bad_header";
+
 /// Sends each and expects a refusal with this status (and code, where crossgate had a request to answer), and an API
 /// that saw nothing.
 fn refused(bed: &Running, table: &[(&str, Vec<u8>, u16, &str)]) {
@@ -11,7 +14,8 @@ fn refused(bed: &Running, table: &[(&str, Vec<u8>, u16, &str)]) {
         let before = (bed.origin().count(), bed.origin().connections());
         let answer = bed.answer_to(bytes).unwrap_or_else(|| panic!("{name}: closed without an answer"));
         assert_eq!(answer.status, *status, "{name}: {}", answer.text());
-        assert_eq!(answer.code(), *code, "{name}: {}", answer.text());
+        assert!(code.split('|').any(|code| code == answer.code()), "{name}: {code}: {}", answer.text());
+        assert!(answer.header("server").is_none(), "{name}: crossgate does not advertise what it is built on");
         assert_eq!((bed.origin().count(), bed.origin().connections()), before, "{name}: something reached the API");
     }
 }
@@ -68,8 +72,14 @@ fn sizes() {
             ("query", head(&format!("GET /public/x?{}", "x".repeat(1100)), &[HOST]), 414, "uri_too_long"),
             ("one header", head("GET /public/x", &[HOST, &format!("x-long: {long}")]), 431, "headers_too_large"),
             ("many headers", head("GET /public/x", &many), 431, "headers_too_large"),
+            (
+                "a length that is no number of bytes",
+                head("POST /public/x", &[HOST, &format!("Content-Length: {}", "9".repeat(20))]),
+                400,
+                "bad_request",
+            ),
             ("declared body", head("POST /public/x", &[HOST, "Content-Length: 10241"]), 413, "too_large"),
-            ("absurd body", head("POST /public/x", &[HOST, "Content-Length: 99999999999999999999"]), 413, "too_large"),
+            ("absurd body", head("POST /public/x", &[HOST, "Content-Length: 4000000000000000000"]), 413, "too_large"),
         ],
     );
     let at_the_limit = vec![b'x'; 10 * 1024];
@@ -91,24 +101,25 @@ fn hosts() {
     refused(
         &bed,
         &[
-            ("none", get(&[]), 400, "bad_header"),
-            ("two", get(&[HOST, HOST]), 400, "bad_header"),
-            ("two different", get(&[HOST, "Host: other.test"]), 400, "bad_header"),
-            ("empty", get(&["Host:"]), 400, "bad_header"),
-            ("userinfo", get(&["Host: a@api.test"]), 400, "bad_header"),
-            ("path", get(&["Host: api.test/x"]), 400, "bad_header"),
-            ("two ports", get(&["Host: api.test:1:2"]), 400, "bad_header"),
-            ("a port that is none", get(&["Host: api.test:x"]), 400, "bad_header"),
-            ("port too large", get(&["Host: api.test:65536"]), 400, "bad_header"),
-            ("escape", get(&["Host: api%2etest"]), 400, "bad_header"),
-            ("bad v6", get(&["Host: [::g]"]), 400, "bad_header"),
-            ("comma", get(&["Host: a.test, b.test"]), 400, "bad_header"),
+            ("none", get(&[]), 400, MALFORMED),
+            ("two", get(&[HOST, HOST]), 400, MALFORMED),
+            ("two different", get(&[HOST, "Host: other.test"]), 400, MALFORMED),
+            ("empty", get(&["Host:"]), 400, MALFORMED),
+            ("userinfo", get(&["Host: a@api.test"]), 400, MALFORMED),
+            ("path", get(&["Host: api.test/x"]), 400, MALFORMED),
+            ("two ports", get(&["Host: api.test:1:2"]), 400, MALFORMED),
+            ("a port that is none", get(&["Host: api.test:x"]), 400, MALFORMED),
+            ("port too large", get(&["Host: api.test:65536"]), 400, MALFORMED),
+            ("escape", get(&["Host: api%2etest"]), 400, MALFORMED),
+            ("bad v6", get(&["Host: [::g]"]), 400, MALFORMED),
+            ("comma", get(&["Host: a.test, b.test"]), 400, MALFORMED),
         ],
     );
     for good in ["api.test", "API.test:8080", "[::1]:80", "127.0.0.1", "a_b.test"] {
         assert_eq!(bed.get("/public/x").host(good).send().outcome(), "200 ok", "{good}");
     }
-    assert_eq!(bed.raw(b"GET /public/x HTTP/1.0\r\n\r\n").split(' ').nth(1), Some("200"), "HTTP/1.0 needs no Host");
+    let old = bed.answer_to(b"GET /public/x HTTP/1.0\r\n\r\n").map(|answer| answer.status);
+    assert_eq!(old, Some(200), "HTTP/1.0 needs no Host");
 }
 
 #[test]
@@ -122,11 +133,12 @@ fn an_unknown_host_is_misdirected_only_where_every_route_names_one() {
 }
 
 /// A request to the API that a server sees which takes the first one's body for the next request.
-const SMUGGLED: &str = "GET /api/orgs/org_acme/invoices HTTP/1.1\r\nHost: api.test\r\nx-crossgate-subject: evil\r\n\r\n";
+const SMUGGLED: &str =
+    "GET /api/orgs/org_acme/invoices HTTP/1.1\r\nHost: api.test\r\nx-crossgate-subject: evil\r\n\r\n";
 
 #[test]
 fn framing_that_two_servers_read_in_two_ways() {
-    let bed = Bed::new().start();
+    let bed = Bed::new().section("limits: { keepalive: 2s }").start();
     let length = SMUGGLED.len();
     let with = |line: &str, headers: &[&str]| {
         let mut all = vec![HOST];
@@ -173,11 +185,14 @@ fn framing_that_two_servers_read_in_two_ways() {
     ];
     for (name, bytes) in table {
         let before = (bed.origin().count(), bed.origin().connections());
-        let said = bed.raw(&bytes);
-        let statuses: Vec<&str> = said.lines().filter(|line| line.starts_with("HTTP/1.1 ")).collect();
+        let mut wire = bed.connect();
+        wire.write(&bytes);
+        let method = if bytes.starts_with(b"HEAD ") { "HEAD" } else { "GET" };
+        let answer = wire.response(method).unwrap_or_else(|| panic!("{name}: closed without an answer"));
+        assert_eq!(answer.status, 400, "{name}: {}", answer.text());
         // One refusal and the end of the connection: what stands behind it is nobody's request.
-        assert!(statuses.len() <= 1, "{name}: {said}");
-        assert!(statuses.iter().all(|line| line.contains(" 400 ")), "{name}: {said}");
+        let behind = String::from_utf8_lossy(&wire.rest()).into_owned();
+        assert!(behind.is_empty(), "{name}: {behind}");
         assert_eq!((bed.origin().count(), bed.origin().connections()), before, "{name}: something reached the API");
     }
     assert_eq!(bed.get("/public/x").header("content-length", "0").send().outcome(), "200 ok", "0 is no body");
@@ -204,7 +219,7 @@ fn targets() {
             ("port form", head("GET :80/public/x", &[HOST]), 400, "bad_path"),
             ("asterisk", head("GET *", &[HOST]), 400, "bad_path"),
             ("absolute without a path", head("GET http://api.test", &[HOST]), 400, "bad_path"),
-            ("absolute, another host", head("GET http://evil.test/public/x", &[HOST]), 400, "bad_header"),
+            ("absolute, another host", head("GET http://evil.test/public/x", &[HOST]), 400, MALFORMED),
             ("absolute, another scheme", head("GET ftp://api.test/public/x", &[HOST]), 400, "bad_path"),
             ("fragment", head("GET /public/x#y", &[HOST]), 400, "bad_path"),
             ("semicolon", head("GET /public/x;a=b", &[HOST]), 400, "bad_path"),
@@ -233,7 +248,7 @@ fn what_was_checked_is_what_is_sent() {
         ("/public/x", "/public/x"),
         ("/public/%78", "/public/x"),
         ("/public/a%20b%c3%a9", "/public/a%20b%C3%A9"),
-        ("/public/x?a=%41&b=+&c='\"<>[]{}|\\^`&&=%zz", "/public/x?a=%41&b=+&c='\"<>[]{}|\\^`&&=%zz"),
+        ("/public/x?a=%41&b=+&c='[]{}|\\^`&&=%zz", "/public/x?a=%41&b=+&c='[]{}|\\^`&&=%zz"),
         ("/public/x?next=/../admin//;x", "/public/x?next=/../admin//;x"),
         ("/public/x?", "/public/x?"),
         ("/public/", "/public/"),
@@ -272,9 +287,12 @@ fn another_reading_does_not_reach_another_rule() {
 #[test]
 fn an_exact_api_tells_readings_apart() {
     let bed = Bed::new().policy(READINGS).upstream_option("paths: exact").start();
-    for (path, expected) in
-        [("/files/admin", "200 ok"), ("/files/Admin/", "200 ok"), ("/files/Admin", "401 no_credential"), ("/files//x", "400 bad_path")]
-    {
+    for (path, expected) in [
+        ("/files/admin", "200 ok"),
+        ("/files/Admin/", "200 ok"),
+        ("/files/Admin", "401 no_credential"),
+        ("/files//x", "400 bad_path"),
+    ] {
         assert_eq!(bed.get(path).send().outcome(), expected, "{path}");
     }
 }
@@ -326,11 +344,14 @@ fn a_refusal_without_a_body_keeps_the_connection() {
 
 #[test]
 fn a_refusal_of_a_request_with_a_body_does_not_run_the_body() {
-    let bed = Bed::new().start();
+    let bed = Bed::new().section("limits: { keepalive: 2s }").start();
     let mut bytes = bed.post("/me").body(SMUGGLED).bytes();
     bytes.extend_from_slice(&bed.get("/public/behind").bytes());
-    let said = bed.raw(&bytes);
-    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+    let mut wire = bed.connect();
+    wire.write(&bytes);
+    assert_eq!(wire.response("POST").map(|answer| answer.outcome()).as_deref(), Some("401 no_credential"));
+    let behind = String::from_utf8_lossy(&wire.rest()).into_owned();
+    assert!(behind.is_empty() || behind.starts_with("HTTP/1.1 200 "), "{behind}");
     assert!(!bed.origin().all().iter().any(|request| request.text().contains("evil")));
 }
 
@@ -355,7 +376,10 @@ fn pipelined_requests_are_answered_in_order_each_as_itself() {
     wire.write(&bytes);
     // Pipelining may be cut short, but never mixed up.
     let outcomes: Vec<String> = std::iter::from_fn(|| read(&mut wire)).take(3).collect();
-    assert!(["200 ok", "401 no_credential", "200 ok"].starts_with(&outcomes.iter().map(String::as_str).collect::<Vec<_>>()), "{outcomes:?}");
+    assert!(
+        ["200 ok", "401 no_credential", "200 ok"].starts_with(&outcomes.iter().map(String::as_str).collect::<Vec<_>>()),
+        "{outcomes:?}"
+    );
     assert!(bed.origin().all().iter().all(|request| request.target() != "/me/2"));
 }
 

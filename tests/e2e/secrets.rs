@@ -8,10 +8,17 @@ use super::issuer::{tampered, token};
 #[test]
 fn no_secret_is_told_to_anybody() {
     let bed = Bed::new().section("telemetry: { access_log: stdout, log: trace }").start();
-    let mut canaries: Vec<String> =
-        ["canary-query", "canary-body", "canary-cookie", "canary-claim", "canary-header", "canary-basic", "canary-agent"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut canaries: Vec<String> = [
+        "canary-query",
+        "canary-body",
+        "canary-cookie",
+        "canary-claim",
+        "canary-header",
+        "canary-basic",
+        "canary-agent",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let good = token("user_ada").claim("secret", json!("canary-claim")).sign();
     let bad = tampered(&good, 2);
     let expired = token("user_ada").claim("secret", json!("canary-claim")).expired().sign();
@@ -19,7 +26,9 @@ fn no_secret_is_told_to_anybody() {
         canaries.extend(token.split('.').skip(1).map(|part| part[..40].to_owned()));
     }
     let mut said = String::new();
-    for target in ["/public/x?token=canary-query", "/me?token=canary-query", "/nowhere?canary-query", "/public/../x?canary-query"] {
+    for target in
+        ["/public/x?token=canary-query", "/me?token=canary-query", "/nowhere?canary-query", "/public/../x?canary-query"]
+    {
         for token in [&good, &bad, &expired, &"canary-header".to_owned()] {
             let call = bed
                 .post(target)
@@ -38,7 +47,8 @@ fn no_secret_is_told_to_anybody() {
     }
     let basic = bed.get("/me").header("authorization", "Basic canary-basic").send();
     said.push_str(&basic.text());
-    let two = bed.get("/me").header("authorization", "Bearer canary-header").header("authorization", "canary-header").send();
+    let two =
+        bed.get("/me").header("authorization", "Bearer canary-header").header("authorization", "canary-header").send();
     said.push_str(&two.text());
     bed.raw(b"GET /canary-query HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer canary-header\r\nbad line canary-header\r\n\r\n");
     bed.raw(b"POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nx: canary-header\r\n\r\nzz canary-body\r\n");
