@@ -18,11 +18,11 @@
 //! table that turns refusals into answers.
 
 // The story, in the order in which a request meets it.
+pub mod identity;
+pub mod inject;
+pub mod policy;
 pub mod request;
 pub mod route;
-pub mod identity;
-pub mod policy;
-pub mod inject;
 
 // What the story runs on.
 pub mod clock;

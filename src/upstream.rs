@@ -116,7 +116,10 @@ fn peer(endpoint: &Address, timeouts: &Timeouts) -> Option<HttpPeer> {
     Some(peer)
 }
 
-#[expect(clippy::disallowed_methods, reason = "given a SocketAddr: nothing to resolve, hence nothing to block or panic")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "given a SocketAddr: nothing to resolve, hence nothing to block or panic"
+)]
 fn from_address(address: std::net::SocketAddr) -> HttpPeer {
     HttpPeer::new(address, false, String::new())
 }

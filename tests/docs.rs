@@ -1,5 +1,7 @@
 //! What the README and the book show is what the binary takes: every YAML block is compiled, every `crossgate …` line run.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its own files should say where")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,7 +36,8 @@ fn blocks(page: &Path, language: &str) -> Vec<String> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line.trim() == format!("```{language}") {
-            blocks.push(lines.by_ref().take_while(|line| line.trim() != "```").map(|line| format!("{line}\n")).collect());
+            blocks
+                .push(lines.by_ref().take_while(|line| line.trim() != "```").map(|line| format!("{line}\n")).collect());
         }
     }
     blocks

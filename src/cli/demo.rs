@@ -45,12 +45,8 @@ impl Demo {
         let gate = bind(self.port)?;
         let (clerk, api, admin) = (bind(0)?, bind(0)?, bind(0)?);
         let local = |listener: &TcpListener| listener.local_addr().map_err(|problem| problem.to_string());
-        let addresses = Addresses {
-            gate: local(&gate)?,
-            admin: local(&admin)?,
-            clerk: local(&clerk)?,
-            api: local(&api)?,
-        };
+        let addresses =
+            Addresses { gate: local(&gate)?, admin: local(&admin)?, clerk: local(&clerk)?, api: local(&api)? };
         let text = lines::story(&addresses, &key)?;
         standin::start(clerk, api, key, addresses.clerk)?;
         folder.write("crossgate.yaml", CONFIG)?;

@@ -128,7 +128,8 @@ impl Explain {
         let caller = match person {
             Some(person) => Caller::Assumed(person),
             None => {
-                if request.credentials.authorization != Authorization::Absent || !request.credentials.cookies.is_empty() {
+                if request.credentials.authorization != Authorization::Absent || !request.credentials.cookies.is_empty()
+                {
                     fetch_keys(snapshot, state_dir)?;
                 }
                 Caller::Credentials(Attempt::Last)
@@ -155,7 +156,8 @@ impl Explain {
             (None, self.url.clone())
         } else {
             let uri: Uri = self.url.parse().map_err(|_| format!("{}: expected a path or a URL", self.url))?;
-            let authority = uri.authority().ok_or_else(|| format!("{}: expected a path or a URL", self.url))?.to_string();
+            let authority =
+                uri.authority().ok_or_else(|| format!("{}: expected a path or a URL", self.url))?.to_string();
             // Cut by hand: parsing a URL would already repair what a client sends as it is.
             let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
             let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
@@ -163,7 +165,10 @@ impl Explain {
         };
         if !headers.contains_key(http::header::HOST) {
             let host = host.unwrap_or_else(|| "localhost".to_owned());
-            headers.insert(http::header::HOST, HeaderValue::from_str(&host).map_err(|_| "the host is malformed".to_owned())?);
+            headers.insert(
+                http::header::HOST,
+                HeaderValue::from_str(&host).map_err(|_| "the host is malformed".to_owned())?,
+            );
         }
         Ok((headers, target))
     }

@@ -42,7 +42,10 @@ pub struct Decision {
 pub enum Decided {
     Done(Decision),
     /// Ask `instance` for the key set once, then call again with `fetched`.
-    Fetch { instance: Arc<Instance>, kid: Option<Box<str>> },
+    Fetch {
+        instance: Arc<Instance>,
+        kid: Option<Box<str>>,
+    },
 }
 
 /// Who the request is judged as.
@@ -106,7 +109,9 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
         Err(refusal) => {
             steps.step("resolve", "refused", || refusal.to_string());
             return match Permit::reported_anonymous(route, &refusal) {
-                Some(permit) => Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(permit) }),
+                Some(permit) => {
+                    Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(permit) })
+                }
                 None => refused(Some(route), None, Refusal::Identity(refusal)),
             };
         }

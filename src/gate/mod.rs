@@ -27,8 +27,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
-use pingora::modules::http::HttpModules;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
@@ -238,7 +238,8 @@ impl Gate {
         session.set_write_timeout(Some(limits.body_read));
         session.set_total_drain_timeout(Some(limits.body_read));
         // A body in chunks is read in two ways by two servers more often than any other: its connection ends with it.
-        let close = self.draining.load(Ordering::Relaxed) || session.req_header().headers.contains_key(TRANSFER_ENCODING);
+        let close =
+            self.draining.load(Ordering::Relaxed) || session.req_header().headers.contains_key(TRANSFER_ENCODING);
         if close {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
@@ -291,7 +292,10 @@ fn client_is_gone(error: &Error) -> bool {
 fn failure(error: &Error) -> Refusal {
     let timeout = matches!(
         error.etype(),
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout
+        ErrorType::ConnectTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+            | ErrorType::TLSHandshakeTimedout
     );
     let code = match error.esource() {
         ErrorSource::Upstream if timeout => Code::UpstreamTimeout,
@@ -302,4 +306,3 @@ fn failure(error: &Error) -> Refusal {
     };
     Refusal::Upstream(code)
 }
-

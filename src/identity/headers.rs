@@ -168,8 +168,13 @@ fn join<'a>(items: impl Iterator<Item = &'a str>) -> String {
 }
 
 fn encode(text: &str, out: &mut String, also: impl Fn(u8) -> bool) {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%' && !also(byte);
+    if text.bytes().all(plain) {
+        out.push_str(text);
+        return;
+    }
     for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' && !also(byte) {
+        if plain(byte) {
             out.push(char::from(byte));
         } else {
             // INVARIANT: writing to a String cannot fail.

@@ -129,10 +129,18 @@ pub enum Carrier {
 #[derive(Debug, Clone)]
 pub enum Verdict {
     Absent,
-    Valid { identity: Arc<Identity>, carrier: Carrier },
+    Valid {
+        identity: Arc<Identity>,
+        carrier: Carrier,
+    },
     /// The signature is good and the time is over: Clerk can renew it.
-    Expired { carrier: Carrier },
-    Invalid { reason: Reason, carrier: Carrier },
+    Expired {
+        carrier: Carrier,
+    },
+    Invalid {
+        reason: Reason,
+        carrier: Carrier,
+    },
     /// Cannot be told now, because keys are missing. Never the client's fault.
     Unverifiable,
     /// Header and cookie both verify and name two people.

@@ -283,19 +283,14 @@ mod tests {
         assert_eq!(client.address, peer("198.51.100.7"), "what stands left of the first stranger is hearsay");
         assert_eq!(client.scheme, "https");
         assert_eq!(&*client.request_id, "req-1");
-        assert_eq!(
-            written(&client, "x-forwarded-for").as_deref(),
-            Some("9.9.9.9, 198.51.100.7, 10.2.2.2, 10.1.1.1")
-        );
+        assert_eq!(written(&client, "x-forwarded-for").as_deref(), Some("9.9.9.9, 198.51.100.7, 10.2.2.2, 10.1.1.1"));
         assert_eq!(&*client.traceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     }
 
     #[test]
     fn junk_from_a_trusted_proxy_is_replaced() {
-        let client = read(
-            &[("x-forwarded-for", "junk"), ("x-request-id", "a b"), ("traceparent", "00-00-00-00")],
-            "10.1.1.1",
-        );
+        let client =
+            read(&[("x-forwarded-for", "junk"), ("x-request-id", "a b"), ("traceparent", "00-00-00-00")], "10.1.1.1");
         assert_eq!(client.address, peer("10.1.1.1"));
         assert_eq!(client.request_id.len(), 32);
         assert!(client.traceparent.starts_with("00-0707"));

@@ -41,7 +41,8 @@ impl Cookies {
             for pair in line.as_bytes().split(|b| *b == b';') {
                 let Ok(pair) = std::str::from_utf8(pair) else { continue };
                 let Some((name, value)) = pair.trim_matches([' ', '\t']).split_once('=') else { continue };
-                pairs.push((name.trim_end_matches([' ', '\t']).into(), unquote(value.trim_matches([' ', '\t'])).into()));
+                pairs
+                    .push((name.trim_end_matches([' ', '\t']).into(), unquote(value.trim_matches([' ', '\t'])).into()));
             }
         }
         Self { pairs }

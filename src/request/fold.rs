@@ -79,9 +79,8 @@ impl Reserved {
     /// Whether a client's header under this name (in any spelling) must not reach the API.
     pub fn holds(&self, name: &HeaderName) -> bool {
         let bytes = name.as_str().as_bytes();
-        let plausible = bytes
-            .first()
-            .is_some_and(|byte| self.first.get(usize::from(folded(*byte))).copied().unwrap_or(true));
+        let plausible =
+            bytes.first().is_some_and(|byte| self.first.get(usize::from(folded(*byte))).copied().unwrap_or(true));
         if !plausible {
             return false;
         }

@@ -15,8 +15,8 @@ use http::{HeaderMap, Method};
 pub use client::{Client, Peer, TrustedProxies};
 pub use credential::{Authorization, Credentials};
 pub use path::CanonicalPath;
-pub use sanitize::{Edits, Head, Limits, Refusal, Rules, Sanitized, sanitize};
 pub(crate) use sanitize::SEC_FETCH_SITE;
+pub use sanitize::{Edits, Head, Limits, Refusal, Rules, Sanitized, sanitize};
 
 /// What is known about a request after [`sanitize`]; owned, so that it can outlive a borrow of the headers.
 #[derive(Debug)]

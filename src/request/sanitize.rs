@@ -35,13 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            headers: 64 * 1024,
-            header_count: 100,
-            uri: 16 * 1024,
-            body: None,
-            body_read: Duration::from_secs(60),
-        }
+        Self { headers: 64 * 1024, header_count: 100, uri: 16 * 1024, body: None, body_read: Duration::from_secs(60) }
     }
 }
 

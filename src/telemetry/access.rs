@@ -77,8 +77,11 @@ impl Log {
     }
 
     fn through(target: impl Write + Send + 'static, format: Format) -> Self {
-        let (writer, worker) =
-            NonBlockingBuilder::default().lossy(true).buffered_lines_limit(16_384).thread_name("access-log").finish(target);
+        let (writer, worker) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(16_384)
+            .thread_name("access-log")
+            .finish(target);
         Self { dropped: Some(writer.error_counter()), writer: Some(writer), format, _worker: Some(Arc::new(worker)) }
     }
 

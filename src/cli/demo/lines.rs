@@ -41,10 +41,7 @@ pub(super) fn story(addresses: &Addresses, key: &SigningKey) -> Result<String, S
             ),
         ),
         ("401 clerk_expired: the token's time is over", format!("{}{invoices}", bearer(&expired))),
-        (
-            "401 clerk_invalid: the token was changed on its way",
-            format!("{}{invoices}", bearer(&tampered(&member))),
-        ),
+        ("401 clerk_invalid: the token was changed on its way", format!("{}{invoices}", bearer(&tampered(&member)))),
         (
             "400 bad_path: the api could read this path as another one",
             format!("--path-as-is http://{gate}/public/%2e%2e/api/orgs/org_acme/invoices"),

@@ -64,11 +64,12 @@ impl<'de> Deserialize<'de> for Place {
 
 /// Reads a person; JSON is YAML.
 pub(super) fn read(path: &Path, names: &HeaderNames) -> Result<Arc<Identity>, String> {
-    let text = std::fs::read_to_string(path).map_err(|problem| format!("{} cannot be read: {problem}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|problem| format!("{} cannot be read: {problem}", path.display()))?;
     let persona: Persona = serde_yaml::from_str(&text).map_err(|problem| format!("{}: {problem}", path.display()))?;
     let facts = facts(persona);
-    let headers = headers::render(names, &facts)
-        .map_err(|_| format!("{}: a value is too long for a header", path.display()))?;
+    let headers =
+        headers::render(names, &facts).map_err(|_| format!("{}: a value is too long for a header", path.display()))?;
     Ok(Arc::new(Identity { facts, headers }))
 }
 

@@ -126,24 +126,29 @@ impl Verifier<'_> {
         let Some(instance) = self.instances.at(index) else {
             return Judgment::Invalid(Reason::TokenInvalidIssuer);
         };
-        let (parts, header) = match Parts::split(token).and_then(|parts| Ok((parts, parts.header()?))) {
-            Ok(read) => read,
+        let parts = match Parts::split(token) {
+            Ok(parts) => parts,
             Err(reason) => return Judgment::Invalid(reason),
         };
-        let kid = header.kid.as_deref();
-        let found = instance.keys.read(now, |held| match held {
-            None => Lookup::NoKeys,
-            Some(held) => match held.set.find(kid) {
-                Some(key) => Lookup::Found { key: Arc::clone(key), generation: held.generation },
-                None if held.set.is_named() => Lookup::NoSuchKey,
-                None => Lookup::NoKeys,
-            },
+        let known = instance.keys.read(now, |held| {
+            let held = held?;
+            let key = held.set.find_by_header(parts.header)?;
+            Some(Lookup::Found { key: Arc::clone(key), generation: held.generation })
         });
+        let (found, kid) = match known {
+            Some(known) => (known, None),
+            None => match parts.read_header() {
+                Ok(header) => (look_up(instance, header.kid.as_deref(), now), header.kid),
+                Err(reason) => return Judgment::Invalid(reason),
+            },
+        };
+        let kid = kid.as_deref();
         match found {
             Lookup::Found { key, generation } => {
                 if !key.verifies(parts.signature, parts.signed) {
                     return Judgment::Invalid(Reason::TokenInvalidSignature);
                 }
+                key.remember_header(parts.header);
                 if claims::lacks_authorized_party(&claims) {
                     instance.count_missing_azp();
                 }
@@ -194,6 +199,18 @@ impl Verifier<'_> {
         self.cache.insert(token, entry);
         Judgment::Valid(identity)
     }
+}
+
+/// The key that a token's header names.
+fn look_up(instance: &Instance, kid: Option<&str>, now: Now) -> Lookup {
+    instance.keys.read(now, |held| match held {
+        None => Lookup::NoKeys,
+        Some(held) => match held.set.find(kid) {
+            Some(key) => Lookup::Found { key: Arc::clone(key), generation: held.generation },
+            None if held.set.is_named() => Lookup::NoSuchKey,
+            None => Lookup::NoKeys,
+        },
+    })
 }
 
 enum Lookup {

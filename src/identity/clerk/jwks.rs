@@ -4,7 +4,7 @@
 //! refused whole: whoever could write that entry could write the others. Entries for other algorithms are no
 //! offence and are skipped. Each key is made ready for verification here, so that a request builds nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -41,6 +41,9 @@ pub(crate) struct Key {
     modulus: Box<[u8]>,
     exponent: u64,
     decoding: DecodingKey,
+    /// A header, still encoded, that passed every check on a token whose signature held. Clerk stamps the same one on
+    /// every token of a key, so that all but the first need not be parsed.
+    header: OnceLock<Box<str>>,
 }
 
 impl PartialEq for Key {
@@ -190,6 +193,11 @@ impl KeySet {
         self.keys.iter().find(|key| &*key.kid == kid)
     }
 
+    /// The key whose tokens have had exactly this encoded header before.
+    pub(super) fn find_by_header(&self, header: &str) -> Option<&Arc<Key>> {
+        self.keys.iter().find(|key| key.header.get().is_some_and(|known| **known == *header))
+    }
+
     /// Whether this very key, name and numbers, still stands in the set.
     pub(crate) fn holds(&self, key: &Key) -> bool {
         self.keys.iter().any(|held| **held == *key)
@@ -223,7 +231,13 @@ impl Key {
             modulus: modulus.into(),
             exponent: number,
             decoding: DecodingKey::from_rsa_raw_components(modulus, exponent),
+            header: OnceLock::new(),
         })
+    }
+
+    /// Remembers the header of a token that this key has verified; only the first one counts.
+    pub(super) fn remember_header(&self, header: &str) {
+        let _ = self.header.set(header.into());
     }
 
     /// Whether `signature` (base64url) is this key's RS256 signature of `signed`. The algorithm is ours, never

@@ -102,7 +102,7 @@ fn with_prefix(role: &str) -> String {
     while let Some(rest) = bare.strip_prefix("org:") {
         bare = rest;
     }
-    format!("org:{bare}")
+    ["org:", bare].concat()
 }
 
 /// `o:a,u:b,ou:c`. Missing and empty are an empty list; an element without a scope makes all of it unreadable.
@@ -143,7 +143,7 @@ fn permissions(org: &Map<String, Value>, features: &[String]) -> Option<Vec<Stri
         let bits = Bits::parse(mask.trim(), names.len());
         for (at, name) in names.iter().enumerate() {
             if bits.is_set(at) {
-                granted.push(format!("org:{feature}:{name}"));
+                granted.push(["org:", feature, ":", name].concat());
             }
         }
     }
@@ -151,29 +151,38 @@ fn permissions(org: &Map<String, Value>, features: &[String]) -> Option<Vec<Stri
 }
 
 /// The low bits of a decimal number of any length.
-struct Bits(Vec<u64>);
+#[derive(Default)]
+struct Bits {
+    /// Nearly all tokens need no more than these.
+    low: u64,
+    high: Vec<u64>,
+}
 
 impl Bits {
     /// Keeps `count` bits, rounded up; a text that is no decimal number has none.
     fn parse(decimal: &str, count: usize) -> Self {
         if decimal.is_empty() || !decimal.bytes().all(|b| b.is_ascii_digit()) {
-            return Self(Vec::new());
+            return Self::default();
         }
-        let mut words = vec![0_u64; count.div_ceil(64)];
+        let mut bits = Self { low: 0, high: vec![0; count.div_ceil(64).saturating_sub(1)] };
         for digit in decimal.bytes() {
             // times ten, plus the digit, modulo 2^(64 * words): higher bits never come back down
             let mut carry = u128::from(digit - b'0');
-            for word in &mut words {
+            for word in std::iter::once(&mut bits.low).chain(&mut bits.high) {
                 let sum = u128::from(*word) * 10 + carry;
                 *word = sum as u64;
                 carry = sum >> 64;
             }
         }
-        Self(words)
+        bits
     }
 
     fn is_set(&self, at: usize) -> bool {
-        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+        let word = match (at / 64).checked_sub(1) {
+            None => Some(&self.low),
+            Some(index) => self.high.get(index),
+        };
+        word.is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 }
 

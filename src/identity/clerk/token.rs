@@ -19,7 +19,8 @@ pub(super) const MAX_KID: usize = 200;
 /// The three parts, still encoded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts<'a> {
-    header: &'a str,
+    /// Base64url of the header.
+    pub(super) header: &'a str,
     payload: &'a str,
     /// Base64url of the signature; decoded by whoever verifies it.
     pub(super) signature: &'a str,
@@ -47,7 +48,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The header, of which nothing but the `kid` is of use once it is checked.
-    pub(super) fn header(&self) -> Result<Header, Reason> {
+    pub(super) fn read_header(&self) -> Result<Header, Reason> {
         Header::check(object(self.header)?)
     }
 }
@@ -219,7 +220,7 @@ mod tests {
         ];
         for (name, header, expected) in table {
             let token = format!("{}.e30.AA", encode(header));
-            assert_eq!(Parts::split(&token).unwrap().header().err(), expected, "{name}");
+            assert_eq!(Parts::split(&token).unwrap().read_header().err(), expected, "{name}");
         }
     }
 
@@ -241,7 +242,7 @@ mod tests {
         }
         for header in [r#"{"alg":"RS256"}"#, r#"{"alg":"RS256","kid":null}"#, r#"{"alg":"RS256","kid":["a"]}"#] {
             let token = format!("{}.e30.AA", encode(header));
-            assert_eq!(Parts::split(&token).unwrap().header().unwrap().kid, None, "{header}");
+            assert_eq!(Parts::split(&token).unwrap().read_header().unwrap().kid, None, "{header}");
         }
     }
 }

@@ -1,0 +1,34 @@
+//! What a decision allocates: `cargo bench --bench allocations`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot set up its world has nothing to measure")]
+
+mod world;
+
+use divan::{AllocProfiler, Bencher, black_box};
+use world::World;
+
+#[global_allocator]
+static ALLOC: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn cached(bencher: Bencher<'_, '_>) {
+    let world = World::new();
+    world.decide();
+    bencher.bench_local(|| black_box(world.decide()));
+}
+
+#[divan::bench]
+fn bare_rs256(bencher: Bencher<'_, '_>) {
+    let world = World::new();
+    bencher.bench_local(|| black_box(world.bare_rs256()));
+}
+
+#[divan::bench]
+fn sanitize(bencher: Bencher<'_, '_>) {
+    let world = World::new();
+    bencher.bench_local(|| black_box(world.sanitize()));
+}
