@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bed::{Bed, Process, STORY, crossgate, reserve, until};
@@ -127,13 +129,19 @@ fn a_reload_forgets_no_key_and_no_stricter_rule() {
 #[test]
 fn draining_finishes_what_is_in_flight() {
     let bed = Bed::new().start();
-    bed.origin().answers(|_| Answer::After(Duration::from_millis(600), Box::new(Answer::text(200, "done"))));
+    let go = Arc::new(AtomicBool::new(false));
+    let gone = Arc::clone(&go);
+    bed.origin().answers(move |_| {
+        until("the word to go on", || gone.load(Ordering::SeqCst).then_some(()));
+        Answer::text(200, "done")
+    });
     let mut wire = bed.connect();
     wire.write(&bed.get("/public/slow").bytes());
     until("the request at the API", || (bed.origin().count() == 1).then_some(()));
     bed.process.signal("TERM");
     until("draining", || bed.reasons().contains(&"draining".to_owned()).then_some(()));
     assert_eq!(bed.ask_admin("/readyz").status, 503);
+    go.store(true, Ordering::SeqCst);
     let answer = wire.response("GET").expect("the answer of the request in flight");
     assert_eq!(answer.text(), "done");
     let ended = bed.process.wait();
