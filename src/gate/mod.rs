@@ -74,8 +74,7 @@ impl ProxyHttp for Gate {
     async fn early_request_filter(&self, session: &mut Session, passage: &mut Passage) -> Result<()> {
         guard::enter(session.as_downstream().stream(), Phase::Request);
         self.set_connection_rules(session, passage);
-        passage.peer = wire::peer(session);
-        match wire::sanitize(session, passage.peer, &passage.snapshot.request) {
+        match wire::sanitize(session, &passage.snapshot.request) {
             Ok(Sanitized::Request(request, edits)) => {
                 wire::apply(edits, session)?;
                 if request.client.dropped {
@@ -85,7 +84,7 @@ impl ProxyHttp for Gate {
             }
             Ok(Sanitized::Server(_)) => passage.answered = true,
             Err(refusal) => {
-                passage.early_id = Some(request::client::fresh_id(&wire::random));
+                passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
                 passage.refusal = Some(Refusal::Request(refusal));
             }
         }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::decide::Refusal;
 use crate::identity::{Carrier, Identity};
 use crate::policy::Permit;
-use crate::request::{Peer, Request};
+use crate::request::{Client, Request};
 use crate::snapshot::Snapshot;
 
 /// The context of one request.
@@ -20,14 +20,12 @@ use crate::snapshot::Snapshot;
 pub struct Passage {
     pub started: Instant,
     pub snapshot: Arc<Snapshot>,
-    /// Known before anything is checked, so that a refusal can be traced.
-    pub peer: Peer,
     pub request: Option<Box<Request>>,
+    /// Who sent what was refused before it could be read as a request.
+    pub sender: Option<Box<Client>>,
     /// Index of the route found.
     pub route: Option<usize>,
     pub identity: Option<(Arc<Identity>, Carrier)>,
-    /// The id of a request that was refused before it had one.
-    pub early_id: Option<Box<str>>,
     pub permit: Option<Permit>,
     pub refusal: Option<Refusal>,
     /// Answered by crossgate itself without a refusal (`OPTIONS *`, a preflight).
@@ -45,9 +43,8 @@ impl Passage {
         Self {
             started: Instant::now(),
             snapshot,
-            peer: Peer::Unix,
             request: None,
-            early_id: None,
+            sender: None,
             route: None,
             identity: None,
             permit: None,
@@ -60,10 +57,14 @@ impl Passage {
         }
     }
 
+    /// The client, also of what is no request.
+    pub fn client(&self) -> Option<&Client> {
+        self.request.as_deref().map(|request| &request.client).or(self.sender.as_deref())
+    }
+
     /// The request's id, once it has one.
     pub fn request_id(&self) -> &str {
-        let early = self.early_id.as_deref().unwrap_or_default();
-        self.request.as_ref().map_or(early, |request| &request.client.request_id)
+        self.client().map_or("", |client| &client.request_id)
     }
 }
 

@@ -244,7 +244,10 @@ fn reverification(params: &ReverificationParams) -> Answer {
     let asked = match params {
         ReverificationParams::Preset(name) => serde_json::json!(name),
         ReverificationParams::Custom { level, after_minutes } => {
-            serde_json::json!({ "level": level, "afterMinutes": after_minutes })
+            // As JavaScript writes it: a whole number has no fraction.
+            let whole = format!("{after_minutes}").parse::<u64>().ok();
+            let minutes = whole.map_or_else(|| serde_json::json!(after_minutes), |whole| serde_json::json!(whole));
+            serde_json::json!({ "level": level, "afterMinutes": minutes })
         }
     };
     let body = serde_json::json!({

@@ -9,10 +9,10 @@ use pingora_proxy::Session;
 use crate::identity::HeaderNames;
 use crate::inject;
 use crate::request::path::PathRefusal;
-use crate::request::{self, Edits, Head, Peer, Refusal, Rules, Sanitized};
+use crate::request::{self, Client, Edits, Head, Peer, Refusal, Rules, Sanitized};
 
 /// The first step, on what Pingora read.
-pub(super) fn sanitize(session: &Session, peer: Peer, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
+pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
     let head = session.req_header();
     check_as_sent(session)?;
     let sent = Head {
@@ -21,18 +21,26 @@ pub(super) fn sanitize(session: &Session, peer: Peer, rules: &Rules) -> std::res
         authority: if session.is_http2() { head.uri.authority().map(|authority| authority.as_str()) } else { None },
         version: head.version,
         headers: &head.headers,
-        peer,
-        tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+        peer: peer(session),
+        tls: is_tls(session),
     };
     request::sanitize(&sent, rules, &random)
 }
 
-/// The other end of the client's connection.
-pub(super) fn peer(session: &Session) -> Peer {
+/// Where something comes from that [`sanitize`] refused: its answer and its access line have an id, too.
+pub(super) fn sender(session: &Session, rules: &Rules) -> Client {
+    Client::read(&session.req_header().headers, None, peer(session), is_tls(session), &rules.trusted, &random)
+}
+
+fn peer(session: &Session) -> Peer {
     match session.client_addr().and_then(|address| address.as_inet()) {
         Some(address) => Peer::Ip(address.ip().to_canonical()),
         None => Peer::Unix,
     }
+}
+
+fn is_tls(session: &Session) -> bool {
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
 /// What Pingora's parser has already taken away: a Content-Length beside Transfer-Encoding, and a fragment. Both are
@@ -57,7 +65,7 @@ fn check_as_sent(session: &Session) -> std::result::Result<(), Refusal> {
 }
 
 /// 16 bytes nobody can guess: ids of requests and traces.
-pub(super) fn random() -> [u8; 16] {
+fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     // Failing here means the system has no randomness at all; an id of zeros is still a valid id.
     let _ = aws_lc_rs::rand::fill(&mut bytes);

@@ -100,7 +100,7 @@ impl Client {
         let host = field(&X_FORWARDED_HOST).filter(|host| super::sanitize::is_host(host)).or(authority);
         let request_id = match field(&X_REQUEST_ID).filter(|id| is_request_id(id)) {
             Some(id) => id.into(),
-            None => fresh_id(random),
+            None => hex(&random()),
         };
         let trace = field(&TRACEPARENT).filter(|value| is_traceparent(value));
         Self {
@@ -165,11 +165,6 @@ impl Client {
             into.push((TRACESTATE, state.clone()));
         }
     }
-}
-
-/// An id for a request that came without one that is believed.
-pub fn fresh_id(random: &dyn Fn() -> [u8; 16]) -> Box<str> {
-    hex(&random())
 }
 
 /// One line, visible ASCII; two lines of a forwarding header are joined by nobody here, hence not read.
