@@ -104,7 +104,10 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
             return refused(Some(route), None, Refusal::Identity(identity::Refusal::Ambiguous));
         }
     };
-    steps.step("identity", verdict.name(), || verdict.to_string());
+    steps.step("identity", verdict.name(), || match caller {
+        Caller::Credentials(_) => verdict.to_string(),
+        Caller::Assumed(person) => format!("{}, assumed", person.facts.subject),
+    });
 
     let identity = match resolve(&verdict, route, view, snapshot) {
         Ok(identity) => identity,

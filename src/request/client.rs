@@ -97,7 +97,7 @@ impl Client {
             _ if tls => "https",
             _ => "http",
         };
-        let host = field(&X_FORWARDED_HOST).filter(|host| super::sanitize::is_host(host)).or(authority);
+        let host = field(&X_FORWARDED_HOST).filter(|host| super::host::is_host(host)).or(authority);
         let request_id = match field(&X_REQUEST_ID).filter(|id| is_request_id(id)) {
             Some(id) => id.into(),
             None => hex(&random()),

@@ -7,6 +7,8 @@
 pub mod client;
 pub mod credential;
 pub mod fold;
+mod framing;
+mod host;
 pub mod path;
 pub mod sanitize;
 

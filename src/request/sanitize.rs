@@ -15,6 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use super::client::{Client, Peer, TrustedProxies};
 use super::credential::Credentials;
 use super::fold::{Reserved, fold};
+use super::framing::check_framing;
+use super::host::{canonical_host, host, is_host, without_port};
 use super::path::{CanonicalPath, PathRefusal};
 use super::{Request, View};
 
@@ -270,138 +272,6 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
         let (head, rest) = target.split_at_checked(scheme.len())?;
         head.eq_ignore_ascii_case(scheme).then_some(rest)
     })
-}
-
-/// Request framing that every server reads in the same way, and no body where half of them ignore it: an API that
-/// skips the body of a GET runs it as the next request, with whatever identity headers the client wrote into it.
-fn check_framing(head: &Head<'_>, limits: &Limits) -> Result<(), Refusal> {
-    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
-    let length = match lengths.next() {
-        None => None,
-        Some(_) if lengths.next().is_some() => return Err(Refusal::Malformed("two Content-Length lines")),
-        Some(value) => Some(content_length(value.as_bytes())?),
-    };
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    let chunked = match codings.next() {
-        None => false,
-        Some(_) if codings.next().is_some() => return Err(Refusal::Malformed("two Transfer-Encoding lines")),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
-        Some(_) => return Err(Refusal::Malformed("Transfer-Encoding is not exactly chunked")),
-    };
-    if chunked && length.is_some() {
-        return Err(Refusal::Malformed("Content-Length and Transfer-Encoding together"));
-    }
-    if chunked && head.version == Version::HTTP_10 {
-        return Err(Refusal::Malformed("Transfer-Encoding in HTTP/1.0"));
-    }
-    let has_body = chunked || length.is_some_and(|length| length > 0);
-    let bodiless = matches!(*head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if has_body && bodiless {
-        return Err(Refusal::Malformed("a body on GET, HEAD or OPTIONS"));
-    }
-    if let (Some(length), Some(limit)) = (length, limits.body)
-        && length > limit
-    {
-        return Err(Refusal::BodyTooLarge);
-    }
-    let mut expectations = head.headers.get_all(EXPECT).iter();
-    match expectations.next() {
-        None => Ok(()),
-        Some(value)
-            if expectations.next().is_none() && has_body && value.as_bytes().eq_ignore_ascii_case(b"100-continue") =>
-        {
-            Ok(())
-        }
-        Some(_) => Err(Refusal::Expect),
-    }
-}
-
-/// Digits only (RFC 9112 6.3). What no body can reach is too large, not malformed.
-fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Refusal::Malformed("Content-Length is not a number"));
-    }
-    let digits = std::str::from_utf8(value).map_err(|_| Refusal::Malformed("Content-Length is not a number"))?;
-    match digits.parse::<u64>() {
-        Ok(length) if length < 1 << 62 => Ok(length),
-        _ => Err(Refusal::BodyTooLarge),
-    }
-}
-
-/// Host in lower case, with port. Required from HTTP/1.1 on; of an absolute-form target both must agree.
-fn host(head: &Head<'_>, target_authority: Option<&str>, hosts_named: bool) -> Result<Option<String>, Refusal> {
-    let mut lines = head.headers.get_all(HOST).iter();
-    let line = lines.next();
-    if lines.next().is_some() {
-        return Err(Refusal::Header("two Host lines"));
-    }
-    let sent = match line {
-        Some(value) => Some(value.to_str().map_err(|_| Refusal::Header("Host is not ASCII"))?),
-        None => head.authority,
-    };
-    let Some(sent) = sent else {
-        return if head.version == Version::HTTP_10 && target_authority.is_none() && !hosts_named {
-            Ok(None)
-        } else {
-            Err(Refusal::Header("no Host"))
-        };
-    };
-    if !is_host(sent) {
-        return Err(Refusal::Header("Host is malformed"));
-    }
-    let sent = sent.to_ascii_lowercase();
-    let agrees = |other: &str| other.eq_ignore_ascii_case(&sent);
-    if target_authority.is_some_and(|other| !agrees(other)) || head.authority.is_some_and(|other| !agrees(other)) {
-        return Err(Refusal::Header("Host and target name two hosts"));
-    }
-    Ok(Some(sent))
-}
-
-/// `host[:port]` with a registered name, an IPv4 address or a bracketed IPv6 address; no userinfo, no escapes.
-pub(super) fn is_host(text: &str) -> bool {
-    if text.is_empty() || text.len() > 260 {
-        return false;
-    }
-    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else { return false };
-        if address.parse::<std::net::Ipv6Addr>().is_err() {
-            return false;
-        }
-        match port {
-            "" => ("v6", None),
-            port => match port.strip_prefix(':') {
-                Some(port) => ("v6", Some(port)),
-                None => return false,
-            },
-        }
-    } else {
-        match text.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (text, None),
-        }
-    };
-    let name_holds = !name.is_empty()
-        && !name.starts_with('.')
-        && !name.contains("..")
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-    name_holds && port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
-}
-
-/// One spelling of an address: `[0:0:0:0:0:0:0:1]` must not lead past the rule of `[::1]`.
-fn canonical_host(host: &str) -> Box<str> {
-    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    match address.and_then(|address| address.parse::<std::net::Ipv6Addr>().ok()) {
-        Some(address) => format!("[{address}]").into_boxed_str(),
-        None => host.into(),
-    }
-}
-
-fn without_port(authority: &str) -> &str {
-    let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
-    match authority.get(after_bracket..).and_then(|rest| rest.find(':')) {
-        Some(colon) => authority.get(..after_bracket + colon).unwrap_or(authority),
-        None => authority,
-    }
 }
 
 /// A header that a decision reads must stand once: the API may read the other line.
