@@ -49,6 +49,10 @@ pub struct Rules {
     pub extra_methods: HashSet<Method>,
     /// Names that a policy reads: they must not be repeated, nor nominated in `Connection`.
     pub read_headers: HashSet<HeaderName>,
+    /// Query parameters that a route or a policy reads.
+    pub read_queries: HashSet<Box<str>>,
+    /// Whether any route asks for a host.
+    pub hosts_named: bool,
 }
 
 /// Why a request is not even looked at.
