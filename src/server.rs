@@ -83,7 +83,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     let deadlines = Deadlines { idle: settings.keepalive, head: settings.header_read };
     let mut gate = Service::new("gate".to_owned(), Guard::new(proxy, deadlines));
     for listener in &settings.listeners {
-        listen(&mut gate, &listener.address);
+        listen(&mut gate, &listener.address, 0o660);
     }
     let gate = server.add_service(gate);
     gate.add_dependency(&keys);
@@ -98,7 +98,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     };
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.threads = Some(1);
-    listen(&mut admin, &settings.admin.address);
+    listen(&mut admin, &settings.admin.address, 0o600);
     server.add_service(admin);
 
     server.add_service(background_service("reload", ReloadOnHangup(Arc::clone(&start.reloader))));
@@ -147,12 +147,13 @@ fn configuration(settings: &Settings) -> Result<ServerConf, String> {
     Ok(conf)
 }
 
-fn listen<A>(service: &mut Service<A>, address: &Address) {
+/// `mode` is that of a unix socket's file.
+fn listen<A>(service: &mut Service<A>, address: &Address, mode: u32) {
     match address {
         Address::Tcp(address) => service.add_tcp(&address.to_string()),
         Address::Unix(path) => {
             // Pingora's default mode is 0666.
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
             service.add_uds(&path.display().to_string(), Some(mode));
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn close(gate: &Gate, session: &Session, error: Option<&Error>, passa
         metrics.report(code);
     }
     match &passage.refusal {
-        Some(refusal) => metrics.deny(refusal.code()),
+        Some(refusal) => metrics.deny(refusal.code(), refusal.fault()),
         None => metrics.allow(),
     }
     if let Some(status) = passage.upstream_status {
@@ -46,6 +46,7 @@ fn metrics(passage: &Passage) -> &RouteMetrics {
 
 fn write(gate: &Gate, session: &Session, error: Option<&Error>, passage: &Passage, took: u64, reported: Option<Code>) {
     let request = passage.request.as_deref();
+    let client = passage.client();
     let snapshot = &passage.snapshot;
     let identity = passage.identity.as_ref().map(|(identity, _)| identity);
     let refusal = passage.refusal.as_ref();
@@ -54,9 +55,9 @@ fn write(gate: &Gate, session: &Session, error: Option<&Error>, passage: &Passag
     gate.log.write(&Line {
         time: rfc3339(clock::now().unix_ms),
         request_id: passage.request_id(),
-        trace: request.map_or("", |request| trace_id(&request.client.traceparent)),
-        client: request.map_or_else(String::new, |request| request.client.address.to_string()),
-        peer: request.map_or_else(String::new, |request| request.client.peer.to_string()),
+        trace: client.map_or("", |client| trace_id(&client.traceparent)),
+        client: client.map_or_else(String::new, |client| client.address.to_string()),
+        peer: client.map_or_else(String::new, |client| client.peer.to_string()),
         method: session.req_header().method.as_str().get(..16).unwrap_or(session.req_header().method.as_str()),
         host: request.and_then(|request| request.host.as_deref()),
         path: path.as_deref(),

@@ -69,7 +69,9 @@ impl Steps for () {
 
 /// Route, identity, policy: who may pass, and as whom.
 pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now, steps: &mut impl Steps) -> Decided {
-    let found = match snapshot.routes.find(view) {
+    let own_options = snapshot.routes.find_own_options(view);
+    let is_exempt = own_options.is_none();
+    let found = match own_options.map_or_else(|| snapshot.routes.find(view), Ok) {
         Ok(found) => found,
         Err(refusal) => {
             steps.step("route", "refused", || refusal.to_string());
@@ -83,7 +85,7 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
         return refused(None, None, Refusal::Route(route::Refusal::NoRoute));
     };
 
-    if let Some(permit) = Permit::preflight(route, view) {
+    if let Some(permit) = Permit::preflight(route, view).filter(|_| is_exempt) {
         // A browser sends no credentials with a preflight; the route's own request will be judged when it comes.
         steps.step("identity", "skipped", || "a preflight carries no credentials".to_owned());
         return Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(permit) });
@@ -162,7 +164,7 @@ fn resolve(
         Verdict::Invalid { reason, carrier } => {
             Err(identity::Refusal::Invalid { reason: *reason, explicit: *carrier == Carrier::Header })
         }
-        Verdict::Unverifiable => Err(identity::Refusal::Unverifiable),
+        Verdict::Unverifiable { held } => Err(identity::Refusal::Unverifiable { held: *held }),
         Verdict::Conflict => Err(identity::Refusal::Conflict),
     };
     match (identity, route.access) {

@@ -83,7 +83,10 @@ impl ProxyHttp for Gate {
                 passage.request = Some(request);
             }
             Ok(Sanitized::Server(_)) => passage.answered = true,
-            Err(refusal) => passage.refusal = Some(Refusal::Request(refusal)),
+            Err(refusal) => {
+                passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
+                passage.refusal = Some(Refusal::Request(refusal));
+            }
         }
         Ok(())
     }

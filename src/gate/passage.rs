@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::decide::Refusal;
 use crate::identity::{Carrier, Identity};
 use crate::policy::Permit;
-use crate::request::Request;
+use crate::request::{Client, Request};
 use crate::snapshot::Snapshot;
 
 /// The context of one request.
@@ -21,6 +21,8 @@ pub struct Passage {
     pub started: Instant,
     pub snapshot: Arc<Snapshot>,
     pub request: Option<Box<Request>>,
+    /// Who sent what was refused before it could be read as a request.
+    pub sender: Option<Box<Client>>,
     /// Index of the route found.
     pub route: Option<usize>,
     pub identity: Option<(Arc<Identity>, Carrier)>,
@@ -42,6 +44,7 @@ impl Passage {
             started: Instant::now(),
             snapshot,
             request: None,
+            sender: None,
             route: None,
             identity: None,
             permit: None,
@@ -54,9 +57,14 @@ impl Passage {
         }
     }
 
+    /// The client, also of what is no request.
+    pub fn client(&self) -> Option<&Client> {
+        self.request.as_deref().map(|request| &request.client).or(self.sender.as_deref())
+    }
+
     /// The request's id, once it has one.
     pub fn request_id(&self) -> &str {
-        self.request.as_ref().map_or("", |request| &request.client.request_id)
+        self.client().map_or("", |client| &client.request_id)
     }
 }
 

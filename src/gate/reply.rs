@@ -130,13 +130,14 @@ impl Refusal {
                 route::Refusal::NoRoute => Code::NoRoute,
                 route::Refusal::UnknownHost => Code::BadAuthority,
                 route::Refusal::AnotherReading { .. } => Code::BadPath,
+                route::Refusal::AmbiguousQuery => Code::BadRequest,
             },
             Self::Identity(refusal) => match refusal {
                 Unauthenticated::NoCredential => Code::NoCredential,
                 Unauthenticated::Expired => Code::ClerkExpired,
                 Unauthenticated::Invalid { explicit: true, .. } => Code::ClerkInvalid,
                 Unauthenticated::Invalid { explicit: false, .. } => Code::Invalid,
-                Unauthenticated::Unverifiable => Code::ClerkOutage,
+                Unauthenticated::Unverifiable { .. } => Code::ClerkOutage,
                 Unauthenticated::Conflict => Code::IdentityConflict,
                 Unauthenticated::Ambiguous => Code::BadHeader,
                 Unauthenticated::CrossSite => Code::Csrf,
@@ -146,6 +147,14 @@ impl Refusal {
                 policy::Refusal::Reverification(_) => Code::Reverification,
             },
             Self::Upstream(code) => *code,
+        }
+    }
+
+    /// Who could have avoided it. A key that only a made-up name asks for is the client's doing, whatever the code says.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Identity(Unauthenticated::Unverifiable { held: true }) => Fault::Client,
+            _ => self.code().fault(),
         }
     }
 
@@ -235,7 +244,10 @@ fn reverification(params: &ReverificationParams) -> Answer {
     let asked = match params {
         ReverificationParams::Preset(name) => serde_json::json!(name),
         ReverificationParams::Custom { level, after_minutes } => {
-            serde_json::json!({ "level": level, "afterMinutes": after_minutes })
+            // As JavaScript writes it: a whole number has no fraction.
+            let whole = format!("{after_minutes}").parse::<u64>().ok();
+            let minutes = whole.map_or_else(|| serde_json::json!(after_minutes), |whole| serde_json::json!(whole));
+            serde_json::json!({ "level": level, "afterMinutes": minutes })
         }
     };
     let body = serde_json::json!({
@@ -270,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_the_client_cannot_mend_is_503_and_says_when_to_come_back() {
-        let outage = answer(&Refusal::Identity(Unauthenticated::Unverifiable), "r", false);
+        let outage = answer(&Refusal::Identity(Unauthenticated::Unverifiable { held: false }), "r", false);
         assert_eq!(outage.status, 503);
         assert_eq!(outage.headers[0].0, "retry-after");
     }

@@ -9,26 +9,38 @@ use pingora_proxy::Session;
 use crate::identity::HeaderNames;
 use crate::inject;
 use crate::request::path::PathRefusal;
-use crate::request::{self, Edits, Head, Peer, Refusal, Rules, Sanitized};
+use crate::request::{self, Client, Edits, Head, Peer, Refusal, Rules, Sanitized};
 
 /// The first step, on what Pingora read.
 pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
     let head = session.req_header();
     check_as_sent(session)?;
-    let peer = match session.client_addr().and_then(|address| address.as_inet()) {
-        Some(address) => Peer::Ip(address.ip().to_canonical()),
-        None => Peer::Unix,
-    };
     let sent = Head {
         method: &head.method,
         target: head.raw_path(),
         authority: if session.is_http2() { head.uri.authority().map(|authority| authority.as_str()) } else { None },
         version: head.version,
         headers: &head.headers,
-        peer,
-        tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+        peer: peer(session),
+        tls: is_tls(session),
     };
     request::sanitize(&sent, rules, &random)
+}
+
+/// Where something comes from that [`sanitize`] refused: its answer and its access line have an id, too.
+pub(super) fn sender(session: &Session, rules: &Rules) -> Client {
+    Client::read(&session.req_header().headers, None, peer(session), is_tls(session), &rules.trusted, &random)
+}
+
+fn peer(session: &Session) -> Peer {
+    match session.client_addr().and_then(|address| address.as_inet()) {
+        Some(address) => Peer::Ip(address.ip().to_canonical()),
+        None => Peer::Unix,
+    }
+}
+
+fn is_tls(session: &Session) -> bool {
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
 /// What Pingora's parser has already taken away: a Content-Length beside Transfer-Encoding, and a fragment. Both are
@@ -102,12 +114,7 @@ impl inject::Head for Outgoing<'_> {
 
 /// Takes identity headers out of an answer: an API that echoes its request must not hand them to a browser.
 pub(super) fn strip_echo(answer: &mut ResponseHeader, names: &HeaderNames) {
-    let echoed: Vec<HeaderName> = answer
-        .headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-crossgate-") || names.all().any(|own| own == *name))
-        .cloned()
-        .collect();
+    let echoed: Vec<HeaderName> = answer.headers.keys().filter(|name| names.is_twin(name)).cloned().collect();
     for name in &echoed {
         answer.remove_header(name);
     }

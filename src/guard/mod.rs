@@ -3,8 +3,9 @@
 //! Pingora keeps an idle keep-alive connection for ever and restarts its header timer on every read, so that one
 //! byte a minute holds a connection open (measured; see docs/threat-model.md). [`Guard`] wraps each connection's
 //! stream: first byte and keep-alive idle by `limits.keepalive`, the whole head by `limits.header_read`. An expired
-//! deadline reads as end of stream, and Pingora drops the connection. Never looks at what the bytes mean.
+//! deadline reads as end of stream, and Pingora drops the connection. Never looks at what a client's bytes mean.
 
+mod refusal;
 mod stream;
 
 use std::sync::Arc;

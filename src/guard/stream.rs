@@ -21,7 +21,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Deadlines;
+use super::{Deadlines, refusal};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Guarded {
     /// The phase that `timer` was set for.
     timed: Option<Phase>,
     timer: Pin<Box<Sleep>>,
+    /// What is left of the answer to a head that cannot be read.
+    refusal: Option<&'static [u8]>,
 }
 
 impl Guarded {
@@ -54,6 +56,7 @@ impl Guarded {
             phase: AtomicU8::new(Phase::Idle as u8),
             timed: None,
             timer: Box::pin(sleep_until(Instant::now() + deadlines.idle)),
+            refusal: None,
         }
     }
 
@@ -119,6 +122,20 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.refusal.is_none() && self.phase() != Phase::Request {
+            self.refusal = refusal::instead_of(bytes);
+        }
+        while let Some(left) = self.refusal {
+            let sent = std::task::ready!(Pin::new(&mut self.inner).poll_write(context, left))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.refusal = left.get(sent..).filter(|rest| !rest.is_empty());
+            if self.refusal.is_none() {
+                // All of Pingora's own answer counts as written.
+                return Poll::Ready(Ok(bytes.len()));
+            }
+        }
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 
@@ -127,6 +144,10 @@ impl AsyncWrite for Guarded {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.phase() != Phase::Request {
+            let first = bytes.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| piece);
+            return self.poll_write(context, first);
+        }
         Pin::new(&mut self.inner).poll_write_vectored(context, bytes)
     }
 

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use http::{HeaderName, HeaderValue};
 
 use super::{Facts, Workspaces};
+use crate::request::fold::fold;
 
 /// Longest value. Beyond it common servers refuse the request, or cut the list: another answer than was decided.
 const MAX_VALUE: usize = 4 * 1024;
@@ -89,6 +90,7 @@ impl Fact {
 #[derive(Debug, Clone)]
 pub struct HeaderNames {
     names: [Option<HeaderName>; 17],
+    folded: Vec<Box<str>>,
 }
 
 impl Default for HeaderNames {
@@ -101,12 +103,20 @@ impl HeaderNames {
     /// `choose` answers `None` for the default name, `Some(None)` to drop, `Some(Some(name))` to rename.
     pub fn new(choose: impl Fn(Fact) -> Option<Option<HeaderName>>) -> Self {
         let names = Fact::ALL.map(|fact| choose(fact).unwrap_or_else(|| default_name(fact)));
-        Self { names }
+        let folded = names.iter().flatten().map(|name| fold(name.as_str())).collect();
+        Self { names, folded }
     }
 
     /// The name of one fact.
     pub fn name(&self, fact: Fact) -> Option<&HeaderName> {
         Fact::ALL.iter().position(|f| *f == fact).and_then(|at| self.names.get(at)).and_then(Option::as_ref)
+    }
+
+    /// Whether a header, in an answer, has one of the names in use or one of crossgate's own, in any spelling.
+    pub fn is_twin(&self, name: &HeaderName) -> bool {
+        let name = name.as_str();
+        let is_own = name.starts_with('x') && fold(name).starts_with("x-crossgate-");
+        is_own || self.folded.iter().any(|own| own.len() == name.len() && **own == *fold(name))
     }
 
     /// All names in use.

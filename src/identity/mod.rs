@@ -141,8 +141,11 @@ pub enum Verdict {
         reason: Reason,
         carrier: Carrier,
     },
-    /// Cannot be told now, because keys are missing. Never the client's fault.
-    Unverifiable,
+    /// Cannot be told now: 503, never 401. `held` says that there are keys, only not the one that this token names:
+    /// a stranger can cause that by making a name up.
+    Unverifiable {
+        held: bool,
+    },
     /// Header and cookie both verify and name two people.
     Conflict,
 }
@@ -155,7 +158,7 @@ impl Verdict {
             Self::Valid { .. } => "valid",
             Self::Expired { .. } => "expired",
             Self::Invalid { .. } => "invalid",
-            Self::Unverifiable => "unverifiable",
+            Self::Unverifiable { .. } => "unverifiable",
             Self::Conflict => "conflict",
         }
     }
@@ -170,10 +173,14 @@ impl std::fmt::Display for Verdict {
             }
             Self::Expired { carrier } => write!(f, "the token in the {carrier} verifies and its time is over"),
             Self::Invalid { reason, carrier } => write!(f, "{} ({carrier})", reason.as_str()),
-            Self::Unverifiable => f.write_str("no usable key can be had now"),
+            Self::Unverifiable { held } => f.write_str(cannot_tell(*held)),
             Self::Conflict => f.write_str("header and cookie verify and name two people"),
         }
     }
+}
+
+const fn cannot_tell(held: bool) -> &'static str {
+    if held { "the key that the token names cannot be had now" } else { "no usable key can be had now" }
 }
 
 impl std::fmt::Display for Carrier {
@@ -197,7 +204,7 @@ pub enum Refusal {
     /// 401. `explicit` is the Authorization header, which a client set on purpose.
     Invalid { reason: Reason, explicit: bool },
     /// No key can tell now: 503, never 401, or a whole company is logged out by a key server.
-    Unverifiable,
+    Unverifiable { held: bool },
     /// Two verified people in one request: 400.
     Conflict,
     /// Two sessions under one cookie name: 400.
@@ -212,7 +219,7 @@ impl std::fmt::Display for Refusal {
             Self::NoCredential => f.write_str("no credential was sent"),
             Self::Expired => f.write_str("token-expired"),
             Self::Invalid { reason, .. } => f.write_str(reason.as_str()),
-            Self::Unverifiable => f.write_str("no usable key can be had now"),
+            Self::Unverifiable { held } => f.write_str(cannot_tell(*held)),
             Self::Conflict => f.write_str("header and cookie name two people"),
             Self::Ambiguous => f.write_str("two sessions under one cookie name"),
             Self::CrossSite => f.write_str("a cookie session on an unsafe method without same-origin evidence"),

@@ -44,7 +44,10 @@ impl Permit {
         use identity::Refusal as R;
         match (route.mode, refusal) {
             (Mode::Enforce, _) | (Mode::Report, R::Conflict | R::Ambiguous) => None,
-            (Mode::Report, R::NoCredential | R::Expired | R::Invalid { .. } | R::Unverifiable | R::CrossSite) => {
+            (
+                Mode::Report,
+                R::NoCredential | R::Expired | R::Invalid { .. } | R::Unverifiable { .. } | R::CrossSite,
+            ) => {
                 let reported = Some(Reported::Unauthenticated(refusal.clone()));
                 Some(Self { identity: None, route: route.index, upstream: route.upstream, reported })
             }

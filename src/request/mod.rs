@@ -16,7 +16,7 @@ pub use client::{Client, Peer, TrustedProxies};
 pub use credential::{Authorization, Credentials};
 pub use path::CanonicalPath;
 pub(crate) use sanitize::SEC_FETCH_SITE;
-pub use sanitize::{Edits, Head, Limits, Refusal, Rules, Sanitized, sanitize};
+pub use sanitize::{Edits, Head, Limits, ReadHeaders, Refusal, Rules, Sanitized, sanitize};
 
 /// What is known about a request after [`sanitize`]; owned, so that it can outlive a borrow of the headers.
 #[derive(Debug)]
@@ -56,7 +56,13 @@ pub fn query_value(query: Option<&str>, name: &str) -> QueryValue {
     for pair in query.unwrap_or("").split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if decode_query(key).as_deref() != Some(name) {
+            if pair.split(';').any(|piece| is_loosely(piece.split('=').next().unwrap_or_default(), name)) {
+                return QueryValue::Unreadable;
+            }
             continue;
+        }
+        if value.split(';').skip(1).any(|piece| is_loosely(piece.split('=').next().unwrap_or_default(), name)) {
+            return QueryValue::Unreadable;
         }
         if !matches!(found, QueryValue::Absent) {
             return QueryValue::Unreadable;
@@ -76,6 +82,14 @@ pub enum QueryValue {
     One(String),
     /// Repeated, or not valid UTF-8: an API may read it in another way, so no decision reads it at all.
     Unreadable,
+}
+
+/// Whether some API reads this key as `name`: in another case, cut at a NUL or a bracket, with spaces in front, or in an
+/// escape that it repairs. Parameters are also split at `;` by some.
+fn is_loosely(key: &str, name: &str) -> bool {
+    let Some(key) = decode_query(key) else { return true };
+    let end = key.find(['\0', '[']).unwrap_or(key.len());
+    key.get(..end).is_some_and(|key| key.trim().eq_ignore_ascii_case(name))
 }
 
 fn decode_query(text: &str) -> Option<String> {
@@ -110,6 +124,14 @@ mod tests {
             ("no value", Some("a"), one("")),
             ("repeated", Some("a=1&a=1"), QueryValue::Unreadable),
             ("repeated in another spelling", Some("a=1&%61=2"), QueryValue::Unreadable),
+            ("in another case", Some("a=1&A=2"), QueryValue::Unreadable),
+            ("as a list", Some("a=1&a[]=2"), QueryValue::Unreadable),
+            ("cut at a NUL", Some("a=1&a%00x=2"), QueryValue::Unreadable),
+            ("behind a space", Some("a=1&+a=2"), QueryValue::Unreadable),
+            ("behind a semicolon", Some("x=1;a=2&a=1"), QueryValue::Unreadable),
+            ("behind a semicolon of its own", Some("a=1;a=2"), QueryValue::Unreadable),
+            ("an odd escape", Some("a=1&%u0061=2"), QueryValue::Unreadable),
+            ("a neighbour", Some("a=1&ab=2&b[a]=3;c"), one("1")),
             ("bad utf-8", Some("a=%ff"), QueryValue::Unreadable),
             ("bad escape", Some("a=%zz"), QueryValue::Unreadable),
         ];

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::client::{Client, Peer, TrustedProxies};
 use super::credential::Credentials;
-use super::fold::Reserved;
+use super::fold::{Reserved, fold};
 use super::path::{CanonicalPath, PathRefusal};
 use super::{Request, View};
 
@@ -48,11 +48,39 @@ pub struct Rules {
     /// Methods beyond the usual ones that some route names (`PROPFIND` …).
     pub extra_methods: HashSet<Method>,
     /// Names that a policy reads: they must not be repeated, nor nominated in `Connection`.
-    pub read_headers: HashSet<HeaderName>,
+    pub read_headers: ReadHeaders,
     /// Query parameters that a route or a policy reads.
     pub read_queries: HashSet<Box<str>>,
-    /// Whether any route asks for a host.
+    /// Whether some route names a host, so that a request without one could get around it.
     pub hosts_named: bool,
+}
+
+/// Header names that decisions read. Their twins (`X_Env` for `x-env`) are removed, since an API may take them for the
+/// header itself, of which the policy saw another value or none.
+#[derive(Debug, Clone)]
+pub struct ReadHeaders {
+    exact: HashSet<HeaderName>,
+    folded: HashSet<Box<str>>,
+}
+
+impl ReadHeaders {
+    pub fn new(exact: HashSet<HeaderName>) -> Self {
+        let own = [CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, ACCESS_CONTROL_REQUEST_METHOD, SEC_FETCH_SITE];
+        let folded = own.iter().chain(&exact).map(|name| fold(name.as_str())).collect();
+        Self { exact, folded }
+    }
+
+    fn is_twin(&self, name: &HeaderName) -> bool {
+        // Only another separator makes a twin: names are in lower case already.
+        name.as_str().bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+            && self.folded.contains(&fold(name.as_str()))
+    }
+}
+
+impl Default for ReadHeaders {
+    fn default() -> Self {
+        Self::new(HashSet::new())
+    }
 }
 
 /// Why a request is not even looked at.
@@ -133,7 +161,7 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
     check_sizes(head, &rules.limits)?;
     let (target_authority, origin_form) = origin_form(head.target, head.method)?;
     check_framing(head, &rules.limits)?;
-    let authority = host(head, target_authority)?;
+    let authority = host(head, target_authority, rules.hosts_named)?;
     check_repeats(head.headers, rules)?;
 
     let client = Client::read(head.headers, authority.as_deref(), head.peer, head.tls, &rules.trusted, random);
@@ -148,7 +176,7 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
     let mut edits = Edits::default();
     apply_nominations(head.headers, rules, &mut edits)?;
     for name in head.headers.keys() {
-        if rules.reserved.holds(name) {
+        if rules.reserved.holds(name) || rules.read_headers.is_twin(name) {
             edits.remove.push(name.clone());
         }
     }
@@ -167,7 +195,7 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
     }
 
     let credentials = Credentials::read(head.headers).map_err(|_| Refusal::Header("two Authorization lines"))?;
-    let host = authority.as_deref().map(|authority| without_port(authority).into());
+    let host = authority.as_deref().map(|authority| canonical_host(without_port(authority)));
     Ok(Sanitized::Request(
         Box::new(Request {
             preflight: preflight(head, rules)?,
@@ -303,7 +331,7 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
 }
 
 /// Host in lower case, with port. Required from HTTP/1.1 on; of an absolute-form target both must agree.
-fn host(head: &Head<'_>, target_authority: Option<&str>) -> Result<Option<String>, Refusal> {
+fn host(head: &Head<'_>, target_authority: Option<&str>, hosts_named: bool) -> Result<Option<String>, Refusal> {
     let mut lines = head.headers.get_all(HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
@@ -314,7 +342,7 @@ fn host(head: &Head<'_>, target_authority: Option<&str>) -> Result<Option<String
         None => head.authority,
     };
     let Some(sent) = sent else {
-        return if head.version == Version::HTTP_10 && target_authority.is_none() {
+        return if head.version == Version::HTTP_10 && target_authority.is_none() && !hosts_named {
             Ok(None)
         } else {
             Err(Refusal::Header("no Host"))
@@ -361,6 +389,15 @@ pub(super) fn is_host(text: &str) -> bool {
     name_holds && port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
+/// One spelling of an address: `[0:0:0:0:0:0:0:1]` must not lead past the rule of `[::1]`.
+fn canonical_host(host: &str) -> Box<str> {
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match address.and_then(|address| address.parse::<std::net::Ipv6Addr>().ok()) {
+        Some(address) => format!("[{address}]").into_boxed_str(),
+        None => host.into(),
+    }
+}
+
 fn without_port(authority: &str) -> &str {
     let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
     match authority.get(after_bracket..).and_then(|rest| rest.find(':')) {
@@ -373,7 +410,7 @@ fn without_port(authority: &str) -> &str {
 fn check_repeats(headers: &HeaderMap, rules: &Rules) -> Result<(), Refusal> {
     let own = [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, SEC_FETCH_SITE, CONTENT_TYPE];
     let repeated = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
-    if own.iter().any(repeated) || rules.read_headers.iter().any(repeated) {
+    if own.iter().any(repeated) || rules.read_headers.exact.iter().any(repeated) {
         return Err(Refusal::Header("a header that a decision reads is repeated"));
     }
     Ok(())
@@ -447,7 +484,7 @@ fn is_read_or_written(name: &HeaderName, rules: &Rules) -> bool {
         ACCESS_CONTROL_REQUEST_METHOD,
         SEC_FETCH_SITE,
     ];
-    own.contains(name) || rules.reserved.holds(name) || rules.read_headers.contains(name)
+    own.contains(name) || rules.reserved.holds(name) || rules.read_headers.exact.contains(name)
 }
 
 /// HTTP/2 clients split cookies into crumbs; an API behind HTTP/1.1 would see one broken cookie (RFC 9113 8.2.3).
@@ -467,7 +504,11 @@ fn join_cookies(headers: &HeaderMap, edits: &mut Edits) {
 
 /// A CORS preflight (Fetch 4.8): OPTIONS with an Origin and the method that the page wants to use.
 fn preflight(head: &Head<'_>, rules: &Rules) -> Result<Option<Method>, Refusal> {
-    if *head.method != Method::OPTIONS || !head.headers.contains_key(ORIGIN) {
+    // What a browser never sends with a preflight makes it a request of its own, to be judged like any other.
+    let by_browser = head.headers.get(ORIGIN).is_some_and(is_origin)
+        && !head.headers.contains_key(AUTHORIZATION)
+        && !head.headers.contains_key(COOKIE);
+    if *head.method != Method::OPTIONS || !by_browser {
         return Ok(None);
     }
     let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD) else { return Ok(None) };
@@ -475,6 +516,15 @@ fn preflight(head: &Head<'_>, rules: &Rules) -> Result<Option<Method>, Refusal> 
         .map_err(|_| Refusal::Header("Access-Control-Request-Method is no method"))?;
     check_method(&asked, rules)?;
     Ok(Some(asked))
+}
+
+/// `null`, or a scheme, a host and nothing else (RFC 6454 7.1).
+fn is_origin(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    let is_scheme = |scheme: &str| {
+        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+    };
+    text == "null" || text.split_once("://").is_some_and(|(scheme, host)| is_scheme(scheme) && is_host(host))
 }
 
 impl Sanitized {

@@ -1,6 +1,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::{Edits, Head, Refusal, Rules, Sanitized, is_host, sanitize, without_port};
+use std::collections::HashSet;
+
+use super::{Edits, Head, ReadHeaders, Refusal, Rules, Sanitized, is_host, sanitize, without_port};
 use crate::request::client::Peer;
 use crate::request::path::PathRefusal;
 use crate::request::{Limits, Request};
@@ -231,9 +233,30 @@ fn what_decisions_read_stands_once() {
         assert!(matches!(twice(name).refused(), Refusal::Header(_)), "{name}");
     }
     twice("accept").accepted();
-    let mut rules = Rules::default();
-    rules.read_headers.insert(HeaderName::from_static("x-env"));
+    let read_headers = ReadHeaders::new(HashSet::from([HeaderName::from_static("x-env")]));
+    let rules = Rules { read_headers, ..Rules::default() };
     assert!(twice("x-env").run_with(&rules).is_err());
+}
+
+#[test]
+fn twins_of_what_decisions_read_are_removed() {
+    let read_headers = ReadHeaders::new(HashSet::from([HeaderName::from_static("x-env")]));
+    let rules = Rules { read_headers, ..Rules::default() };
+    let sent = get("/").with("x-env", "prod").with("x_env", "dev").with("x.env", "dev").with("x_other", "1");
+    let Ok(Sanitized::Request(_, edits)) = sent.run_with(&rules) else { panic!("accepted") };
+    let removed: Vec<_> = edits.remove.iter().map(HeaderName::as_str).collect();
+    assert_eq!(removed, ["x_env", "x.env"]);
+    let (_, edits) = post("/").with("content-length", "1").with("transfer_encoding", "chunked").accepted();
+    assert!(edits.remove.iter().any(|name| name == "transfer_encoding"));
+}
+
+#[test]
+fn an_address_has_one_spelling_and_a_named_host_needs_one() {
+    let (request, _) = get("/").only(&[("host", "[0:0:0:0:0:0:0:1]:80")]).accepted();
+    assert_eq!(request.host.as_deref(), Some("[::1]"));
+    let mut old = get("/").only(&[]);
+    old.version = Version::HTTP_10;
+    assert!(old.run_with(&Rules { hosts_named: true, ..Rules::default() }).is_err());
 }
 
 #[test]
@@ -250,6 +273,18 @@ fn preflights() {
     assert_eq!(asked.accepted().0.preflight, Some(Method::DELETE));
     let plain = Sent::new("OPTIONS", "/a").with("origin", "https://app.example.com");
     assert_eq!(plain.accepted().0.preflight, None);
-    let trace = Sent::new("OPTIONS", "/a").with("origin", "x").with("access-control-request-method", "TRACE");
+    let asked = || Sent::new("OPTIONS", "/a").with("access-control-request-method", "DELETE");
+    for (name, sent) in [
+        ("no origin at all", asked().with("origin", "")),
+        ("half an origin", asked().with("origin", "x")),
+        ("an origin with a path", asked().with("origin", "https://a.example/x")),
+        ("with a cookie", asked().with("origin", "https://a.example").with("cookie", "a=1")),
+        ("with a token", asked().with("origin", "https://a.example").with("authorization", "Bearer a.b.c")),
+    ] {
+        assert_eq!(sent.accepted().0.preflight, None, "{name}");
+    }
+    assert_eq!(asked().with("origin", "null").accepted().0.preflight, Some(Method::DELETE));
+    let trace =
+        Sent::new("OPTIONS", "/a").with("origin", "https://a.example").with("access-control-request-method", "TRACE");
     assert_eq!(trace.refused(), Refusal::Method);
 }

@@ -49,9 +49,9 @@ impl HostPattern {
         let text = text.to_ascii_lowercase();
         if let Some(address) = text.strip_prefix('[') {
             let Some(inner) = address.strip_suffix(']') else { return Err(HostProblem::Port) };
-            // An address has many spellings; a name that is one is compared in its shortest one as people write it.
+            // An address has many spellings; a name that is one is kept, and asked, in its canonical one.
             return match inner.parse::<std::net::Ipv6Addr>() {
-                Ok(_) => Ok(Self::Exact(text.into_boxed_str())),
+                Ok(address) => Ok(Self::Exact(format!("[{address}]").into_boxed_str())),
                 Err(_) => Err(HostProblem::Character { at: 1 }),
             };
         }

@@ -127,6 +127,9 @@ pub enum Refusal {
     UnknownHost,
     /// 400 `bad_path`: an API that reads paths loosely would serve what another route guards.
     AnotherReading { route: Arc<str>, reading: Reading },
+    /// 400 `bad_request`: a parameter that a route asks for stands twice, or in a spelling that some APIs read as it. Passing
+    /// such a route over would let the next, laxer one decide what the API then reads as the stricter.
+    AmbiguousQuery,
 }
 
 /// A way in which an API may read a path more loosely than it was sent.
@@ -152,6 +155,7 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::NoRoute => f.write_str("no route matches"),
             Self::UnknownHost => f.write_str("no route names this host"),
+            Self::AmbiguousQuery => f.write_str("a query parameter that a route asks for can be read in two ways"),
             Self::AnotherReading { route, reading } => {
                 write!(f, "read {}, the path would fall under route {route}", reading.as_str())
             }

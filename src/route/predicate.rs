@@ -15,6 +15,8 @@ pub enum WhyNot<'r> {
     Method,
     Header(&'r HeaderName),
     Query(&'r str),
+    /// A query parameter that it asks for is repeated or can be read in two ways.
+    Ambiguous(&'r str),
     /// It holds, but the route that was found is more specific.
     LessSpecific,
 }
@@ -26,6 +28,7 @@ impl std::fmt::Display for WhyNot<'_> {
             Self::Method => f.write_str("another method"),
             Self::Header(name) => write!(f, "header {name} is not as asked"),
             Self::Query(name) => write!(f, "query parameter {name} is not as asked"),
+            Self::Ambiguous(name) => write!(f, "query parameter {name} can be read in two ways"),
             Self::LessSpecific => f.write_str("less specific than the route found"),
         }
     }
@@ -76,9 +79,10 @@ impl<'a> Asked<'a> {
             }
         }
         for (name, value) in &route.query {
-            // A repeated parameter matches nothing, as above.
-            if !matches!(query_value(self.query, name), QueryValue::One(found) if found == *value) {
-                return Err(WhyNot::Query(name));
+            match query_value(self.query, name) {
+                QueryValue::One(found) if found == *value => {}
+                QueryValue::One(_) | QueryValue::Absent => return Err(WhyNot::Query(name)),
+                QueryValue::Unreadable => return Err(WhyNot::Ambiguous(name)),
             }
         }
         Ok((host, method, route.headers.len() + route.query.len()))

@@ -85,13 +85,22 @@ impl Routes {
 
     pub(super) fn find_asked<'r, 'v>(&'r self, path: &'v str, asked: &Asked<'_>) -> Result<Found<'r, 'v>, Refusal> {
         let mut values = Values::default();
-        let Some(route) = self.pick(&self.as_sent, path, Slash::AsSent, asked, &mut values) else {
+        let Some(route) = self.pick(&self.as_sent, path, Slash::AsSent, asked, &mut values)? else {
             return Err(self.nothing_found(asked));
         };
         if !route.exact_paths {
             self.check_other_readings(path, asked, route)?;
         }
         Ok(Found { route, captures: Captures::new(&route.pattern, values) })
+    }
+
+    /// For a preflight: the route that names `OPTIONS` itself on this path. Then the method has a rule of its own, which a
+    /// preflight, that anybody can make up, must not get around.
+    pub fn find_own_options<'r, 'v>(&'r self, view: &View<'v>) -> Option<Found<'r, 'v>> {
+        view.request.preflight.as_ref()?;
+        let asked = Asked { method: &view.request.method, ..Asked::new(view) };
+        let found = self.find_asked(view.request.path.as_str(), &asked).ok()?;
+        found.route.methods.contains(asked.method).then_some(found)
     }
 
     /// Reports each route whose pattern matches the path and that was not found, with the reason.
@@ -106,7 +115,7 @@ impl Routes {
         report: &mut impl FnMut(&'r Route, WhyNot<'r>),
     ) {
         let found = self.pick(&self.as_sent, path, Slash::AsSent, asked, &mut Values::default());
-        let found = found.map(|route| route.index);
+        let found = found.ok().flatten().map(|route| route.index);
         let _: ControlFlow<()> = self.as_sent.search(path, Slash::AsSent, &mut Values::default(), &mut |places| {
             for route in self.at(places) {
                 match asked.rank(route) {
@@ -151,7 +160,7 @@ impl Routes {
             if !can_differ {
                 continue;
             }
-            match self.pick(trie, path, slash, asked, &mut Values::default()) {
+            match self.pick(trie, path, slash, asked, &mut Values::default())? {
                 Some(other) if other.index != route.index => {
                     return Err(Refusal::AnotherReading { route: other.id.clone(), reading });
                 }
@@ -179,19 +188,28 @@ impl Routes {
         slash: Slash,
         asked: &Asked<'_>,
         values: &mut Values<'v>,
-    ) -> Option<&Route> {
+    ) -> Result<Option<&Route>, Refusal> {
         let outcome = trie.search(path, slash, values, &mut |places| match self.best(places, asked) {
-            Some(route) => ControlFlow::Break(route),
-            None => ControlFlow::Continue(()),
+            Ok(Some(route)) => ControlFlow::Break(Ok(route)),
+            Ok(None) => ControlFlow::Continue(()),
+            Err(ambiguous) => ControlFlow::Break(Err(ambiguous)),
         });
-        outcome.break_value()
+        outcome.break_value().transpose()
     }
 
-    fn best(&self, places: [&[usize]; 2], asked: &Asked<'_>) -> Option<&Route> {
-        self.at(places)
-            .filter_map(|route| Some((asked.rank(route).ok()?, route)))
-            .max_by(compare)
-            .map(|(_, route)| route)
+    fn best(&self, places: [&[usize]; 2], asked: &Asked<'_>) -> Result<Option<&Route>, Refusal> {
+        let mut best: Option<(Rank, &Route)> = None;
+        for route in self.at(places) {
+            let one = match asked.rank(route) {
+                Ok(rank) => (rank, route),
+                Err(WhyNot::Ambiguous(_)) => return Err(Refusal::AmbiguousQuery),
+                Err(_) => continue,
+            };
+            if best.as_ref().is_none_or(|best| compare(&one, best) == Ordering::Greater) {
+                best = Some(one);
+            }
+        }
+        Ok(best.map(|(_, route)| route))
     }
 
     fn at<'r>(&'r self, places: [&[usize]; 2]) -> impl Iterator<Item = &'r Route> {

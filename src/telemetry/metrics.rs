@@ -11,7 +11,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::gate::reply::Code;
+use crate::gate::reply::{Code, Fault};
 
 /// Name of the rollout in labels; there is one rollout, `auth`.
 const ROLLOUT: &str = "auth";
@@ -175,6 +175,7 @@ pub struct RouteMetrics {
     duration: Histogram,
     /// By [`Code`], resolved at the first refusal: a thousand routes must not mean thirty thousand idle series.
     denied: [OnceLock<(IntCounter, IntCounter)>; Code::COUNT],
+    denied_by_server: [OnceLock<(IntCounter, IntCounter)>; Code::COUNT],
     reported: [OnceLock<IntCounter>; Code::COUNT],
     answers: [OnceLock<IntCounter>; 6],
 }
@@ -188,6 +189,7 @@ impl RouteMetrics {
             allowed_route: metrics.0.requests.with_label_values(&[route, "allow", "ok"]),
             duration: metrics.0.duration.with_label_values(&[ROLLOUT, arm, access]),
             denied: [const { OnceLock::new() }; Code::COUNT],
+            denied_by_server: [const { OnceLock::new() }; Code::COUNT],
             reported: [const { OnceLock::new() }; Code::COUNT],
             answers: [const { OnceLock::new() }; 6],
             metrics: metrics.clone(),
@@ -204,11 +206,15 @@ impl RouteMetrics {
         self.allowed_route.inc();
     }
 
-    pub fn deny(&self, code: Code) {
-        let Some(slot) = self.denied.get(code.index()) else { return };
+    pub fn deny(&self, code: Code, fault: Fault) {
+        let row = match fault {
+            Fault::Client => &self.denied,
+            Fault::Server => &self.denied_by_server,
+        };
+        let Some(slot) = row.get(code.index()) else { return };
         let (decisions, requests) = slot.get_or_init(|| {
             let series = &self.metrics.0;
-            let labels = [ROLLOUT, Self::ARM, self.access, "deny", code.as_str(), code.fault().as_str()];
+            let labels = [ROLLOUT, Self::ARM, self.access, "deny", code.as_str(), fault.as_str()];
             (
                 series.decisions.with_label_values(&labels),
                 series.requests.with_label_values(&[&*self.route, "deny", code.as_str()]),
@@ -243,13 +249,13 @@ impl RouteMetrics {
 #[cfg(test)]
 mod tests {
     use super::{Metrics, RouteMetrics};
-    use crate::gate::reply::Code;
+    use crate::gate::reply::{Code, Fault};
 
     #[test]
     fn series_appear_when_they_are_first_used() {
         let metrics = Metrics::new().unwrap();
         let route = RouteMetrics::new(&metrics, "invoice.read", "protected");
-        route.deny(Code::Forbidden);
+        route.deny(Code::Forbidden, Fault::Client);
         route.allow();
         let text = String::from_utf8(metrics.render()).unwrap();
         assert!(text.contains(

@@ -112,7 +112,7 @@ fn authenticate_request(case: &Case, mint: &Mint) -> Result<(), String> {
         (_, Class::OfPages) => true,
         (Verdict::Absent, class) => class == Class::Absent,
         (Verdict::Expired { .. }, class) => class == Class::Expired,
-        (Verdict::Unverifiable, class) => class == Class::Unverifiable,
+        (Verdict::Unverifiable { .. }, class) => class == Class::Unverifiable,
         (Verdict::Invalid { reason: got, .. }, Class::Invalid) => {
             got.as_str() == reason || also(case, got.as_str(), reason)
         }

@@ -27,7 +27,7 @@ use super::source::Files;
 use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::request::fold::Reserved;
-use crate::request::{CanonicalPath, Rules};
+use crate::request::{CanonicalPath, ReadHeaders, Rules};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::upstream::Upstream;
@@ -109,7 +109,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
             reserved,
             trusted,
             extra_methods,
-            read_headers,
+            read_headers: ReadHeaders::new(read_headers),
             read_queries,
             hosts_named,
         },

@@ -164,6 +164,7 @@ impl Verifier<'_> {
                 if let Err(Refusal::Invalid(reason)) = claims::judge(claims, instance, self.workspaces_claim, now) {
                     return Judgment::Invalid(reason);
                 }
+                let held = matches!(found, Lookup::NoSuchKey);
                 let (unknown, kid) = match (found, kid) {
                     (Lookup::NoSuchKey, None) => (Unknown::Refuse, None),
                     (Lookup::NoSuchKey, Some(kid)) => (instance.keys.unknown(kid, issued_ms, now), Some(kid)),
@@ -172,7 +173,7 @@ impl Verifier<'_> {
                 match unknown {
                     Unknown::Refuse => Judgment::Invalid(Reason::KidMismatch),
                     Unknown::Ask => Judgment::Ask { instance: Arc::clone(instance), kid: kid.map(Into::into) },
-                    Unknown::CannotTell => Judgment::Unverifiable,
+                    Unknown::CannotTell => Judgment::Unverifiable { held },
                 }
             }
         }
@@ -226,8 +227,14 @@ enum Judgment {
     Valid(Arc<Identity>),
     Expired,
     Invalid(Reason),
-    Ask { instance: Arc<Instance>, kid: Option<Box<str>> },
-    Unverifiable,
+    Ask {
+        instance: Arc<Instance>,
+        kid: Option<Box<str>>,
+    },
+    /// `held`: there are keys, only not this one.
+    Unverifiable {
+        held: bool,
+    },
     Conflict,
 }
 
@@ -248,7 +255,7 @@ impl Judgment {
             (Self::Valid(_), Self::Valid(_)) | (Self::Conflict, _) | (_, Self::Conflict) => Self::Conflict,
             (Self::Valid(one), _) | (_, Self::Valid(one)) => Self::Valid(one),
             (ask @ Self::Ask { .. }, _) | (_, ask @ Self::Ask { .. }) => ask,
-            (Self::Unverifiable, _) | (_, Self::Unverifiable) => Self::Unverifiable,
+            (one @ Self::Unverifiable { .. }, _) | (_, one @ Self::Unverifiable { .. }) => one,
             (Self::Expired, _) | (_, Self::Expired) => Self::Expired,
             (Self::Absent, other) => other,
             (first @ Self::Invalid(_), Self::Invalid(_) | Self::Absent) => first,
@@ -264,7 +271,8 @@ impl Judgment {
             Self::Ask { instance, kid } if attempt == Attempt::First => {
                 return Err(Pause::NeedKeys { instance, kid });
             }
-            Self::Ask { .. } | Self::Unverifiable => Verdict::Unverifiable,
+            Self::Ask { .. } => Verdict::Unverifiable { held: false },
+            Self::Unverifiable { held } => Verdict::Unverifiable { held },
             Self::Conflict => Verdict::Conflict,
         })
     }

@@ -231,18 +231,21 @@ impl Keys {
     /// What a token with an unknown `kid` gets. `issued_ms` is its unverified `iat`: a token older than the last
     /// good set would have its key in it, a newer one may have a key that was made since.
     pub(super) fn unknown(&self, kid: &str, issued_ms: Option<i64>, now: Now) -> Unknown {
-        if self.url().is_none() || self.is_bad(kid, now) {
+        if self.url().is_none() {
+            return Unknown::Refuse;
+        }
+        let fetched_ms = self.read(now, |held| held.and_then(|held| held.fetched).map(|fetched| fetched.at_unix_ms));
+        let covered =
+            matches!((fetched_ms, issued_ms), (Some(fetched), issued) if issued.is_none_or(|issued| issued <= fetched));
+        // A name is bad as of a set: a stranger may have made it known before its key was published, and must not
+        // sign out those whose tokens came after.
+        if covered && self.is_bad(kid, now) {
             return Unknown::Refuse;
         }
         if self.may_force(now) || self.is_under_way(now) {
             return Unknown::Ask;
         }
-        let fetched_ms = self.read(now, |held| held.and_then(|held| held.fetched).map(|fetched| fetched.at_unix_ms));
-        match (fetched_ms, issued_ms) {
-            (None, _) => Unknown::CannotTell,
-            (Some(fetched), Some(issued)) if issued > fetched => Unknown::CannotTell,
-            (Some(_), _) => Unknown::Refuse,
-        }
+        if covered { Unknown::Refuse } else { Unknown::CannotTell }
     }
 
     /// What a token gets while there are no usable keys at all.

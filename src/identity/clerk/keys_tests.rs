@@ -95,7 +95,7 @@ async fn unknown_names() {
     assert_eq!(keys.unknown("x", issued(41), at(41)), Unknown::Ask);
     assert_eq!(refetched(&keys, "x", at(41), true).await, Refetch::Fetched);
     assert_eq!(keys.unknown("x", issued(41), at(41)), Unknown::Refuse, "not in a fresh set");
-    assert_eq!(keys.unknown("x", issued(100), at(100)), Unknown::Refuse, "remembered beyond the gap");
+    assert_eq!(keys.unknown("x", issued(41), at(100)), Unknown::Refuse, "remembered beyond the gap");
     assert_eq!(keys.unknown("y", issued(41), at(42)), Unknown::Refuse, "older than the set that lacks it");
     assert_eq!(keys.unknown("y", issued(42), at(42)), Unknown::CannotTell, "newer than the set");
     assert_eq!(keys.unknown("y", None, at(42)), Unknown::Refuse);
@@ -114,9 +114,22 @@ async fn a_new_set_clears_what_was_remembered() {
     let keys = keys();
     keys.fetched(OURS.set(KID), at(0));
     refetched(&keys, "x", at(0), true).await;
-    assert_eq!(keys.unknown("x", Some(i64::MAX), at(31)), Unknown::Refuse);
+    let issued = Some(NOW_S * 1000);
+    assert_eq!(keys.unknown("x", issued, at(31)), Unknown::Refuse);
     keys.fetched(OTHER.set("new"), at(31));
-    assert_eq!(keys.unknown("x", Some(i64::MAX), at(31)), Unknown::Ask);
+    assert_eq!(keys.unknown("x", issued, at(31)), Unknown::Ask);
+}
+
+/// Somebody names a key before it is published; tokens that come after its publication are not refused for that.
+#[tokio::test]
+async fn an_early_name_signs_nobody_out() {
+    let keys = keys();
+    keys.fetched(OURS.set(KID), at(0));
+    refetched(&keys, "ins_2", at(1), true).await;
+    let issued = |n: i64| Some((NOW_S + n) * 1000);
+    assert_eq!(keys.unknown("ins_2", issued(0), at(2)), Unknown::Refuse, "the set that lacks it is newer");
+    assert_eq!(keys.unknown("ins_2", issued(5), at(5)), Unknown::CannotTell, "503 until the next fetch");
+    assert_eq!(keys.unknown("ins_2", issued(31), at(31)), Unknown::Ask);
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ pub(super) fn word(verdict: &Result<Verdict, Pause>) -> String {
         Ok(Verdict::Valid { identity, .. }) => format!("valid {}", identity.facts.subject),
         Ok(Verdict::Expired { .. }) => "expired".to_owned(),
         Ok(Verdict::Invalid { reason, .. }) => reason.as_str().to_owned(),
-        Ok(Verdict::Unverifiable) => "unverifiable".to_owned(),
+        Ok(Verdict::Unverifiable { .. }) => "unverifiable".to_owned(),
         Ok(Verdict::Conflict) => "conflict".to_owned(),
         Err(Pause::NeedKeys { kid, .. }) => format!("fetch {}", kid.as_deref().unwrap_or("-")),
         Err(Pause::Ambiguous) => "ambiguous".to_owned(),

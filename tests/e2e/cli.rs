@@ -1,0 +1,387 @@
+//! The commands, as people and programs call them.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::bed::{Process, crossgate, reserve, until};
+use super::issuer::{first, key_set, tampered, token};
+use super::wire::{Address, Call};
+
+fn run(arguments: &[&str]) -> Output {
+    crossgate().args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A folder with a config whose keys are in a file.
+fn folder(config: &str, policies: &str) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    std::fs::write(folder.path().join("crossgate.yaml"), config).unwrap();
+    std::fs::write(folder.path().join("policies/main.yaml"), policies).unwrap();
+    std::fs::write(folder.path().join("keys.json"), key_set(&[first()])).unwrap();
+    folder
+}
+
+const CONFIG: &str = "listeners: [{ address: 127.0.0.1:8080 }]
+upstreams: { app: { endpoints: [127.0.0.1:3000] } }
+clerk:
+  - issuer: https://clerk.example.com
+    jwks: { file: keys.json }
+    authorized_parties: [\"https://app.example.com\"]
+    missing_azp: allow
+policies: [policies/*.yaml]
+";
+
+fn path(folder: &TempDir) -> String {
+    folder.path().join("crossgate.yaml").display().to_string()
+}
+
+#[test]
+fn check_names_every_mistake_at_its_place() {
+    let config = CONFIG
+        .replace("upstreams: { app: {", "upstreams: { app: { protocl: http1,")
+        .replace("missing_azp: allow", "missing_azp: perhaps\n    clock_skew: 5");
+    let policies = "routes:
+  - id: a
+    match: { path: /a/{x }
+  - id: b
+    match: { path: \"/b/{org}\" }
+    require: { org: \"{tenant}\" }
+  - id: b
+    match: { path: /c }
+    access: privileged
+";
+    let policies = policies.replace("/a/{x }", "\"/a/{x\" }");
+    let folder = folder(&config, &policies);
+    let json = run(&["check", "-c", &path(&folder), "--format", "json"]);
+    assert_eq!(json.status.code(), Some(1), "{}", text(&json.stderr));
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(report["ok"], false);
+    let problems = report["problems"].as_array().unwrap();
+    let at = |file: &str, line: u64, column: u64| {
+        problems.iter().any(|problem| {
+            problem["file"].as_str().is_some_and(|name| name.ends_with(file))
+                && problem["line"] == line
+                && problem["column"] == column
+                && problem["code"].as_str().is_some_and(|code| code.starts_with("CG"))
+        })
+    };
+    let files = [("crossgate.yaml", config.as_str()), ("main.yaml", policies.as_str())];
+    for (file, wanted) in [
+        ("crossgate.yaml", "protocl"),
+        ("crossgate.yaml", "perhaps"),
+        ("crossgate.yaml", "5\n"),
+        ("main.yaml", "{tenant}"),
+        ("main.yaml", "privileged"),
+    ] {
+        let content = files.iter().find(|(name, _)| *name == file).unwrap().1;
+        let start = match wanted {
+            "5\n" => content.find("clock_skew: 5").unwrap() + "clock_skew: ".len(),
+            _ => content.find(wanted).unwrap(),
+        };
+        let line = content[..start].matches('\n').count() as u64 + 1;
+        let column = (start - content[..start].rfind('\n').map_or(0, |at| at + 1)) as u64 + 1;
+        // From the quote before it to its last character.
+        let end = column + wanted.len() as u64;
+        assert!(
+            (column - 1..end).any(|column| at(file, line, column)),
+            "{wanted} at {file}:{line}:{column}: {}",
+            text(&json.stdout)
+        );
+    }
+    let human = run(&["check", "-c", &path(&folder)]);
+    assert_eq!(human.status.code(), Some(1));
+    let said = text(&human.stderr);
+    assert!(said.contains("protocol"), "the near word: {said}");
+    assert!(said.contains('^'), "a caret: {said}");
+    assert!(!said.contains('\u{1b}'), "no colour without a terminal");
+    assert!(human.stdout.is_empty(), "problems are no data");
+}
+
+const POLICIES: &str = "routes:
+  - { id: open, match: { path: \"/open/{*rest}\" }, access: public }
+  - { id: read, match: { method: GET, path: \"/orgs/{org}\" }, require: { org: \"{org}\" } }
+  - { id: write, match: { method: POST, path: \"/orgs/{org}\" }, require: { org: \"{org}\", role: org:admin } }
+";
+
+#[test]
+fn check_exit_codes() {
+    let good = folder(CONFIG, POLICIES);
+    let ok = run(&["check", "-c", &path(&good)]);
+    assert_eq!(ok.status.code(), Some(0), "{}", text(&ok.stderr));
+    assert!(text(&ok.stdout).contains("3 routes"), "{}", text(&ok.stdout));
+    let json = run(&["check", "-c", &path(&good), "--format", "json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&json.stdout).unwrap()["ok"], true);
+    assert_eq!(run(&["check", "-c", "/nowhere.yaml"]).status.code(), Some(1));
+    for usage in [&["check", "--frmat", "json"][..], &["check", "--format", "xml"], &["chekc"], &[]] {
+        assert_eq!(run(usage).status.code(), Some(2), "{usage:?}");
+    }
+    let from_environment = crossgate().arg("check").env("CROSSGATE_CONFIG", path(&good)).output().unwrap();
+    assert_eq!(from_environment.status.code(), Some(0));
+}
+
+fn explain(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, Value) {
+    let path = path(folder);
+    let output = run(&[&["explain", "-c", &path, "--format", "json"], arguments].concat());
+    let shown = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|problem| panic!("{problem}: {}{}", text(&output.stdout), text(&output.stderr)));
+    (output.status.code(), shown)
+}
+
+#[test]
+fn explain_decides_as_the_gate_does() {
+    let folder = folder(CONFIG, POLICIES);
+    let member = token("user_ada").org("org_1", "acme", "member").sign();
+    let header = format!("authorization: Bearer {member}");
+    let table = [
+        ("allow", vec!["GET", "/orgs/org_1", "-H", &header], 0, 200, "ok", json!("read")),
+        ("wrong role", vec!["POST", "/orgs/org_1", "-H", &header], 3, 403, "forbidden", json!("write")),
+        ("other tenant", vec!["GET", "/orgs/org_2", "-H", &header], 3, 403, "forbidden", json!("read")),
+        ("nobody", vec!["GET", "/orgs/org_1"], 3, 401, "no_credential", json!("read")),
+        ("nobody on public", vec!["GET", "/open/x"], 0, 200, "ok", json!("open")),
+        ("no route", vec!["GET", "/nowhere"], 3, 403, "no_route", Value::Null),
+        ("bad path", vec!["GET", "/open/../orgs/org_1"], 3, 400, "bad_path", Value::Null),
+        ("a whole URL", vec!["GET", "https://api.example.com/open/x?y=1"], 0, 200, "ok", json!("open")),
+        (
+            "at another time",
+            vec!["GET", "/orgs/org_1", "-H", &header, "--at", "2099-01-01T00:00:00Z"],
+            3,
+            401,
+            "clerk_expired",
+            json!("read"),
+        ),
+    ];
+    for (name, arguments, exit, status, code, route) in table {
+        let (exited, shown) = explain(&folder, &arguments);
+        assert_eq!(exited, Some(exit), "{name}: {shown}");
+        assert_eq!(shown["decision"], if exit == 0 { "allow" } else { "deny" }, "{name}");
+        assert_eq!(
+            (&shown["status"], &shown["code"], &shown["route"]),
+            (&json!(status), &json!(code), &route),
+            "{name}: {shown}"
+        );
+        for key in ["reason", "access", "arm", "identity", "headers", "path", "steps"] {
+            assert!(shown.get(key).is_some(), "{name}: {key} is missing");
+        }
+        for step in shown["steps"].as_array().unwrap() {
+            assert!(step["step"].is_string() && step["outcome"].is_string() && step["detail"].is_string(), "{step}");
+        }
+        assert!(!shown.to_string().contains(&member[60..100]), "{name}: a token in the explanation");
+    }
+    let (_, shown) = explain(&folder, &["GET", "/orgs/org_1", "-H", &header]);
+    assert_eq!(shown["headers"]["x-crossgate-subject"], "user_ada");
+    assert_eq!(shown["headers"]["x-crossgate-role"], "org:member");
+    assert_eq!(shown["identity"]["subject"], "user_ada");
+    assert_eq!(shown["path"], "/orgs/org_1");
+    let (_, shown) =
+        explain(&folder, &["GET", "/orgs/org_1", "-H", &format!("authorization: Bearer {}", tampered(&member, 2))]);
+    assert_eq!((&shown["code"], &shown["reason"]), (&json!("clerk_invalid"), &json!("token-invalid-signature")));
+}
+
+#[test]
+fn explain_as_somebody() {
+    let folder = folder(CONFIG, POLICIES);
+    let person = folder.path().join("person.yaml");
+    std::fs::write(&person, "{ user: u1, org: org_1, role: org:admin }").unwrap();
+    let person = person.display().to_string();
+    let (exit, shown) = explain(&folder, &["POST", "/orgs/org_1", "--as", &person]);
+    assert_eq!((exit, &shown["headers"]["x-crossgate-subject"]), (Some(0), &json!("u1")), "{shown}");
+    let (exit, shown) = explain(&folder, &["POST", "/orgs/org_2", "--as", &person]);
+    assert_eq!((exit, &shown["code"]), (Some(3), &json!("forbidden")));
+    let human = run(&["explain", "-c", &path(&folder), "POST", "/orgs/org_1", "--as", &person]);
+    assert_eq!(human.status.code(), Some(0));
+    assert!(text(&human.stdout).starts_with("allow"), "{}", text(&human.stdout));
+    assert_eq!(run(&["explain", "-c", &path(&folder), "GET"]).status.code(), Some(2));
+    assert_eq!(run(&["explain", "-c", "/nowhere.yaml", "GET", "/"]).status.code(), Some(1));
+}
+
+#[test]
+fn development_tokens() {
+    let folder = folder(CONFIG, POLICIES);
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let mint = |extra: &[&str]| {
+        let (key, keys) = (at("dev.pem"), at("keys.json"));
+        let arguments =
+            [&["token", "mint", "--key", &key, "--jwks", &keys, "--issuer", "https://clerk.example.com"], extra]
+                .concat();
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    };
+    let token = mint(&["--sub", "user_1", "--org", "org_1", "--role", "org:admin", "--claim", "level=3"]);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(at("dev.pem")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "a private key is nobody else's");
+    let (exit, shown) = explain(&folder, &["POST", "/orgs/org_1", "-H", &format!("authorization: Bearer {token}")]);
+    assert_eq!(exit, Some(0), "{shown}");
+    let expired = mint(&["--ttl", "-60"]);
+    let (_, shown) = explain(&folder, &["GET", "/orgs/org_1", "-H", &format!("authorization: Bearer {expired}")]);
+    assert_eq!(shown["code"], "clerk_expired");
+
+    let decoded = run(&["token", "decode", &token]);
+    assert_eq!(decoded.status.code(), Some(0));
+    let shown: Value = serde_json::from_slice(&decoded.stdout).unwrap();
+    assert_eq!(shown["claims"]["sub"], "user_1");
+    assert_eq!(shown["claims"]["level"], 3);
+    assert_eq!(shown["header"]["alg"], "RS256");
+    let signature = token.rsplit('.').next().unwrap();
+    for output in [&decoded.stdout, &decoded.stderr] {
+        assert!(!text(output).contains(signature) && !text(output).contains(&signature[..20]));
+    }
+    let junk = run(&["token", "decode", "not-a-token"]);
+    assert_eq!(junk.status.code(), Some(1));
+    assert!(!text(&junk.stderr).contains("not-a-token"));
+}
+
+#[test]
+fn version_and_help() {
+    let version = run(&["version"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(text(&version.stdout), format!("crossgate {}\n", env!("CARGO_PKG_VERSION")));
+    for command in ["run", "check", "explain", "demo", "token", "version"] {
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0), "{command}");
+        assert!(text(&help.stdout).contains("Example"), "{command}: {}", text(&help.stdout));
+        assert!(help.stderr.is_empty(), "{command}");
+    }
+    for later in ["rollout", "audit", "map", "schema", "test", "diff"] {
+        assert_eq!(run(&[later]).status.code(), Some(2), "{later} does not work yet, hence is unknown");
+    }
+}
+
+/// A printed `curl` line, and what stands above it.
+struct Line {
+    expected: String,
+    arguments: Vec<String>,
+}
+
+/// The demo's lines: a comment with status and code, then the command.
+fn lines(printed: &str) -> Vec<Line> {
+    let mut expected = None;
+    let mut found = Vec::new();
+    for line in printed.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            expected = Some(comment.split(':').next().unwrap().to_owned());
+        } else if let Some(command) = line.strip_prefix("curl ") {
+            found.push(Line {
+                expected: expected.take().expect("a comment above each line"),
+                arguments: words(command),
+            });
+        }
+    }
+    found
+}
+
+/// Splits as a shell does, with single quotes only.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in command.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            other => words.last_mut().unwrap().push(other),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// What `curl` with these arguments would send.
+fn call(arguments: &[String]) -> Call {
+    let mut method = None;
+    let (mut headers, mut body, mut url) = (Vec::new(), None, None);
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-sS" | "-i" | "--path-as-is" => {}
+            "-X" => method = words.next().cloned(),
+            "-d" => body = words.next().cloned(),
+            "-H" => headers.push(words.next().unwrap().clone()),
+            other if other.starts_with("http://") => url = Some(other.to_owned()),
+            other => panic!("curl {other}"),
+        }
+    }
+    let url = url.expect("a URL");
+    let rest = url.strip_prefix("http://").unwrap();
+    let (host, path) = rest.split_at(rest.find('/').unwrap());
+    let method = method.unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.to_owned());
+    let mut call = Call::new(&Address::Tcp(host.parse().unwrap()), &method, path);
+    for header in headers {
+        let (name, value) = header.split_once(": ").unwrap();
+        call = call.header(name, value);
+    }
+    if let Some(body) = body {
+        call = call.header("content-type", "application/x-www-form-urlencoded").body(body);
+    }
+    call
+}
+
+#[test]
+fn each_line_of_the_demo_gives_what_it_announces() {
+    let held = reserve();
+    let port = held.local_addr().unwrap().port();
+    drop(held);
+    let mut command = crossgate();
+    command
+        .args(["demo", "--port", &port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let process = Process::spawn(command);
+    let gate = Address::Tcp(([127, 0, 0, 1], port).into());
+    let lines = until("the printed lines", || {
+        let printed = process.stdout.text();
+        printed.ends_with("\n\n").then(|| lines(&printed)).filter(|lines| !lines.is_empty())
+    });
+    until("the demo's gate", || {
+        let mut wire = super::wire::Wire::try_connect(&gate).ok()?;
+        wire.write(&Call::new(&gate, "GET", "/public/hello").bytes());
+        wire.response("GET").filter(|answer| answer.status == 200)
+    });
+    assert!(lines.len() >= 8, "one line for every outcome");
+    let outcomes: Vec<&str> = lines.iter().map(|line| line.expected.as_str()).collect();
+    for wanted in [
+        "200 ok",
+        "401 no_credential",
+        "403 forbidden",
+        "401 clerk_expired",
+        "401 clerk_invalid",
+        "400 bad_path",
+        "403 no_route",
+    ] {
+        assert!(outcomes.contains(&wanted), "{wanted} is not shown: {outcomes:?}");
+    }
+    for line in &lines {
+        let answer = call(&line.arguments).send();
+        assert_eq!(answer.outcome(), line.expected, "curl {:?}: {}", line.arguments, answer.text());
+        assert!(!answer.text().contains("user_evil"), "a forged identity got through");
+    }
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        for line in &lines {
+            let output = Command::new("curl").args(&line.arguments).output().unwrap();
+            let said = text(&output.stdout);
+            let status = line.expected.split(' ').next().unwrap();
+            assert_eq!(said.split(' ').nth(1), Some(status), "curl {:?}: {said}", line.arguments);
+        }
+    }
+    let folder = std::env::temp_dir().join(format!("crossgate-demo-{}", process.id()));
+    assert!(Path::new(&folder).is_dir());
+    process.signal("INT");
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(!folder.exists(), "the demo leaves nothing behind");
+}
+
+#[test]
+fn the_demo_says_when_its_port_is_taken() {
+    let taken = reserve();
+    let ended = run(&["demo", "--port", &taken.local_addr().unwrap().port().to_string()]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended.stderr).contains("--port"), "{}", text(&ended.stderr));
+}

@@ -1,0 +1,27 @@
+//! End to end: every test starts the real binary ([`bed::Bed`]) between a recording API ([`origin::Origin`]) and a
+//! stand-in Clerk under control ([`issuer::Issuer`]), sends it bytes, and looks at what came back and what went
+//! through. No test sleeps for a fixed time: what takes time is polled, with a deadline.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot set up its world has failed"
+)]
+
+mod bed;
+mod issuer;
+mod origin;
+mod wire;
+
+mod cli;
+mod cookies;
+mod cors;
+mod crossed;
+mod headers;
+mod keys;
+mod policy;
+mod running;
+mod sanitize;
+mod secrets;
+mod story;
