@@ -40,6 +40,7 @@ codes! {
     UNKNOWN_KEY = "CG0103", "a key is unknown";
     UNKNOWN_WORD = "CG0104", "a value is none of the words allowed here";
     AND_MORE = "CG0105", "more problems than are listed";
+    EMPTY = "CG0106", "a key or an item of a list is written without a value";
 
     // Listeners, upstreams, server.
     BAD_ADDRESS = "CG0201", "an address is neither host:port nor unix:/path";
@@ -75,6 +76,7 @@ codes! {
     ROUTES_CLASH = "CG0504", "two routes cannot be told apart";
     NO_UPSTREAM = "CG0505", "a route's upstream is unknown or not chosen";
     BAD_MATCH = "CG0506", "a host, method, header or query of a route cannot be used";
+    UNREACHABLE = "CG0507", "a route lies below crossgate's own paths, so that nothing reaches it";
 
     // Rules.
     PUBLIC_REQUIRES = "CG0601", "a public route cannot require anything";
@@ -82,6 +84,7 @@ codes! {
     BAD_TEMPLATE = "CG0603", "a template cannot be read or names an unknown segment";
     NEVER_TRUE = "CG0604", "a rule can never hold";
     BAD_RULE = "CG0605", "a rule cannot be read";
+    ANY_ORG = "CG0606", "a named org is asked for beside any org";
 
     // Advice.
     TENANT_UNCHECKED = "CG0701", "a path names a tenant that no rule compares with the caller's";

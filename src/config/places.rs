@@ -223,7 +223,7 @@ text: |
   two
   lines
 空: 値
-last: { n: [1, {m: 2}], empty: , q: \"a\\tb\" }
+last: { n: [1, {m: 2}], empty: '', q: \"a\\tb\" }
 ";
 
     #[test]

@@ -171,7 +171,45 @@ impl Builder<'_> {
             ScalarStyle::Plain => typed(&expanded),
             _ => Value::String(expanded.into_owned()),
         };
+        if matches!(value, Value::Null) && !self.open.is_empty() && (text.is_empty() || substituted || !self.is_drop())
+        {
+            return self.empty(&text, substituted, span);
+        }
         self.put(value, Mark { span, substituted, inner: Inner::Scalar })
+    }
+
+    /// `identity.headers` is the one place where null says something: the fact travels under no name.
+    fn is_drop(&self) -> bool {
+        let keys = self.open.iter().map(|open| match open {
+            Open::Map { key: Some((name, _)), .. } => name.as_str(),
+            Open::Map { key: None, .. } | Open::List { .. } => "",
+        });
+        self.open.len() == 3 && keys.take(2).eq(["identity", "headers"])
+    }
+
+    /// A key without a value would read as an absent one: `role: ${ROLE}` would ask for no role at all.
+    fn empty(&mut self, text: &str, substituted: bool, span: Span) -> Result<(), Stop> {
+        let named = |open: &Open| match open {
+            Open::Map { key: Some((name, at)), .. } => Some((name.clone(), *at)),
+            Open::Map { key: None, .. } | Open::List { .. } => None,
+        };
+        let in_list = matches!(self.open.last(), Some(Open::List { .. }));
+        let (what, remove, span) = match self.open.iter().rev().find_map(named) {
+            Some((name, _)) if in_list => (format!("an item of `{name}`"), "item", span),
+            Some((name, key)) => (format!("`{name}`"), "key", if text.is_empty() { key } else { span }),
+            None => ("an item of the list".to_owned(), "item", span),
+        };
+        let (when, help) = if substituted {
+            let help = format!("set the variable, give a default as in ${{NAME:-value}}, or remove the {remove}");
+            (" once the environment is put in", help)
+        } else {
+            ("", format!("remove the {remove} or write a value"))
+        };
+        let message = format!("{what} is empty{when}");
+        self.problems.push(Problem::at_span(codes::EMPTY, self.source, span, message).help(help));
+        self.drop_value();
+        // A file of nothing but dashes.
+        if self.problems.len() > MAX_PROBLEMS { Err(Stop) } else { Ok(()) }
     }
 
     /// A block of text is shown by the `|` or `>` behind its key: its lines may be a key that nobody should see.

@@ -20,6 +20,8 @@ fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
 fn env(name: &str) -> Option<String> {
     match name {
         "NUMBER" => Some("12".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "NULL" => Some("null".to_owned()),
         "STRUCTURE" => Some("{ threads: 2 }\nadmin: { address: 0.0.0.0:1 }".to_owned()),
         _ => None,
     }

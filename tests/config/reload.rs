@@ -62,6 +62,27 @@ fn unchanged_instances_keep_their_keys() {
 }
 
 #[test]
+fn what_routes_read_is_known_before_a_request_comes() {
+    let folder = folder();
+    let rules = load(folder.path(), None).snapshot.request;
+    assert!(rules.read_queries.is_empty() && !rules.hosts_named);
+    let policy = "\
+routes:
+  - id: one
+    match: { path: /a, host: api.example.com, header: { x-env: prod }, query: { page: '1' } }
+  - id: two
+    match: { path: /b }
+    require: { any: [{ org: 'a-{query.tenant}' }, { not: { org: { slug: '{query.page}' } } }] }
+";
+    fs::write(folder.path().join("policy.yaml"), policy).unwrap();
+    let rules = load(folder.path(), None).snapshot.request;
+    let mut queries: Vec<&str> = rules.read_queries.iter().map(|name| &**name).collect();
+    queries.sort_unstable();
+    assert_eq!(queries, ["page", "tenant"]);
+    assert!(rules.hosts_named);
+}
+
+#[test]
 fn the_order_of_upstreams_and_routes_is_the_files() {
     let folder = folder();
     let compiled = load(folder.path(), None);

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 
@@ -105,7 +106,7 @@ fn instance(raw: raw::Clerk, at: At<'_>, files: &mut Files, problems: &mut Vec<P
                 raw::DenyOrAllow::Deny => MissingAzp::Deny,
                 raw::DenyOrAllow::Allow => MissingAzp::Allow,
             },
-            audiences: audiences.unwrap_or_default(),
+            audiences: checked_audiences(audiences.unwrap_or_default(), at.key("audiences"), problems),
             clock_skew: skew(clock_skew, at.key("clock_skew"), problems),
             pending_sessions: match pending_sessions.unwrap_or(raw::DenyOrAllow::Deny) {
                 raw::DenyOrAllow::Deny => PendingSessions::Deny,
@@ -175,9 +176,21 @@ fn parties(given: Option<Vec<String>>, at: At<'_>, problems: &mut Vec<Problem>) 
     parties
 }
 
-fn skew(given: Option<raw::Time>, at: At<'_>, problems: &mut Vec<Problem>) -> std::time::Duration {
+fn checked_audiences(audiences: Vec<String>, at: At<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
+    for (index, audience) in audiences.iter().enumerate() {
+        if audience.is_empty() || audience.trim() != audience {
+            problems.push(
+                Problem::at(codes::BAD_VALUE, at.item(index), "no token has such an audience")
+                    .help("write it exactly as `aud` in the tokens"),
+            );
+        }
+    }
+    audiences
+}
+
+fn skew(given: Option<raw::Time>, at: At<'_>, problems: &mut Vec<Problem>) -> Duration {
     let skew = time(given, 5_000);
-    if skew > std::time::Duration::from_secs(300) {
+    if skew > Duration::from_secs(300) {
         problems.push(
             Problem::at(codes::OUT_OF_RANGE, at, "clock_skew must not be above 5m")
                 .help("a session token lives for a minute: set the clocks right instead"),
@@ -216,13 +229,34 @@ fn key_source(
         None => (default_url?, if at.is_written() { at } else { instance }),
     };
     key_url(&url, allow_private, place, problems)?;
+    let max_stale = above_zero(max_stale, 86_400_000, at.key("max_stale"), problems);
     Some(KeySource::Url(KeyUrl {
         url,
-        refresh: above_zero(refresh, 300_000, at.key("refresh"), problems),
-        max_stale: above_zero(max_stale, 86_400_000, at.key("max_stale"), problems),
+        refresh: refresh_every(refresh, max_stale, at, problems),
+        max_stale,
         privileged_max_stale: above_zero(privileged_max_stale, 3_600_000, at.key("privileged_max_stale"), problems),
         allow_private,
     }))
+}
+
+/// Often enough that a set which can be fetched never goes stale, seldom enough for whoever serves it.
+fn refresh_every(given: Option<raw::Time>, max_stale: Duration, jwks: At<'_>, problems: &mut Vec<Problem>) -> Duration {
+    let refresh = time(given, 300_000);
+    let key = jwks.key("refresh");
+    let (place, help) = match key.is_written() {
+        true => (key, None),
+        false => (jwks.key("max_stale"), Some("refresh is 5m where it is not set".to_owned())),
+    };
+    let tell = |message: &str| Problem::at(codes::OUT_OF_RANGE, place, message);
+    if refresh < Duration::from_secs(1) {
+        problems.push(tell("refresh must be at least 1s"));
+    } else if refresh > max_stale && !max_stale.is_zero() {
+        problems.push(
+            tell("keys would be stale before they are fetched again: refresh must not be above max_stale")
+                .maybe_help(help),
+        );
+    }
+    refresh
 }
 
 fn key_file(path: &str, at: At<'_>, files: &mut Files, problems: &mut Vec<Problem>) -> Option<KeySource> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use http::HeaderName;
 
+use super::header;
 use crate::config::codes;
 use crate::config::decode::near;
 use crate::config::places::At;
@@ -102,7 +103,7 @@ fn header_names(
         let name = match name {
             None => None,
             Some(text) => {
-                let Some(name) = header_name(&text, place, problems) else { continue };
+                let Some(name) = header::to_carry(&text, fact, place, problems) else { continue };
                 Some(name)
             }
         };
@@ -128,63 +129,4 @@ fn unknown_fact(key: &str, at: At<'_>) -> Problem {
     };
     let message = format!("no identity header carries `{key}`");
     Problem::at_span(codes::UNKNOWN_FACT, at.source, at.key_span(), message).help(help)
-}
-
-/// A name that means nothing else to any server between crossgate and the API's code.
-fn header_name(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<HeaderName> {
-    let Ok(name) = text.parse::<HeaderName>() else {
-        let help = "a header name has letters, digits and dashes, as in x-user-id";
-        problems.push(Problem::at(codes::BAD_HEADER_NAME, at, "this is no header name").help(help));
-        return None;
-    };
-    if is_taken(&fold(name.as_str())) {
-        let message = format!("`{name}` already has a meaning, so that it cannot carry an identity");
-        problems
-            .push(Problem::at(codes::BAD_HEADER_NAME, at, message).help("choose a name of your own, as in x-user-id"));
-        return None;
-    }
-    Some(name)
-}
-
-/// Folded names that carry credentials, frame a message, or say where a request came from.
-fn is_taken(folded: &str) -> bool {
-    const TAKEN: &[&str] = &[
-        "accept",
-        "accept-encoding",
-        "authorization",
-        "cache-control",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "cookie",
-        "cookie2",
-        "date",
-        "expect",
-        "forwarded",
-        "host",
-        "http2-settings",
-        "keep-alive",
-        "max-forwards",
-        "origin",
-        "range",
-        "referer",
-        "set-cookie",
-        "te",
-        "traceparent",
-        "tracestate",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-        "vary",
-        "via",
-        "x-real-ip",
-        "x-request-id",
-        "x-http-method-override",
-        "x-original-url",
-        "x-rewrite-url",
-    ];
-    const PREFIXES: &[&str] = &["x-forwarded-", "proxy-", "sec-", "access-control-", "if-", "x-clerk-"];
-    TAKEN.contains(&folded) || PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
 }

@@ -1,10 +1,7 @@
-//! What is read once, at start: listeners, admin, server, logs; and the limits and networks of requests.
+//! What is read once, at start: listeners, admin, server, logs; and the limits of requests.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use ipnet::IpNet;
 
 use super::{address, at_most, missing};
 use crate::config::codes;
@@ -12,7 +9,7 @@ use crate::config::decode::near;
 use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
-use crate::request::{Limits, TrustedProxies};
+use crate::request::Limits;
 use crate::snapshot::{AccessLog, Address, Admin, DrainTimes, Listener, LogLevel, ReadyRules};
 
 const MAX_LISTENERS: usize = 64;
@@ -156,31 +153,6 @@ fn whole_seconds(given: Option<raw::Time>, default_ms: u64, at: At<'_>, problems
         problems.push(Problem::at(codes::OUT_OF_RANGE, at, "this duration must be in whole seconds"));
     }
     time
-}
-
-pub(super) fn trusted_proxies(raw: Option<Vec<String>>, root: At<'_>, problems: &mut Vec<Problem>) -> TrustedProxies {
-    let at = root.key("trusted_proxies");
-    let mut trusted = TrustedProxies::default();
-    for (index, text) in raw.unwrap_or_default().into_iter().enumerate() {
-        let at = at.item(index);
-        if text == "unix" {
-            trusted.unix = true;
-            continue;
-        }
-        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        match network {
-            Some(network) if network.prefix_len() == 0 => problems
-                .push(Problem::at(codes::BAD_NETWORK, at, format!("`{text}` trusts everybody")).help(
-                    "name the networks of the proxies in front: whoever is trusted can claim any client address",
-                )),
-            Some(network) => trusted.networks.push(network.trunc()),
-            None => problems.push(
-                Problem::at(codes::BAD_NETWORK, at, "this is neither a network nor `unix`")
-                    .help("write a CIDR, as in 10.0.0.0/8 or fd00::/8"),
-            ),
-        }
-    }
-    trusted
 }
 
 /// The settings under `telemetry`.

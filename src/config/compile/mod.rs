@@ -6,11 +6,13 @@
 
 mod address;
 mod clerk;
+mod header;
 mod identity;
 mod listen;
 mod origin;
 pub(crate) mod route;
 mod rule;
+mod trust;
 mod upstream;
 
 use std::path::PathBuf;
@@ -69,7 +71,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     } = raw;
     let listeners = listen::listeners(listeners, root, problems);
     let admin = listen::admin(admin, root, &listeners, problems);
-    let trusted = listen::trusted_proxies(trusted_proxies, root, problems);
+    let trusted = trust::compile(trusted_proxies, root, problems);
     let server = listen::server(server, root, problems);
     let limits = listen::limits(limits, root, problems);
     let telemetry = listen::telemetry(telemetry, root, problems);
@@ -87,6 +89,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let context = route::Context {
         upstreams: &upstreams,
         reserved: &reserved,
+        own_paths: &endpoints.prefix,
         org_name: identity.org_name,
         has_workspaces: identity.has_workspaces,
     };
@@ -97,7 +100,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     if problems.iter().any(Problem::is_error) {
         return None;
     }
-    let route::Compiled { routes, policies, extra_methods, read_headers } = routes?;
+    let route::Compiled { routes, policies, extra_methods, read_headers, read_queries, hosts_named } = routes?;
     let by_route = routes.iter().map(|route| RouteMetrics::new(metrics, &route.id, route.access.as_str())).collect();
     let snapshot = Snapshot {
         id: files.id(),
@@ -107,7 +110,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
             trusted,
             extra_methods,
             read_headers: ReadHeaders::new(read_headers),
-            hosts_named: routes.iter().any(|route| route.host.is_some()),
+            read_queries,
+            hosts_named,
         },
         routes,
         policies,

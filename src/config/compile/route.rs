@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
+use super::header;
 use super::listen::above_zero;
 use super::missing;
 use super::rule::{Rules, Scope};
@@ -15,9 +16,12 @@ use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
 use crate::policy::{OrgName, Policy};
+use crate::request::CanonicalPath;
 use crate::request::fold::Reserved;
 use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes};
 
+/// Requests with longer ones are refused.
+const MAX_METHOD: usize = 16;
 /// Most clashing pairs that are told.
 const MAX_CLASHES: usize = 100;
 
@@ -31,6 +35,8 @@ pub(crate) struct PolicyFile<'a> {
 pub(super) struct Context<'a> {
     pub(super) upstreams: &'a Upstreams,
     pub(super) reserved: &'a Reserved,
+    /// `endpoints.prefix`.
+    pub(super) own_paths: &'a str,
     pub(super) org_name: OrgName,
     pub(super) has_workspaces: bool,
 }
@@ -42,6 +48,16 @@ pub(super) struct Compiled {
     pub(super) policies: Vec<Policy>,
     pub(super) extra_methods: HashSet<Method>,
     pub(super) read_headers: HashSet<HeaderName>,
+    pub(super) read_queries: HashSet<Box<str>>,
+    pub(super) hosts_named: bool,
+}
+
+/// What the routes so far have in common.
+#[derive(Default)]
+struct Seen {
+    ids: HashMap<Arc<str>, Place>,
+    /// Query parameters that templates read.
+    queries: HashSet<Box<str>>,
 }
 
 /// `None` when a problem was told.
@@ -53,7 +69,7 @@ pub(super) fn compile(
     let mut definitions = Vec::new();
     let mut policies = Vec::new();
     let mut places = Vec::new();
-    let mut ids: HashMap<Arc<str>, Place> = HashMap::new();
+    let mut seen = Seen::default();
     // Copies of one route are told one by one here: as pairs they would be half their square.
     let mut alike: HashMap<Alike, (Arc<str>, Place)> = HashMap::new();
     for PolicyFile { raw: raw::Policies { routes }, root } in files {
@@ -63,7 +79,7 @@ pub(super) fn compile(
         }
         for (index, raw) in routes.unwrap_or_default().into_iter().enumerate() {
             let at = at.item(index);
-            let Some((definition, policy)) = route(raw, at, context, &mut ids, problems) else { continue };
+            let Some((definition, policy)) = route(raw, at, context, &mut seen, problems) else { continue };
             if let Some((first, place)) = alike.get(&Alike::of(&definition)) {
                 problems.push(clash(&definition.id, at, first, place));
                 continue;
@@ -79,6 +95,10 @@ pub(super) fn compile(
         .flat_map(|definition| definition.headers.iter().map(|(name, _)| name.clone()))
         .chain(policies.iter().flat_map(|policy| policy.header_names().into_iter().cloned()))
         .collect();
+    let mut read_queries = seen.queries;
+    read_queries
+        .extend(definitions.iter().flat_map(|definition| &definition.query).map(|(name, _)| name.as_str().into()));
+    let hosts_named = definitions.iter().any(|definition| definition.host.is_some());
     let extra_methods = definitions
         .iter()
         .flat_map(|definition| &definition.methods)
@@ -88,7 +108,7 @@ pub(super) fn compile(
     let named: Vec<(Arc<str>, Place)> =
         definitions.iter().map(|definition| (Arc::clone(&definition.id), definition.place.clone())).collect();
     match Routes::compile(definitions) {
-        Ok(routes) => Some(Compiled { routes, policies, extra_methods, read_headers }),
+        Ok(routes) => Some(Compiled { routes, policies, extra_methods, read_headers, read_queries, hosts_named }),
         Err(clashes) => {
             let clashes = clashes.into_iter().take(MAX_CLASHES);
             problems.extend(clashes.filter_map(|Clash { first, second }| {
@@ -137,13 +157,13 @@ fn route(
     raw: raw::Route,
     at: At<'_>,
     context: &Context<'_>,
-    ids: &mut HashMap<Arc<str>, Place>,
+    seen: &mut Seen,
     problems: &mut Vec<Problem>,
 ) -> Option<(Definition, Policy)> {
     let raw::Route { id, matches, access, require, upstream, timeout, mode } = raw;
     let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
-    let id = route_id(id, at, &place, ids, problems);
+    let id = route_id(id, at, &place, &mut seen.ids, problems);
     let upstream = context.upstreams.choose(upstream.as_deref(), at, problems);
     if matches.is_none() && !at.was_dropped("match") {
         missing(at, "match", "write match: { method: GET, path: /invoices }", problems);
@@ -162,10 +182,17 @@ fn route(
         Some(raw::Access::Public) => Access::Public,
         None | Some(raw::Access::Protected) => Access::Protected,
     };
-    let scope = Scope { pattern: &pattern, org_name: context.org_name, has_workspaces: context.has_workspaces };
+    reachable(&pattern, context.own_paths, in_match.key("path"), problems);
+    let scope = Scope {
+        pattern: &pattern,
+        org_name: context.org_name,
+        has_workspaces: context.has_workspaces,
+        reserved: context.reserved,
+    };
     let mut rules = Rules::new(scope, problems);
     let compiled = require.map(|raw| rules.compile(raw, at.key("require"), false));
     let compared = rules.compared;
+    seen.queries.extend(rules.queries);
     if access == Access::Public && compiled.is_some() {
         let span = at.key("require").key_span();
         let message = "a public route lets everyone in, so that it cannot require anything";
@@ -175,7 +202,8 @@ fn route(
         );
     }
     // Advice about a route with errors would be advice about something else.
-    if problems.len() == told_before {
+    let lost = at.lost_keys() || in_match.lost_keys() || at.key("require").lost_keys();
+    if problems.len() == told_before && !lost {
         lint::route(&pattern, access, &compared, in_match.key("path"), problems);
     }
     let timeout = timeout.map(|time| above_zero(Some(time), 0, at.key("timeout"), problems));
@@ -245,6 +273,22 @@ fn pattern(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Patter
     }
 }
 
+/// What lies below `endpoints.prefix` is answered by crossgate itself, whatever the case of its letters.
+fn reachable(pattern: &Pattern, own_paths: &str, at: At<'_>, problems: &mut Vec<Problem>) {
+    let literal = pattern.as_str().split('{').next().unwrap_or_default();
+    let Ok(path) = CanonicalPath::parse(literal.as_bytes()) else { return };
+    let path = path.as_str();
+    let is_own = path.get(..own_paths.len()).is_some_and(|head| head.eq_ignore_ascii_case(own_paths))
+        && matches!(path.as_bytes().get(own_paths.len()), None | Some(b'/'));
+    if is_own {
+        let message = format!("nothing reaches this route: crossgate answers everything below {own_paths} itself");
+        problems.push(
+            Problem::at(codes::UNREACHABLE, at, message)
+                .help("choose another path, or another place for crossgate's own with endpoints.prefix"),
+        );
+    }
+}
+
 fn is_usual(method: &Method) -> bool {
     const USUAL: [Method; 9] = [
         Method::GET,
@@ -279,6 +323,12 @@ fn methods(raw: Option<raw::OneOrMany>, at: At<'_>, problems: &mut Vec<Problem>)
             Ok(Method::CONNECT) => {
                 problems.push(Problem::at(codes::BAD_MATCH, at, "CONNECT opens tunnels, which crossgate does not do"))
             }
+            Ok(Method::TRACE) => {
+                problems.push(Problem::at(codes::BAD_MATCH, at, "TRACE would show credentials: it is always refused"))
+            }
+            Ok(_) if name.len() > MAX_METHOD => {
+                problems.push(Problem::at(codes::BAD_MATCH, at, "a method has at most 16 characters"))
+            }
             Ok(method) if methods.contains(&method) => {}
             Ok(method) => methods.push(method),
             Err(_) => problems.push(Problem::at(codes::BAD_MATCH, at, "this is no method")),
@@ -312,11 +362,9 @@ fn headers(
             problems.push(told("this is no header name"));
             continue;
         };
-        if matches!(parsed, http::header::AUTHORIZATION | http::header::COOKIE | http::header::HOST) {
-            problems.push(told("credentials and the host are no header predicates").help("use `require` and `host`"));
-        } else if reserved.holds(&parsed) {
-            problems.push(told("clients cannot send this header, so that no request would match"));
-        } else if http::HeaderValue::from_str(&value).is_err() {
+        if let Some((message, help)) = header::unreadable(&parsed, reserved) {
+            problems.push(told(message).help(help));
+        } else if http::HeaderValue::from_str(&value).is_err() || value.trim() != value {
             problems.push(Problem::at(codes::BAD_MATCH, place, "no header has such a value"));
         } else {
             headers.push((parsed, value));

@@ -5,6 +5,9 @@
 
 use std::collections::HashSet;
 
+use http::HeaderName;
+
+use super::header;
 use crate::config::codes::{self, Code};
 use crate::config::decode::near;
 use crate::config::places::At;
@@ -15,6 +18,7 @@ use crate::policy::{
     ClaimPath, ClaimRule, ClaimValue, Level, OrgName, OrgRule, PermissionName, Preset, Reverified, RoleName, Rule,
     ScopedName, Template, WorkspaceRule,
 };
+use crate::request::fold::Reserved;
 use crate::route::Pattern;
 
 /// What a rule is compiled against.
@@ -25,6 +29,8 @@ pub(super) struct Scope<'a> {
     pub(super) org_name: OrgName,
     /// Whether `identity.workspaces.claim` is set.
     pub(super) has_workspaces: bool,
+    /// Headers that clients cannot send.
+    pub(super) reserved: &'a Reserved,
 }
 
 /// Compiles one `require`.
@@ -33,11 +39,13 @@ pub(super) struct Rules<'a, 'p> {
     problems: &'p mut Vec<Problem>,
     /// Segments that some `org` or `workspace` compares with the caller's.
     pub(super) compared: HashSet<String>,
+    /// Query parameters that some template reads.
+    pub(super) queries: HashSet<Box<str>>,
 }
 
 impl<'a, 'p> Rules<'a, 'p> {
     pub(super) fn new(scope: Scope<'a>, problems: &'p mut Vec<Problem>) -> Self {
-        Self { scope, problems, compared: HashSet::new() }
+        Self { scope, problems, compared: HashSet::new(), queries: HashSet::new() }
     }
 
     /// All keys of one mapping. `org_known`: something around it already asks for an active org.
@@ -57,7 +65,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         rules.extend(plan.and_then(|raw| self.scoped(&raw, at.key("plan"))).map(Rule::Plan));
         rules.extend(reverified.and_then(|raw| self.reverified(raw, at.key("reverified"))));
         rules.extend(claim.map(|raw| self.claims(raw, at.key("claim"))).unwrap_or_default());
-        rules.extend(any.and_then(|raw| self.list(raw, at.key("any"), org_known)).map(Rule::Any));
+        rules.extend(any.and_then(|raw| self.alternatives(raw, at.key("any"), org_known)).map(Rule::Any));
         rules.extend(all.and_then(|raw| self.list(raw, at.key("all"), org_known)).map(Rule::All));
         rules.extend(not.map(|raw| Rule::Not(Box::new(self.nested(*raw, at.key("not"), org_known)))));
         rules
@@ -96,6 +104,16 @@ impl<'a, 'p> Rules<'a, 'p> {
         Some(raw.into_iter().enumerate().map(|(index, rule)| self.nested(rule, at.item(index), org_known)).collect())
     }
 
+    fn alternatives(&mut self, raw: Vec<raw::Rule>, at: At<'_>, org_known: bool) -> Option<Vec<Rule>> {
+        let rules = self.list(raw, at, org_known)?;
+        // Alone in its alternative, `org: any` swallows each one that names an org.
+        let any = rules.iter().position(|rule| matches!(rule, Rule::Org(orgs) if orgs.contains(&OrgRule::Any)));
+        if let Some(any) = any.filter(|_| rules.iter().any(names_org)) {
+            self.any_beside_named(at.item(any));
+        }
+        Some(rules)
+    }
+
     fn token(&mut self, raw: &raw::OneOrMany, at: At<'_>) -> Option<Rule> {
         self.never_empty(raw.0.is_empty(), at)?;
         for (index, kind) in raw.0.iter().enumerate() {
@@ -113,6 +131,7 @@ impl<'a, 'p> Rules<'a, 'p> {
     fn template(&mut self, text: &str, at: At<'_>) -> Option<Template> {
         match Template::parse(text, self.scope.pattern) {
             Ok(template) => {
+                self.sources(text, at);
                 self.compared.extend(segments(text));
                 Some(template)
             }
@@ -132,10 +151,34 @@ impl<'a, 'p> Rules<'a, 'p> {
         }
     }
 
+    /// What a template reads besides the path.
+    fn sources(&mut self, text: &str, at: At<'_>) {
+        for source in segments(text) {
+            if let Some(name) = source.strip_prefix("query.") {
+                self.queries.insert(name.into());
+            }
+            let name = source.strip_prefix("header.").and_then(|name| name.parse::<HeaderName>().ok());
+            if let Some((message, help)) = name.and_then(|name| header::unreadable(&name, self.scope.reserved)) {
+                let span = at.within(text, text.find(&source).unwrap_or(0));
+                self.problems.push(Problem::at_span(codes::BAD_TEMPLATE, at.source, span, message).help(help));
+            }
+        }
+    }
+
     fn org(&mut self, raw: raw::Several<raw::TextOr<raw::OrgBy>>, at: At<'_>) -> Option<Rule> {
         self.never_empty(raw.0.is_empty(), at)?;
+        let is_any = |org: &raw::TextOr<raw::OrgBy>| matches!(org, raw::TextOr::Text(text) if text == "any");
+        if let Some(any) = raw.0.iter().position(is_any).filter(|_| !raw.0.iter().all(is_any)) {
+            self.any_beside_named(at.item(any));
+        }
         let orgs = raw.0.into_iter().enumerate().filter_map(|(index, org)| self.one_org(org, at.item(index)));
         Some(Rule::Org(orgs.collect()))
+    }
+
+    /// The named org looks like a tenant boundary, and there is none.
+    fn any_beside_named(&mut self, at: At<'_>) {
+        let message = "`any` lets members of every org in, so that the org named beside it has no effect";
+        self.tell(codes::ANY_ORG, at, message, "remove `any`, or the named org when every org is meant");
     }
 
     fn one_org(&mut self, raw: raw::TextOr<raw::OrgBy>, at: At<'_>) -> Option<OrgRule> {
@@ -220,6 +263,7 @@ impl<'a, 'p> Rules<'a, 'p> {
                 raw::TextOr::Full(raw::WorkspaceBy { id: Some(id), role }) => {
                     if let Some(raw::OneOrMany(roles)) = &role {
                         self.never_empty(roles.is_empty(), at.key("role"));
+                        self.no_empty_names(roles, at.key("role"));
                     }
                     (id, at.key("id"), role.map(|raw::OneOrMany(roles)| roles).unwrap_or_default())
                 }
@@ -325,7 +369,15 @@ impl<'a, 'p> Rules<'a, 'p> {
     }
 }
 
-/// The plain names in braces.
+fn names_org(rule: &Rule) -> bool {
+    match rule {
+        Rule::Org(orgs) => orgs.iter().any(|org| matches!(org, OrgRule::Named { .. })),
+        Rule::All(rules) => rules.iter().any(names_org),
+        _ => false,
+    }
+}
+
+/// What stands in braces.
 fn segments(text: &str) -> impl Iterator<Item = String> {
     text.split('{').skip(1).filter_map(|piece| piece.split_once('}')).map(|(name, _)| name.to_owned())
 }
