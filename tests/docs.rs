@@ -113,6 +113,28 @@ fn every_crossgate_line_runs() {
 }
 
 #[test]
+fn every_code_of_check_is_in_the_reference() {
+    let page = std::fs::read_to_string(root().join("docs/config.md")).unwrap();
+    let listed = page.lines().filter(|line| line.starts_with("| `CG")).count();
+    assert_eq!(listed, config::codes::ALL.len());
+    for code in config::codes::ALL {
+        assert!(page.contains(&format!("| `{}` | {} |", code.id, code.meaning)), "{}", code.id);
+    }
+}
+
+#[test]
+fn every_link_of_the_book_leads_somewhere() {
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
+            let target = page.parent().unwrap().join(link.split('#').next().unwrap());
+            assert!(target.exists(), "{}: {link}", page.display());
+        }
+    }
+}
+
+#[test]
 fn every_code_and_metric_in_the_book_exists() {
     let answers = std::fs::read_to_string(root().join("docs/answers.md")).unwrap();
     let table = std::fs::read_to_string(root().join("src/gate/reply.rs")).unwrap();

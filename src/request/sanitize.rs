@@ -51,8 +51,6 @@ pub struct Rules {
     pub extra_methods: HashSet<Method>,
     /// Names that a policy reads: they must not be repeated, nor nominated in `Connection`.
     pub read_headers: ReadHeaders,
-    /// Query parameters that a route or a policy reads.
-    pub read_queries: HashSet<Box<str>>,
     /// Whether some route names a host, so that a request without one could get around it.
     pub hosts_named: bool,
 }

@@ -96,6 +96,10 @@ fn instance(raw: raw::Clerk, at: At<'_>, files: &mut Files, problems: &mut Vec<P
     let (issuer, keys) = (issuer?, keys?);
     let host = issuer.split_once("://").map_or(&*issuer, |(_, host)| host);
     let name = name.unwrap_or_else(|| host.to_owned());
+    if name.is_empty() {
+        problems.push(Problem::at(codes::BAD_VALUE, at.key("name"), "a name of an instance cannot be empty"));
+        return None;
+    }
     Some(InstanceSpec {
         name: name.into(),
         publishable_key: key,
@@ -213,6 +217,17 @@ fn key_source(
         let message = "keys come from one source only: `url`, `file` or `pem`";
         problems.push(Problem::at_span(codes::KEY_SOURCE, at.source, at.key_span(), message));
         return None;
+    }
+    if file.is_some() || pem.is_some() {
+        let times = [
+            ("refresh", refresh.is_some()),
+            ("max_stale", max_stale.is_some()),
+            ("privileged_max_stale", privileged_max_stale.is_some()),
+        ];
+        for (key, _) in times.into_iter().filter(|(_, given)| *given) {
+            let message = format!("`{key}` has no effect: keys of a file or PEM are never fetched and never go stale");
+            problems.push(Problem::at_span(codes::NO_EFFECT, at.source, at.key(key).key_span(), message).warning());
+        }
     }
     if let Some(path) = file {
         return key_file(&path, at.key("file"), files, problems);

@@ -100,7 +100,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     if problems.iter().any(Problem::is_error) {
         return None;
     }
-    let route::Compiled { routes, policies, extra_methods, read_headers, read_queries, hosts_named } = routes?;
+    let route::Compiled { routes, policies, extra_methods, read_headers, hosts_named } = routes?;
     let by_route = routes.iter().map(|route| RouteMetrics::new(metrics, &route.id, route.access.as_str())).collect();
     let snapshot = Snapshot {
         id: files.id(),
@@ -110,7 +110,6 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
             trusted,
             extra_methods,
             read_headers: ReadHeaders::new(read_headers),
-            read_queries,
             hosts_named,
         },
         routes,

@@ -48,7 +48,6 @@ pub(super) struct Compiled {
     pub(super) policies: Vec<Policy>,
     pub(super) extra_methods: HashSet<Method>,
     pub(super) read_headers: HashSet<HeaderName>,
-    pub(super) read_queries: HashSet<Box<str>>,
     pub(super) hosts_named: bool,
 }
 
@@ -56,8 +55,6 @@ pub(super) struct Compiled {
 #[derive(Default)]
 struct Seen {
     ids: HashMap<Arc<str>, Place>,
-    /// Query parameters that templates read.
-    queries: HashSet<Box<str>>,
 }
 
 /// `None` when a problem was told.
@@ -95,9 +92,6 @@ pub(super) fn compile(
         .flat_map(|definition| definition.headers.iter().map(|(name, _)| name.clone()))
         .chain(policies.iter().flat_map(|policy| policy.header_names().into_iter().cloned()))
         .collect();
-    let mut read_queries = seen.queries;
-    read_queries
-        .extend(definitions.iter().flat_map(|definition| &definition.query).map(|(name, _)| name.as_str().into()));
     let hosts_named = definitions.iter().any(|definition| definition.host.is_some());
     let extra_methods = definitions
         .iter()
@@ -108,7 +102,7 @@ pub(super) fn compile(
     let named: Vec<(Arc<str>, Place)> =
         definitions.iter().map(|definition| (Arc::clone(&definition.id), definition.place.clone())).collect();
     match Routes::compile(definitions) {
-        Ok(routes) => Some(Compiled { routes, policies, extra_methods, read_headers, read_queries, hosts_named }),
+        Ok(routes) => Some(Compiled { routes, policies, extra_methods, read_headers, hosts_named }),
         Err(clashes) => {
             let clashes = clashes.into_iter().take(MAX_CLASHES);
             problems.extend(clashes.filter_map(|Clash { first, second }| {
@@ -192,7 +186,6 @@ fn route(
     let mut rules = Rules::new(scope, problems);
     let compiled = require.map(|raw| rules.compile(raw, at.key("require"), false));
     let compared = rules.compared;
-    seen.queries.extend(rules.queries);
     if access == Access::Public && compiled.is_some() {
         let span = at.key("require").key_span();
         let message = "a public route lets everyone in, so that it cannot require anything";

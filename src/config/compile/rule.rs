@@ -39,13 +39,11 @@ pub(super) struct Rules<'a, 'p> {
     problems: &'p mut Vec<Problem>,
     /// Segments that some `org` or `workspace` compares with the caller's.
     pub(super) compared: HashSet<String>,
-    /// Query parameters that some template reads.
-    pub(super) queries: HashSet<Box<str>>,
 }
 
 impl<'a, 'p> Rules<'a, 'p> {
     pub(super) fn new(scope: Scope<'a>, problems: &'p mut Vec<Problem>) -> Self {
-        Self { scope, problems, compared: HashSet::new(), queries: HashSet::new() }
+        Self { scope, problems, compared: HashSet::new() }
     }
 
     /// All keys of one mapping. `org_known`: something around it already asks for an active org.
@@ -154,9 +152,6 @@ impl<'a, 'p> Rules<'a, 'p> {
     /// What a template reads besides the path.
     fn sources(&mut self, text: &str, at: At<'_>) {
         for source in segments(text) {
-            if let Some(name) = source.strip_prefix("query.") {
-                self.queries.insert(name.into());
-            }
             let name = source.strip_prefix("header.").and_then(|name| name.parse::<HeaderName>().ok());
             if let Some((message, help)) = name.and_then(|name| header::unreadable(&name, self.scope.reserved)) {
                 let span = at.within(text, text.find(&source).unwrap_or(0));
