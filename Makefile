@@ -24,6 +24,7 @@ docs:
 unit:
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
+	$(CARGO) test --locked --test conformance -- --nocapture   # once more, for its counts
 
 # what the documentation shows is what the binary takes
 samples:
