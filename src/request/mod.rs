@@ -20,7 +20,7 @@ pub use path::CanonicalPath;
 pub(crate) use sanitize::SEC_FETCH_SITE;
 pub use sanitize::{Edits, Head, Limits, ReadHeaders, Refusal, Rules, Sanitized, sanitize};
 
-/// What is known about a request after [`sanitize`]; owned, so that it can outlive a borrow of the headers.
+/// What is known about a request after [`sanitize()`]; owned, so that it can outlive a borrow of the headers.
 #[derive(Debug)]
 pub struct Request {
     pub method: Method,
