@@ -25,10 +25,11 @@ use crate::admin::health::Readiness;
 use crate::drain::Drain;
 use crate::gate::Gate;
 use crate::gate::passage::InFlight;
-use crate::guard::{Deadlines, Guard};
+use crate::guard::{Deadlines, Guard, Watch};
 use crate::reload::Reloader;
-use crate::snapshot::{Address, Settings};
+use crate::snapshot::{Address, Live, Settings};
 use crate::telemetry::access::Log;
+use crate::telemetry::metrics::Metrics;
 
 /// Requests on one client connection before it is asked to come again: a balance between load balancers that never
 /// move and the cost of connecting.
@@ -81,7 +82,8 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     options.h2_idle_timeout = Some(settings.keepalive);
     proxy.server_options = Some(options);
     let deadlines = Deadlines { idle: settings.keepalive, head: settings.header_read };
-    let mut gate = Service::new("gate".to_owned(), Guard::new(proxy, deadlines));
+    let watch = Arc::new(GuardWatch { live: Arc::clone(&live), metrics: metrics.clone() });
+    let mut gate = Service::new("gate".to_owned(), Guard::new(proxy, deadlines, watch));
     for listener in &settings.listeners {
         listen(&mut gate, &listener.address, 0o660);
     }
@@ -160,7 +162,7 @@ fn listen<A>(service: &mut Service<A>, address: &Address, mode: u32) {
 }
 
 /// A panic loses one request, not the process; it must not go unseen.
-fn count_panics(metrics: &crate::telemetry::metrics::Metrics) {
+fn count_panics(metrics: &Metrics) {
     let panics = metrics.panics().clone();
     std::panic::set_hook(Box::new(move |info| {
         panics.inc();
@@ -168,6 +170,25 @@ fn count_panics(metrics: &crate::telemetry::metrics::Metrics) {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a bug ended a request");
     }));
+}
+
+/// What the guard asks and tells.
+#[derive(Debug)]
+struct GuardWatch {
+    live: Live,
+    metrics: Metrics,
+}
+
+impl Watch for GuardWatch {
+    /// With room above both limits, so that the exact answers (414, 431) are the gate's.
+    fn head_limit(&self) -> usize {
+        let limits = self.live.load().request.limits;
+        limits.headers + limits.uri + 4096
+    }
+
+    fn refused(&self, code: &'static str) {
+        self.metrics.guard_refused(code).inc();
+    }
 }
 
 /// SIGHUP reloads.

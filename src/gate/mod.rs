@@ -183,6 +183,7 @@ impl ProxyHttp for Gate {
         if !answer.status.is_informational() {
             passage.upstream_status = Some(answer.status.as_u16());
         }
+        wire::strip_hop_by_hop(answer);
         wire::strip_echo(answer, &passage.snapshot.headers);
         Ok(())
     }
@@ -216,7 +217,10 @@ impl ProxyHttp for Gate {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, passage: &mut Passage) {
         close::close(self, session, error, passage);
-        guard::enter(session.as_downstream().stream(), Phase::Idle);
+        // What is left of a body that nobody read is no head; such a connection ends.
+        if session.as_downstream_mut().is_body_done() {
+            guard::enter(session.as_downstream().stream(), Phase::Idle);
+        }
     }
 
     fn suppress_error_log(&self, _session: &Session, _passage: &Passage, _error: &Error) -> bool {

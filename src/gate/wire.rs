@@ -1,6 +1,6 @@
 //! Between Pingora's heads and the story's: reads one into `request::Head`, applies edits and injections.
 
-use http::header::TRANSFER_ENCODING;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
@@ -109,6 +109,25 @@ impl inject::Head for Outgoing<'_> {
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
         // Fails only beyond 32,768 headers, far above any limit here; then the header is absent, which denies.
         let _ = self.0.insert_header(name, value);
+    }
+}
+
+/// Takes out of an answer what was meant for this hop only (RFC 9110 7.6.1): the API's `Keep-Alive` speaks of another
+/// connection than the client's.
+pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
+    const HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
+    let nominated: Vec<HeaderName> = answer
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim().as_bytes()).ok())
+        // What frames the answer or belongs to Pingora's own bookkeeping is not the API's to take away.
+        .filter(|name| ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) && name != "close")
+        .collect();
+    for name in nominated.iter().map(HeaderName::as_str).chain(HOP) {
+        answer.remove_header(name);
     }
 }
 

@@ -1,10 +1,12 @@
-//! The bytes before Pingora's HTTP: deadlines that do not restart with each byte.
+//! The bytes before Pingora's HTTP: deadlines that do not restart with each byte, and one grammar for heads.
 //!
 //! Pingora keeps an idle keep-alive connection for ever and restarts its header timer on every read, so that one
 //! byte a minute holds a connection open (measured; see docs/threat-model.md). [`Guard`] wraps each connection's
 //! stream: first byte and keep-alive idle by `limits.keepalive`, the whole head by `limits.header_read`. An expired
-//! deadline reads as end of stream, and Pingora drops the connection. Never looks at what a client's bytes mean.
+//! deadline reads as end of stream, and Pingora drops the connection. A head that two parsers could read in two ways
+//! ([`grammar`]) is answered here and reaches no parser. Never looks at what a client's bytes mean.
 
+pub mod grammar;
 mod refusal;
 mod stream;
 
@@ -27,23 +29,34 @@ pub struct Deadlines {
     pub head: Duration,
 }
 
+/// What the guard asks of the process, and tells it.
+pub trait Watch: Send + Sync + std::fmt::Debug {
+    /// Bytes that a head may have, as the config that serves now says.
+    fn head_limit(&self) -> usize;
+
+    /// The guard answered by itself, with this code: no hook sees that request.
+    fn refused(&self, code: &'static str);
+}
+
 /// An application behind the guard.
 #[derive(Debug)]
 pub struct Guard<A> {
     inner: Arc<A>,
     deadlines: Deadlines,
+    watch: Arc<dyn Watch>,
 }
 
 impl<A> Guard<A> {
-    pub fn new(inner: A, deadlines: Deadlines) -> Self {
-        Self { inner: Arc::new(inner), deadlines }
+    pub fn new(inner: A, deadlines: Deadlines, watch: Arc<dyn Watch>) -> Self {
+        Self { inner: Arc::new(inner), deadlines, watch }
     }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        self.inner.process_new(Box::new(Guarded::new(stream, self.deadlines)), shutdown).await
+        let guarded = Guarded::new(stream, self.deadlines, Arc::clone(&self.watch));
+        self.inner.process_new(Box::new(guarded), shutdown).await
     }
 
     async fn cleanup(&self) {

@@ -21,7 +21,9 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Deadlines, refusal};
+use super::grammar::{Head, Progress};
+use super::refusal::{self, Answer};
+use super::{Deadlines, Watch};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,19 +46,27 @@ pub struct Guarded {
     /// The phase that `timer` was set for.
     timed: Option<Phase>,
     timer: Pin<Box<Sleep>>,
+    /// The head that is coming, until it has ended.
+    head: Option<Head>,
     /// What is left of the answer to a head that cannot be read.
     refusal: Option<&'static [u8]>,
+    /// Nothing more is read: when the refusal is written, the stream has ended.
+    closing: bool,
+    watch: Arc<dyn Watch>,
 }
 
 impl Guarded {
-    pub fn new(inner: Stream, deadlines: Deadlines) -> Self {
+    pub fn new(inner: Stream, deadlines: Deadlines, watch: Arc<dyn Watch>) -> Self {
         Self {
             inner,
             deadlines,
             phase: AtomicU8::new(Phase::Idle as u8),
             timed: None,
             timer: Box::pin(sleep_until(Instant::now() + deadlines.idle)),
+            head: None,
             refusal: None,
+            closing: false,
+            watch,
         }
     }
 
@@ -92,12 +102,43 @@ impl Guarded {
     }
 }
 
+impl Guarded {
+    fn refuse(&mut self, answer: Answer) {
+        self.watch.refused(answer.code);
+        self.refusal = Some(answer.bytes.as_bytes());
+    }
+
+    /// Writes what is left of the refusal.
+    fn poll_refusal(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(left) = self.refusal {
+            let sent = std::task::ready!(Pin::new(&mut self.inner).poll_write(context, left))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.refusal = left.get(sent..).filter(|rest| !rest.is_empty());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes the refusal and ends the stream. A client that is gone needs no answer.
+    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::task::ready!(self.poll_refusal(context)).is_ok() {
+            let _ = std::task::ready!(Pin::new(&mut self.inner).poll_flush(context));
+        }
+        self.refusal = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncRead for Guarded {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.closing {
+            return self.poll_farewell(context);
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut self.inner).poll_read(context, buffer) {
             Poll::Ready(outcome) => {
@@ -111,8 +152,26 @@ impl AsyncRead for Guarded {
                     self.timed = None;
                     // Arms the head's deadline now, at the first byte, not at the next wait.
                     let _ = self.expired(context);
+                    self.head = Some(Head::new(self.watch.head_limit()));
                 }
-                Poll::Ready(outcome)
+                let progress = match &mut self.head {
+                    Some(head) => head.feed(buffer.filled().get(before..).unwrap_or_default()),
+                    None => return Poll::Ready(outcome),
+                };
+                match progress {
+                    Progress::More => Poll::Ready(outcome),
+                    Progress::Ended(_) => {
+                        self.head = None;
+                        Poll::Ready(outcome)
+                    }
+                    Progress::Refused(malformed) => {
+                        // The parser never sees a byte of it.
+                        buffer.set_filled(before);
+                        self.refuse(refusal::to(malformed));
+                        self.closing = true;
+                        self.poll_farewell(context)
+                    }
+                }
             }
             Poll::Pending if self.expired(context) => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
@@ -122,19 +181,16 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.refusal.is_none() && self.phase() != Phase::Request {
-            self.refusal = refusal::instead_of(bytes);
+        if self.refusal.is_none()
+            && self.phase() != Phase::Request
+            && let Some(answer) = refusal::instead_of(bytes)
+        {
+            self.refuse(answer);
         }
-        while let Some(left) = self.refusal {
-            let sent = std::task::ready!(Pin::new(&mut self.inner).poll_write(context, left))?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.refusal = left.get(sent..).filter(|rest| !rest.is_empty());
-            if self.refusal.is_none() {
-                // All of Pingora's own answer counts as written.
-                return Poll::Ready(Ok(bytes.len()));
-            }
+        if self.refusal.is_some() {
+            std::task::ready!(self.poll_refusal(context))?;
+            // All of Pingora's own answer counts as written.
+            return Poll::Ready(Ok(bytes.len()));
         }
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }

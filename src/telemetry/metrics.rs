@@ -37,6 +37,7 @@ struct Series {
     forwarded_dropped: IntCounter,
     access_log_dropped: IntGauge,
     panics: IntCounter,
+    guard_refused: IntCounterVec,
 }
 
 impl Metrics {
@@ -102,6 +103,11 @@ impl Metrics {
                 )?,
             )?,
             access_log_dropped: gauge("crossgate_access_log_dropped", "access lines dropped because writing was slow")?,
+            guard_refused: counters(
+                "crossgate_guard_refused_total",
+                "heads that were answered before any parser saw them",
+                &["code"],
+            )?,
             panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
             registry,
         };
@@ -144,6 +150,10 @@ impl Metrics {
 
     pub fn panics(&self) -> &IntCounter {
         &self.0.panics
+    }
+
+    pub fn guard_refused(&self, code: &'static str) -> IntCounter {
+        self.0.guard_refused.with_label_values(&[code])
     }
 
     pub fn jwks_age(&self, issuer: &str) -> Gauge {

@@ -336,3 +336,21 @@ fn dropped_headers_are_absent_and_stay_reserved() {
     assert!(bed.origin().last().values("x-crossgate-session").is_empty());
     assert_eq!(bed.origin().last().values("x-crossgate-subject"), ["user_ada"]);
 }
+
+#[test]
+fn what_the_api_says_to_this_hop_only_ends_here() {
+    let bed = Bed::new().start();
+    bed.origin().answers(|_| {
+        Answer::text(200, "ok")
+            .with("keep-alive", "timeout=5")
+            .with("proxy-connection", "keep-alive")
+            .with("connection", "keep-alive, x-hop")
+            .with("x-hop", "1")
+            .with("x-end", "1")
+    });
+    let answer = bed.get("/public/x").send();
+    for gone in ["keep-alive", "proxy-connection", "x-hop"] {
+        assert_eq!(answer.header(gone), None, "{gone}");
+    }
+    assert_eq!((answer.status, answer.header("x-end"), &*answer.text()), (200, Some("1"), "ok"));
+}

@@ -399,3 +399,48 @@ fn an_upgrade_is_a_plain_request() {
     assert_eq!(answer.outcome(), "200 ok");
     assert!(bed.origin().last().values("upgrade").is_empty());
 }
+
+/// What the parser below would take or mend; the guard answers before it.
+#[test]
+fn a_head_is_read_in_one_way_or_not_at_all() {
+    let bed = Bed::new().start();
+    let table: [(&str, &[u8], u16, &str); 14] = [
+        ("bare line feeds", b"GET /public/x HTTP/1.1\nHost: api.test\n\n", 400, "bad_request"),
+        ("one bare line feed", b"GET /public/x HTTP/1.1\r\nHost: api.test\n\r\n", 400, "bad_request"),
+        (
+            "a request behind two line feeds",
+            b"GET /public/x HTTP/1.1\r\nHost: api.test\r\nX: a\n\nGET /admin HTTP/1.1\r\nHost: api.test\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        ("a bare carriage return", b"GET /public/x HTTP/1.1\r\nHost: api.test\r\nX: a\rb\r\n\r\n", 400, "bad_request"),
+        ("a folded line", b"GET /public/x HTTP/1.1\r\nHost: api.test\r\nX: a\r\n b\r\n\r\n", 400, "bad_header"),
+        ("a space before the colon", b"GET /public/x HTTP/1.1\r\nHost : api.test\r\n\r\n", 400, "bad_header"),
+        ("no name", b"GET /public/x HTTP/1.1\r\nHost: api.test\r\n: a\r\n\r\n", 400, "bad_header"),
+        ("NUL in a value", b"GET /public/x HTTP/1.1\r\nHost: api.test\r\nX: a\0b\r\n\r\n", 400, "bad_header"),
+        ("a space in the target", b"GET /public/x y HTTP/1.1\r\nHost: api.test\r\n\r\n", 400, "bad_request"),
+        ("a quote in the target", b"GET /public/\"x HTTP/1.1\r\nHost: api.test\r\n\r\n", 400, "bad_path"),
+        ("bytes beyond ASCII", b"GET /public/\xc3\xa9 HTTP/1.1\r\nHost: api.test\r\n\r\n", 400, "bad_path"),
+        ("two spaces", b"GET  /public/x HTTP/1.1\r\nHost: api.test\r\n\r\n", 400, "bad_request"),
+        ("tabs", b"GET\t/public/x\tHTTP/1.1\r\nHost: api.test\r\n\r\n", 400, "bad_request"),
+        ("another version", b"GET /public/x HTTP/1.2\r\nHost: api.test\r\n\r\n", 400, "bad_request"),
+    ];
+    let table: Vec<_> =
+        table.iter().map(|(name, bytes, status, code)| (*name, bytes.to_vec(), *status, *code)).collect();
+    refused(&bed, &table);
+    let huge = format!("GET /public/x HTTP/1.1\r\nHost: api.test\r\nX: {}\r\n\r\n", "a".repeat(300_000));
+    refused(&bed, &[("a head beyond all limits", huge.into_bytes(), 431, "headers_too_large")]);
+    let metrics = bed.ask_admin("/metrics").text();
+    assert!(metrics.contains("crossgate_guard_refused_total{code=\"bad_path\"} 2"), "{metrics}");
+}
+
+/// Behind a refusal with an unread body nothing is taken for a head, and nothing is answered twice.
+#[test]
+fn an_unread_body_is_no_head() {
+    let bed = Bed::new().start();
+    let body = "GET /public/x HTTP/1.1\nHost: api.test\n\n";
+    let sent = format!("POST /me HTTP/1.1\r\n{HOST}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let all = bed.raw(sent);
+    assert!(all.starts_with("HTTP/1.1 401 "), "{all}");
+    assert_eq!(all.matches("HTTP/1.1 ").count(), 1, "{all}");
+}

@@ -1,0 +1,282 @@
+//! The strict grammar of an HTTP/1 head, on the bytes before any parser sees them (RFC 9112).
+//!
+//! Pingora's parser is lenient where other servers differ: it takes a bare line feed for a line's end and escapes
+//! illegal bytes of the target instead of refusing them. What two parsers read in two ways is refused here, byte by
+//! byte, so that what passes can only be read in one. Owns the form of a head and nothing of its meaning; keeps no
+//! bytes; knows no stream.
+
+/// Why bytes are no head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// Not `method SP target SP HTTP/1.x CRLF`.
+    RequestLine,
+    /// A byte that no target has; other parsers would escape, cut or decode it.
+    Target,
+    /// Neither HTTP/1.1 nor HTTP/1.0.
+    Version,
+    /// A line feed without carriage return, or the other way round.
+    LineEnd,
+    /// A line that begins with a space: the obsolete folding of a value over two lines.
+    Folded,
+    /// An empty name, a byte that no name has, or a space before the colon.
+    Name,
+    /// A control character in a value.
+    Value,
+    /// More bytes than any head may have.
+    TooLarge,
+}
+
+/// What is known after some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The head goes on.
+    More,
+    /// The head ended after this many of the bytes just given.
+    Ended(usize),
+    Refused(Malformed),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Before the request line; one empty line is allowed there (RFC 9112 2.2).
+    Start,
+    StartLf,
+    MethodStart,
+    Method,
+    TargetStart,
+    Target,
+    /// So many bytes of `HTTP/1.` have come.
+    Version(usize),
+    VersionDigit,
+    LineCr,
+    LineLf,
+    LineStart,
+    Name,
+    Value,
+    ValueLf,
+    EndLf,
+}
+
+const VERSION: &[u8] = b"HTTP/1.";
+
+/// Follows one head.
+#[derive(Debug, Clone)]
+pub struct Head {
+    at: At,
+    seen: usize,
+    limit: usize,
+}
+
+impl Head {
+    /// `limit` is the most bytes that a head may have.
+    pub fn new(limit: usize) -> Self {
+        Self { at: At::Start, seen: 0, limit }
+    }
+
+    /// Takes the next bytes. After [`Progress::Ended`] and [`Progress::Refused`] nothing more is to be given.
+    pub fn feed(&mut self, bytes: &[u8]) -> Progress {
+        for (index, byte) in bytes.iter().enumerate() {
+            self.seen += 1;
+            if self.seen > self.limit {
+                return Progress::Refused(Malformed::TooLarge);
+            }
+            match step(self.at, *byte) {
+                Ok(Some(next)) => self.at = next,
+                Ok(None) => return Progress::Ended(index + 1),
+                Err(malformed) => return Progress::Refused(malformed),
+            }
+        }
+        Progress::More
+    }
+}
+
+/// One byte further; `None` when it ends the head.
+fn step(at: At, byte: u8) -> Result<Option<At>, Malformed> {
+    Ok(Some(match (at, byte) {
+        (At::Start, b'\r') => At::StartLf,
+        (At::Start | At::MethodStart, byte) if is_token(byte) => At::Method,
+        (At::StartLf, b'\n') => At::MethodStart,
+        (At::Start | At::StartLf | At::MethodStart, _) => return Err(Malformed::RequestLine),
+
+        (At::Method, b' ') => At::TargetStart,
+        (At::Method, byte) if is_token(byte) => At::Method,
+        (At::Method, _) => return Err(Malformed::RequestLine),
+
+        (At::TargetStart | At::Target, byte) if is_target(byte) => At::Target,
+        (At::Target, b' ') => At::Version(0),
+        (At::Target, b'\r' | b'\n') | (At::TargetStart, b' ') => return Err(Malformed::RequestLine),
+        (At::TargetStart | At::Target, _) => return Err(Malformed::Target),
+
+        (At::Version(seen), byte) if VERSION.get(seen) == Some(&byte) => {
+            if seen + 1 == VERSION.len() {
+                At::VersionDigit
+            } else {
+                At::Version(seen + 1)
+            }
+        }
+        (At::Version(_), _) => return Err(Malformed::Version),
+        (At::VersionDigit, b'0' | b'1') => At::LineCr,
+        (At::VersionDigit, _) => return Err(Malformed::Version),
+        (At::LineCr, b'\r') => At::LineLf,
+        (At::LineCr, b'\n') => return Err(Malformed::LineEnd),
+        (At::LineCr, _) => return Err(Malformed::Version),
+
+        (At::LineLf | At::ValueLf, b'\n') => At::LineStart,
+        (At::LineLf | At::ValueLf, _) => return Err(Malformed::LineEnd),
+
+        (At::LineStart, b'\r') => At::EndLf,
+        (At::LineStart, b'\n') => return Err(Malformed::LineEnd),
+        (At::LineStart, b' ' | b'\t') => return Err(Malformed::Folded),
+        (At::LineStart, byte) if is_token(byte) => At::Name,
+        (At::LineStart, _) => return Err(Malformed::Name),
+
+        (At::Name, b':') => At::Value,
+        (At::Name, byte) if is_token(byte) => At::Name,
+        (At::Name, _) => return Err(Malformed::Name),
+
+        (At::Value, b'\r') => At::ValueLf,
+        (At::Value, b'\n') => return Err(Malformed::LineEnd),
+        (At::Value, byte) if is_value(byte) => At::Value,
+        (At::Value, _) => return Err(Malformed::Value),
+
+        (At::EndLf, b'\n') => return Ok(None),
+        (At::EndLf, _) => return Err(Malformed::LineEnd),
+    }))
+}
+
+/// RFC 9110 5.6.2.
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+/// Visible ASCII but for what parsers escape or end a target at. Which of it a path may have is told by `request`; a
+/// fragment is refused there, with its own code.
+const fn is_target(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'<' | b'>')
+}
+
+/// RFC 9110 5.5: visible bytes, space, tab, and bytes beyond ASCII.
+const fn is_value(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=0x7e | 0x80..=0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Head, Malformed, Progress};
+
+    fn read(bytes: &[u8]) -> Progress {
+        Head::new(4096).feed(bytes)
+    }
+
+    #[test]
+    fn heads_that_are_read_in_one_way_pass() {
+        let table: [&[u8]; 9] = [
+            b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            b"GET / HTTP/1.0\r\n\r\n",
+            b"\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            b"POST /a?b=c|{d}&e=%20 HTTP/1.1\r\nHost:a\r\nX-Empty:\r\nX-Tab:\ta\t\r\n\r\n",
+            b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
+            b"GET http://a/b HTTP/1.1\r\nhost: a\r\n\r\n",
+            b"M-SEARCH /a HTTP/1.1\r\nx_under.score: 1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nx: \xc3\xa9\xff\r\n\r\n",
+            b"GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n",
+        ];
+        for head in table {
+            assert_eq!(read(head), Progress::Ended(head.len()), "{}", head.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_in_two_ways_is_refused() {
+        let table: [(&[u8], Malformed); 31] = [
+            (b"GET / HTTP/1.1\nhost: a\n\n", Malformed::LineEnd),
+            (b"GET / HTTP/1.1\r\nhost: a\n\r\n", Malformed::LineEnd),
+            (b"GET / HTTP/1.1\r\nx: a\n\nGET /admin HTTP/1.1\r\n\r\n", Malformed::LineEnd),
+            (b"GET / HTTP/1.1\r\nhost: a\r\r\n\r\n", Malformed::LineEnd),
+            (b"GET / HTTP/1.1\rhost: a\r\n\r\n", Malformed::LineEnd),
+            (b"GET / HTTP/1.1\r\nhost: a\r\n\n", Malformed::LineEnd),
+            (b"GET / HTTP/1.1\r\nhost: a\r\n\r\r\n", Malformed::LineEnd),
+            (b"GET / HTTP/1.1\r\nx: a\r\n b\r\n\r\n", Malformed::Folded),
+            (b"GET / HTTP/1.1\r\n x: a\r\n\r\n", Malformed::Folded),
+            (b"GET / HTTP/1.1\r\nx : a\r\n\r\n", Malformed::Name),
+            (b"GET / HTTP/1.1\r\n: a\r\n\r\n", Malformed::Name),
+            (b"GET / HTTP/1.1\r\nx\r\n\r\n", Malformed::Name),
+            (b"GET / HTTP/1.1\r\nx y: a\r\n\r\n", Malformed::Name),
+            (b"GET / HTTP/1.1\r\nx\x00: a\r\n\r\n", Malformed::Name),
+            (b"GET / HTTP/1.1\r\nx\xc3: a\r\n\r\n", Malformed::Name),
+            (b"GET / HTTP/1.1\r\nx: a\x00b\r\n\r\n", Malformed::Value),
+            (b"GET / HTTP/1.1\r\nx: a\x1bb\r\n\r\n", Malformed::Value),
+            (b"GET / HTTP/1.1\r\nx: a\x7fb\r\n\r\n", Malformed::Value),
+            (b"GET  / HTTP/1.1\r\n\r\n", Malformed::RequestLine),
+            (b"GET\t/ HTTP/1.1\r\n\r\n", Malformed::RequestLine),
+            (b" GET / HTTP/1.1\r\n\r\n", Malformed::RequestLine),
+            (b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", Malformed::RequestLine),
+            (b"\nGET / HTTP/1.1\r\n\r\n", Malformed::RequestLine),
+            (b"GET /\r\n\r\n", Malformed::RequestLine),
+            (b"GET /a b HTTP/1.1\r\n\r\n", Malformed::Version),
+            (b"GET /a\x01 HTTP/1.1\r\n\r\n", Malformed::Target),
+            (b"GET /a<b HTTP/1.1\r\n\r\n", Malformed::Target),
+            (b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n", Malformed::Target),
+            (b"GET / HTTP/1.2\r\n\r\n", Malformed::Version),
+            (b"GET / HTTP/2.0\r\n\r\n", Malformed::Version),
+            (b"GET / http/1.1\r\n\r\n", Malformed::Version),
+        ];
+        for (head, expected) in table {
+            assert_eq!(read(head), Progress::Refused(expected), "{}", head.escape_ascii());
+        }
+        assert_eq!(
+            Head::new(20).feed(b"GET /aaaaaaaaaaaaaaaaaa HTTP/1.1\r\n\r\n"),
+            Progress::Refused(Malformed::TooLarge)
+        );
+    }
+
+    proptest! {
+        /// However the bytes arrive, the answer is the same.
+        #[test]
+        fn reads_do_not_matter(cuts in proptest::collection::vec(1_usize..20, 1..10), junk in any::<u8>(), at in 0_usize..60) {
+            let mut bytes = b"POST /a?b HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc".to_vec();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = junk;
+            }
+            let whole = Head::new(4096).feed(&bytes);
+            let mut head = Head::new(4096);
+            let (mut from, mut outcome) = (0, Progress::More);
+            for cut in cuts.iter().cycle() {
+                let to = (from + cut).min(bytes.len());
+                outcome = match head.feed(&bytes[from..to]) {
+                    Progress::Ended(within) => Progress::Ended(from + within),
+                    other => other,
+                };
+                from = to;
+                if outcome != Progress::More || from == bytes.len() {
+                    break;
+                }
+            }
+            prop_assert_eq!(outcome, whole);
+        }
+
+        /// What passes, the parser below reads as well, with the same number of lines.
+        #[test]
+        fn what_passes_is_read_alike_by_the_parser(
+            bytes in proptest::collection::vec(prop::sample::select(b"GE /aH:x1.\r\n \t%".to_vec()), 0..40),
+        ) {
+            let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+            head.extend_from_slice(&bytes);
+            head.extend_from_slice(b"\r\n\r\n");
+            if let Progress::Ended(end) = Head::new(4096).feed(&head) {
+                let mut fields = [httparse::EMPTY_HEADER; 64];
+                let mut request = httparse::Request::new(&mut fields);
+                let parsed = request.parse(&head).map_err(|error| TestCaseError::fail(format!("{error}")))?;
+                prop_assert_eq!(parsed, httparse::Status::Complete(end));
+                let lines = head[..end].split(|b| *b == b'\n').count() - 3;
+                prop_assert_eq!(request.headers.len(), lines);
+            }
+        }
+    }
+}
