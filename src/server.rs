@@ -41,6 +41,8 @@ pub struct Start {
     pub reloader: Arc<Reloader>,
     pub log: Log,
     pub readiness: Arc<Readiness>,
+    /// What `check` would advise, to be said once it is clear that the process starts.
+    pub advice: Vec<String>,
 }
 
 /// Serves until a signal.
@@ -52,6 +54,12 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     for address in addresses(&settings) {
         probe::claim(address)?;
     }
+    for advice in &start.advice {
+        tracing::warn!("{advice}");
+    }
+    let loaded = start.reloader.live.load();
+    tracing::info!(snapshot = &*loaded.id, routes = loaded.routes.len(), "config loaded");
+    drop(loaded);
     let in_flight = Arc::new(InFlight::default());
     let draining = Arc::new(AtomicBool::new(false));
     let fatal = Arc::new(Notify::new());
@@ -186,8 +194,14 @@ impl Watch for GuardWatch {
         limits.headers + limits.uri + 4096
     }
 
-    fn refused(&self, code: &'static str) {
+    fn refused(&self, code: &'static str) -> String {
         self.metrics.guard_refused(code).inc();
+        let mut id = [0_u8; 16];
+        // Without randomness an id of zeros is still an id.
+        let _ = aws_lc_rs::rand::fill(&mut id);
+        let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        tracing::debug!(code, request_id = id, "a head was refused before any parser saw it");
+        id
     }
 }
 

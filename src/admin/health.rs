@@ -105,7 +105,8 @@ impl Readiness {
 }
 
 fn describe(stats: &KeyStats) -> String {
-    let fetches = format!("{} fetches failed, {} succeeded", stats.fetches_failed, stats.fetches_succeeded);
+    let cause = stats.last_failure.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let fetches = format!("{} fetches failed, {} succeeded{cause}", stats.fetches_failed, stats.fetches_succeeded);
     match stats.age {
         Some(age) => format!("the keys in use are {} s old; {fetches}", age.as_secs()),
         None => format!("no key set could be had yet; {fetches}"),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{ConfigPath, Format, complain, say};
+use super::{ConfigPath, Failure, Format, say};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
 
@@ -13,17 +13,15 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Check {
     #[command(flatten)]
     path: ConfigPath,
-    #[arg(long, value_enum)]
-    format: Option<Format>,
 }
 
 impl Check {
-    pub(super) fn run(self) -> Result<ExitCode, String> {
+    pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
         let loaded = config::load(&self.path.config, &|name| std::env::var(name).ok(), &metrics, None);
         let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
         let warnings = loaded.problems.len() - errors;
-        if self.format == Some(Format::Json) {
+        if format == Some(Format::Json) {
             let problems: Vec<_> = loaded.problems.iter().map(config::Problem::to_json).collect();
             let routes = loaded.compiled.as_ref().map(|compiled| compiled.snapshot.routes.len());
             let report = serde_json::json!({
@@ -35,13 +33,13 @@ impl Check {
             });
             say(&format!("{report}\n"));
         } else {
-            let colour = self.format != Some(Format::Plain)
-                && std::io::stderr().is_terminal()
+            let colour = format != Some(Format::Plain)
+                && std::io::stdout().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none();
             for problem in &loaded.problems {
                 let text = problem.render();
-                complain(&if colour { highlight(&text, problem.is_error()) } else { text });
-                complain("\n");
+                say(&if colour { highlight(&text, problem.is_error()) } else { text });
+                say("\n");
             }
             let counted = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
             match &loaded.compiled {
@@ -51,7 +49,7 @@ impl Check {
                     counted(compiled.snapshot.routes.len(), "route"),
                     counted(warnings, "warning"),
                 )),
-                None => complain(&format!("{}, {}\n", counted(errors, "error"), counted(warnings, "warning"))),
+                None => say(&format!("{}, {}\n", counted(errors, "error"), counted(warnings, "warning"))),
             }
         }
         Ok(ExitCode::from(u8::from(errors > 0)))

@@ -13,8 +13,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::token::key::SigningKey;
-use super::{run, say};
-use crate::telemetry::log::Format;
+use super::{Failure, run, say};
 
 const CONFIG: &str = include_str!("../../conf/demo/crossgate.yaml");
 /// As in the config's `authorized_parties`.
@@ -38,7 +37,7 @@ struct Addresses {
 }
 
 impl Demo {
-    pub(super) fn run(self) -> Result<ExitCode, String> {
+    pub(super) fn run(self, format: Option<super::Format>) -> Result<ExitCode, Failure> {
         let folder = Folder::make()?;
         let key = SigningKey::make("ins_demo")?;
         // Held until everything is bound, so that no two of them are the same.
@@ -62,7 +61,7 @@ impl Demo {
             "DEMO_STATE" => Some(state.clone()),
             _ => std::env::var(name).ok(),
         };
-        run::serve(folder.0.join("crossgate.yaml"), Format::of_stderr(), &environment)
+        run::serve(folder.0.join("crossgate.yaml"), run::log_format(format), &environment)
     }
 }
 

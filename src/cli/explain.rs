@@ -12,7 +12,7 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use serde_json::{Map, Value, json};
 
-use super::{ConfigPath, Format, say};
+use super::{ConfigPath, Failure, Format, first_problem, say};
 use crate::clock::{self, Now};
 use crate::config;
 use crate::gate::decide::{Caller, Decided, Decision, Refusal, decide};
@@ -44,8 +44,6 @@ pub(super) struct Explain {
     /// Decide at this time (RFC 3339) instead of now.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    #[arg(long, value_enum)]
-    format: Option<Format>,
 }
 
 /// Everything that is shown.
@@ -54,22 +52,24 @@ struct Shown {
     request: Option<Box<Request>>,
     headers: Map<String, Value>,
     steps: Vec<steps::Step>,
+    /// Whether the person was written down rather than proved.
+    assumed: bool,
 }
 
 impl Explain {
-    pub(super) fn run(self) -> Result<ExitCode, String> {
+    pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
         let loaded = config::load(&self.path.config, &|name| std::env::var(name).ok(), &metrics, None);
         let Some(compiled) = loaded.compiled else {
-            let first = loaded.problems.iter().find(|problem| problem.is_error());
-            return Err(first.map(ToString::to_string).unwrap_or_default());
+            return Err(first_problem(&loaded.problems, &self.path.config).into());
         };
         let snapshot = compiled.snapshot;
         let now = match &self.at {
             None => clock::now(),
             Some(text) => {
-                let time: jiff::Timestamp =
-                    text.parse().map_err(|_| format!("--at {text}: expected a time such as 2026-01-31T12:00:00Z"))?;
+                let time: jiff::Timestamp = text.parse().map_err(|_| {
+                    Failure::Usage(format!("--at {text}: expected a time such as 2026-01-31T12:00:00Z"))
+                })?;
                 Now::at_unix_ms(time.as_millisecond())
             }
         };
@@ -79,7 +79,7 @@ impl Explain {
         };
         let shown = self.explain(&snapshot, now, person.as_ref(), &compiled.settings.state_dir)?;
         let allowed = shown.decision.outcome.is_ok();
-        if self.format == Some(Format::Json) {
+        if format == Some(Format::Json) {
             say(&format!("{}\n", to_json(&shown, &snapshot)));
         } else {
             say(&to_text(&shown, &snapshot));
@@ -93,9 +93,10 @@ impl Explain {
         now: Now,
         person: Option<&Arc<Identity>>,
         state_dir: &std::path::Path,
-    ) -> Result<Shown, String> {
-        let method = Method::from_bytes(self.method.as_bytes()).map_err(|_| format!("{}: no method", self.method))?;
-        let (mut headers, target) = self.head()?;
+    ) -> Result<Shown, Failure> {
+        let method = Method::from_bytes(self.method.as_bytes())
+            .map_err(|_| Failure::Usage(format!("{}: expected a method such as GET", self.method)))?;
+        let (mut headers, target) = self.head().map_err(Failure::Usage)?;
         let head = Head {
             method: &method,
             target: target.as_bytes(),
@@ -108,7 +109,9 @@ impl Explain {
         let mut recorder = Recorder::default();
         let (request, edits) = match request::sanitize(&head, &snapshot.request, &|| [0; 16]) {
             Ok(Sanitized::Request(request, edits)) => (request, edits),
-            Ok(Sanitized::Server(_)) => return Err("OPTIONS * is answered by crossgate itself".to_owned()),
+            Ok(Sanitized::Server(_)) => {
+                return Err(Failure::Usage("OPTIONS * is answered by crossgate itself".to_owned()));
+            }
             Err(refusal) => {
                 recorder.add("request", "refused", refusal.reason().to_owned());
                 return Ok(Shown {
@@ -116,6 +119,7 @@ impl Explain {
                     request: None,
                     headers: Map::new(),
                     steps: recorder.steps,
+                    assumed: person.is_some(),
                 });
             }
         };
@@ -136,10 +140,16 @@ impl Explain {
             }
         };
         let Decided::Done(decision) = decide(snapshot, &view, caller, now, &mut recorder) else {
-            return Err("the decision waits for a key set that was fetched already".to_owned());
+            return Err("the decision waits for a key set that was fetched already".to_owned().into());
         };
         let injected = injected(snapshot, &decision, &request, headers);
-        Ok(Shown { decision, request: Some(request), headers: injected, steps: recorder.steps })
+        Ok(Shown {
+            decision,
+            request: Some(request),
+            headers: injected,
+            steps: recorder.steps,
+            assumed: person.is_some(),
+        })
     }
 
     /// Headers and target as a client would send them.
@@ -234,7 +244,9 @@ fn to_json(shown: &Shown, snapshot: &Snapshot) -> Value {
         "route": route.map(|route| &*route.id),
         "access": route.map(|route| route.access.as_str()),
         "arm": "clerk",
-        "identity": decision.identity.as_ref().map(|(identity, carrier)| person(identity, *carrier)),
+        "identity": decision.identity.as_ref().map(|(identity, carrier)| {
+            person(identity, Some(*carrier).filter(|_| !shown.assumed))
+        }),
         "headers": shown.headers,
         "path": shown.request.as_ref().map(|request| request.path.as_str()),
         "steps": shown.steps,
@@ -252,14 +264,14 @@ fn outcome(decision: &Decision) -> (u16, &'static str, String) {
     }
 }
 
-fn person(identity: &Identity, carrier: Carrier) -> Value {
+fn person(identity: &Identity, carrier: Option<Carrier>) -> Value {
     let facts = &identity.facts;
     json!({
         "subject": facts.subject,
         "method": facts.method.as_str(),
         "token": facts.token.as_str(),
-        "carrier": match carrier { Carrier::Header => "header", Carrier::Cookie => "cookie" },
-        "instance": &*facts.instance,
+        "carrier": carrier.map(|carrier| carrier.to_string()),
+        "instance": carrier.map(|_| &*facts.instance),
         "session": facts.session,
         "org": facts.org.as_ref().map(|org| json!({
             "id": org.id, "slug": org.slug, "role": org.role, "permissions": org.permissions,

@@ -16,8 +16,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A sidecar that moves a live API from its legacy login to Clerk without changing the API.
 #[derive(Debug, Parser)]
-#[command(name = "crossgate", version, arg_required_else_help = true)]
+#[command(
+    name = "crossgate",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  crossgate demo\n  crossgate check -c conf/crossgate.yaml\n  crossgate run -c conf/crossgate.yaml"
+)]
 struct Cli {
+    /// How output is written; logs of `run` are JSON unless stderr is a terminal.
+    #[arg(long, global = true, value_enum)]
+    format: Option<Format>,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,21 +87,58 @@ pub fn main() -> ExitCode {
     };
     // Before anything can build a TLS client: with two providers linked in, a builder without a choice panics.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let format = cli.format;
     let outcome = match cli.command {
-        Command::Run(command) => command.run(),
-        Command::Demo(command) => command.run(),
-        Command::Check(command) => command.run(),
-        Command::Explain(command) => command.run(),
-        Command::Token(command) => command.run(),
+        Command::Run(command) => command.run(format),
+        Command::Demo(command) => command.run(format),
+        Command::Check(command) => command.run(format),
+        Command::Explain(command) => command.run(format),
+        Command::Token(command) => command.run(format),
         Command::Version => {
-            say(concat!("crossgate ", env!("CARGO_PKG_VERSION"), "\n"));
+            say(&match format {
+                Some(Format::Json) => format!("{}\n", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),
+                Some(Format::Human | Format::Plain) | None => format!("crossgate {}\n", env!("CARGO_PKG_VERSION")),
+            });
             Ok(ExitCode::SUCCESS)
         }
     };
-    outcome.unwrap_or_else(|reason| {
-        complain(&format!("crossgate: {reason}\n"));
-        ExitCode::FAILURE
+    outcome.unwrap_or_else(|failure| {
+        let (reason, code) = match failure {
+            Failure::Usage(reason) => (reason, 2),
+            Failure::Failed(reason) => (reason, 1),
+        };
+        complain(&match format {
+            Some(Format::Json) => format!("{}\n", serde_json::json!({ "level": "ERROR", "message": reason })),
+            Some(Format::Human | Format::Plain) | None => format!("crossgate: {reason}\n"),
+        });
+        ExitCode::from(code)
     })
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+enum Failure {
+    /// What was typed makes no sense: exit code 2.
+    Usage(String),
+    /// Exit code 1.
+    Failed(String),
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+/// What stops a command that needs a config: the first problem in one line, and where the others are.
+fn first_problem(problems: &[crate::config::Problem], path: &std::path::Path) -> String {
+    let mut errors = problems.iter().filter(|problem| problem.is_error());
+    let Some(first) = errors.next() else { return format!("{} cannot be used", path.display()) };
+    let help = first.help.as_ref().map(|help| format!(" ({})", help.replace('\n', " "))).unwrap_or_default();
+    match errors.count() {
+        0 => format!("{first}{help}"),
+        more => format!("{first}{help}; and {more} more: crossgate check -c {} shows all", path.display()),
+    }
 }
 
 /// Data, to stdout. A reader that went away (`| head`) is no error.

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{ConfigPath, complain};
+use super::{ConfigPath, Failure, first_problem};
 use crate::admin::health::Readiness;
 use crate::clock;
 use crate::config;
 use crate::reload::Reloader;
 use crate::server::{self, Start};
+use crate::snapshot::AccessLog;
 use crate::telemetry::access::Log;
 use crate::telemetry::log::{self, Format};
 use crate::telemetry::metrics::Metrics;
@@ -21,26 +22,20 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Run {
     #[command(flatten)]
     path: ConfigPath,
-    /// How logs and access lines are written; without it, JSON unless stderr is a terminal.
-    #[arg(long, value_enum)]
-    format: Option<LogFormat>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Human,
-    Plain,
-    Json,
 }
 
 impl Run {
-    pub(super) fn run(self) -> Result<ExitCode, String> {
-        let format = match self.format {
-            Some(LogFormat::Json) => Format::Json,
-            Some(LogFormat::Human | LogFormat::Plain) => Format::Human,
-            None => Format::of_stderr(),
-        };
-        serve(self.path.config, format, &|name| std::env::var(name).ok())
+    pub(super) fn run(self, format: Option<super::Format>) -> Result<ExitCode, Failure> {
+        serve(self.path.config, log_format(format), &|name| std::env::var(name).ok())
+    }
+}
+
+/// How logs and access lines are written; when nothing was said, JSON unless stderr is a terminal.
+pub(super) fn log_format(asked: Option<super::Format>) -> Format {
+    match asked {
+        Some(super::Format::Json) => Format::Json,
+        Some(super::Format::Human | super::Format::Plain) => Format::Human,
+        None => Format::of_stderr(),
     }
 }
 
@@ -49,28 +44,27 @@ pub(super) fn serve(
     path: PathBuf,
     format: Format,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<ExitCode, String> {
+) -> Result<ExitCode, Failure> {
     let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
     let loaded = config::load(&path, environment, &metrics, None);
     let Some(compiled) = loaded.compiled else {
-        for problem in loaded.problems.iter().skip(1) {
-            complain(&problem.render());
-        }
-        // The reason in one line, last, where it is seen.
-        let first = loaded.problems.first().map(ToString::to_string).unwrap_or_default();
-        return Err(first);
+        return Err(first_problem(&loaded.problems, &path).into());
     };
     let settings = compiled.settings;
     log::install(format, settings.log);
-    for problem in &loaded.problems {
-        tracing::warn!("{problem}");
-    }
-    std::fs::create_dir_all(&settings.state_dir)
-        .map_err(|problem| format!("state_dir {} cannot be made: {problem}", settings.state_dir.display()))?;
-    let log = Log::open(&settings.access_log, format)
-        .map_err(|problem| format!("telemetry.access_log cannot be opened: {problem}"))?;
+    let advice = loaded.problems.iter().map(ToString::to_string).collect();
     let snapshot = Arc::new(compiled.snapshot);
-    tracing::info!(snapshot = &*snapshot.id, routes = snapshot.routes.len(), "config loaded");
+    if snapshot.instances.iter().any(|instance| instance.keys.url().is_some()) {
+        claim_state(&settings.state_dir)
+            .map_err(|problem| format!("state_dir {} cannot be written: {problem}", settings.state_dir.display()))?;
+    }
+    let log = Log::open(&settings.access_log, format).map_err(|problem| {
+        let target = match &settings.access_log {
+            AccessLog::File(path) => path.display().to_string(),
+            AccessLog::Off | AccessLog::Stdout | AccessLog::Stderr => String::new(),
+        };
+        format!("telemetry.access_log {target} cannot be opened: {problem}")
+    })?;
     let readiness = Arc::new(Readiness::new(settings.ready, clock::now()));
     let reloader = Reloader {
         path,
@@ -80,5 +74,13 @@ pub(super) fn serve(
         readiness: Arc::clone(&readiness),
         turn: Mutex::new(()),
     };
-    server::run(Start { reloader: Arc::new(reloader), log, readiness })
+    Ok(server::run(Start { reloader: Arc::new(reloader), log, readiness, advice })?)
+}
+
+/// Makes sure now that key sets can be kept: the day that they are needed is too late to learn that they were not.
+fn claim_state(folder: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let probe = folder.join(".probe");
+    std::fs::write(&probe, b"")?;
+    std::fs::remove_file(probe)
 }

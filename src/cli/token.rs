@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use super::{complain, say};
+use super::{Failure, Format, complain, say};
 use crate::clock;
 use key::SigningKey;
 
@@ -24,8 +24,14 @@ pub(super) struct Token {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a session token, signed with a development key.
+    #[command(
+        after_help = "Example:\n  crossgate token mint --key dev.pem --jwks keys.json --issuer https://clerk.example.com --sub user_1 --org org_1 --role admin"
+    )]
     Mint(Box<Mint>),
     /// Print header and claims of a token, unverified and without its signature.
+    #[command(
+        after_help = "Example:\n  crossgate token mint --key dev.pem --issuer https://clerk.example.com | crossgate token decode -"
+    )]
     Decode {
         /// The token; `-` reads it from stdin, which keeps it out of the shell's history.
         token: String,
@@ -73,16 +79,16 @@ struct Mint {
 }
 
 impl Token {
-    pub(super) fn run(self) -> Result<ExitCode, String> {
+    pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         match self.action {
-            Action::Mint(mint) => mint.run(),
-            Action::Decode { token } => decode(&token),
+            Action::Mint(mint) => mint.run(format),
+            Action::Decode { token } => Ok(decode(&token)?),
         }
     }
 }
 
 impl Mint {
-    fn run(self) -> Result<ExitCode, String> {
+    fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         let key = SigningKey::read_or_make(&self.key, self.kid)?;
         let mut session = mint::Session::new(&self.issuer, &self.sub);
         session.sid = self.sid;
@@ -92,7 +98,8 @@ impl Mint {
         session.role = self.role;
         session.ttl = self.ttl;
         for claim in &self.claim {
-            let (name, json) = claim.split_once('=').ok_or_else(|| format!("--claim {claim}: expected NAME=JSON"))?;
+            let (name, json) =
+                claim.split_once('=').ok_or_else(|| Failure::Usage(format!("--claim {claim}: expected NAME=JSON")))?;
             let value = serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()));
             session.claims.insert(name.to_owned(), value);
         }
@@ -100,7 +107,11 @@ impl Mint {
             std::fs::write(path, key.jwks().to_string())
                 .map_err(|problem| format!("{} cannot be written: {problem}", path.display()))?;
         }
-        say(&format!("{}\n", key.sign(&session.claims(clock::now()))?));
+        let token = key.sign(&session.claims(clock::now()))?;
+        say(&match format {
+            Some(Format::Json) => format!("{}\n", serde_json::json!({ "token": token })),
+            Some(Format::Human | Format::Plain) | None => format!("{token}\n"),
+        });
         complain("development only: whoever holds this key is anybody\n");
         Ok(ExitCode::SUCCESS)
     }

@@ -8,6 +8,7 @@ use pingora::Error;
 use pingora_proxy::Session;
 
 use super::Gate;
+use super::decide::Refusal;
 use super::passage::Passage;
 use super::reply::{self, Code};
 use crate::clock;
@@ -27,6 +28,7 @@ pub(super) fn close(gate: &Gate, session: &Session, error: Option<&Error>, passa
         metrics.report(code);
     }
     match &passage.refusal {
+        Some(Refusal::Upstream(code)) if passage.permit.is_some() => metrics.failed(*code),
         Some(refusal) => metrics.deny(refusal.code(), refusal.fault()),
         None => metrics.allow(),
     }
@@ -62,9 +64,12 @@ fn write(gate: &Gate, session: &Session, error: Option<&Error>, passage: &Passag
         host: request.and_then(|request| request.host.as_deref()),
         path: path.as_deref(),
         route: passage.route.and_then(|index| snapshot.routes.get(index)).map(|route| &*route.id),
-        decision: if refusal.is_some() { "deny" } else { "allow" },
+        decision: if is_denied(passage) { "deny" } else { "allow" },
         code: refusal.map_or("ok", |refusal| refusal.code().as_str()),
-        reason: refusal.map(super::decide::Refusal::reason).or_else(|| failure(error)),
+        reason: match refusal {
+            None | Some(Refusal::Upstream(_)) => failure(error),
+            Some(refusal) => Some(refusal.reason()),
+        },
         reported: reported.map(Code::as_str),
         subject: identity.map(|identity| identity.facts.subject.as_str()),
         org: identity.and_then(|identity| identity.facts.org.as_ref()).map(|org| org.id.as_str()),
@@ -76,6 +81,15 @@ fn write(gate: &Gate, session: &Session, error: Option<&Error>, passage: &Passag
         upstream: upstream.map(|upstream| &*upstream.name),
         snapshot: &snapshot.id,
     });
+}
+
+/// A permitted request whose API failed was not denied.
+fn is_denied(passage: &Passage) -> bool {
+    match &passage.refusal {
+        None => false,
+        Some(Refusal::Upstream(_)) => passage.permit.is_none(),
+        Some(_) => true,
+    }
 }
 
 /// The kind of a failure below; its text could name peers or carry bytes of the request.

@@ -115,6 +115,7 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
             steps.step("resolve", "refused", || refusal.to_string());
             return match Permit::reported_anonymous(route, &refusal) {
                 Some(permit) => {
+                    steps.step("mode", "report", || "let through as nobody".to_owned());
                     Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(permit) })
                 }
                 None => refused(Some(route), None, Refusal::Identity(refusal)),

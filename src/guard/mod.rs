@@ -34,8 +34,8 @@ pub trait Watch: Send + Sync + std::fmt::Debug {
     /// Bytes that a head may have, as the config that serves now says.
     fn head_limit(&self) -> usize;
 
-    /// The guard answered by itself, with this code: no hook sees that request.
-    fn refused(&self, code: &'static str);
+    /// The guard answers by itself, with this code: no hook sees that request. Gives the id that the answer carries.
+    fn refused(&self, code: &'static str) -> String;
 }
 
 /// An application behind the guard.

@@ -6,56 +6,49 @@
 
 use super::grammar::Malformed;
 
-/// An answer, ready to be written, and its code for the counters.
+/// An answer of the guard's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
+    status: u16,
+    phrase: &'static str,
     pub(super) code: &'static str,
-    pub(super) bytes: &'static str,
+    title: &'static str,
+    /// Further header lines.
+    extra: &'static str,
 }
 
-const BAD_REQUEST: Answer = Answer {
-    code: "bad_request",
-    bytes: concat!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: 107\r\n",
-        "cache-control: no-store\r\nconnection: close\r\n\r\n",
-        r#"{"type":"about:blank","title":"the request is malformed","status":400,"code":"bad_request","request_id":""}"#,
-    ),
-};
+impl Answer {
+    /// Head and body, with the id under which the log knows it.
+    pub(super) fn render(&self, id: &str) -> Vec<u8> {
+        let Self { status, phrase, code, title, extra } = self;
+        let body = format!(
+            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{code}\",\"request_id\":\"{id}\"}}"
+        );
+        format!(
+            "HTTP/1.1 {status} {phrase}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n{extra}x-request-id: {id}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+}
 
-const BAD_PATH: Answer = Answer {
-    code: "bad_path",
-    bytes: concat!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: 121\r\n",
-        "cache-control: no-store\r\nconnection: close\r\n\r\n",
-        r#"{"type":"about:blank","title":"the path can be read in more than one way","status":400,"code":"bad_path","request_id":""}"#,
-    ),
-};
-
-const BAD_HEADER: Answer = Answer {
-    code: "bad_header",
-    bytes: concat!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: 116\r\n",
-        "cache-control: no-store\r\nconnection: close\r\n\r\n",
-        r#"{"type":"about:blank","title":"a header is malformed or ambiguous","status":400,"code":"bad_header","request_id":""}"#,
-    ),
-};
-
+const BAD_REQUEST: Answer =
+    Answer { status: 400, phrase: "Bad Request", code: "bad_request", title: "the request is malformed", extra: "" };
+const BAD_PATH: Answer = Answer { code: "bad_path", title: "the path can be read in more than one way", ..BAD_REQUEST };
+const BAD_HEADER: Answer = Answer { code: "bad_header", title: "a header is malformed or ambiguous", ..BAD_REQUEST };
 const BAD_METHOD: Answer = Answer {
+    status: 405,
+    phrase: "Method Not Allowed",
     code: "bad_method",
-    bytes: concat!(
-        "HTTP/1.1 405 Method Not Allowed\r\ncontent-type: application/problem+json\r\ncontent-length: 107\r\n",
-        "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\ncache-control: no-store\r\nconnection: close\r\n\r\n",
-        r#"{"type":"about:blank","title":"the method is not allowed","status":405,"code":"bad_method","request_id":""}"#,
-    ),
+    title: "the method is not allowed",
+    extra: "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
 };
-
 const TOO_LARGE: Answer = Answer {
+    status: 431,
+    phrase: "Request Header Fields Too Large",
     code: "headers_too_large",
-    bytes: concat!(
-        "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\ncontent-length: 122\r\n",
-        "cache-control: no-store\r\nconnection: close\r\n\r\n",
-        r#"{"type":"about:blank","title":"the request headers are too large","status":431,"code":"headers_too_large","request_id":""}"#,
-    ),
+    title: "the request headers are too large",
+    extra: "",
 };
 
 /// The answer to a head that is not well formed.
@@ -94,9 +87,10 @@ mod tests {
             (TOO_LARGE, Code::HeadersTooLarge),
         ];
         for (answer, code) in table {
-            let (head, body) = answer.bytes.split_once("\r\n\r\n").unwrap();
+            let text = String::from_utf8(answer.render("id-1")).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert_eq!(answer.code, code.as_str());
-            assert_eq!(body.as_bytes(), problem(code, "", None).body, "{}", answer.code);
+            assert_eq!(body.as_bytes(), problem(code, "id-1", None).body);
             assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
             assert!(head.starts_with(&format!("HTTP/1.1 {} ", code.status())));
         }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::{Buf, Bytes};
 use pingora::protocols::ALPN;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -49,7 +50,7 @@ pub struct Guarded {
     /// The head that is coming, until it has ended.
     head: Option<Head>,
     /// What is left of the answer to a head that cannot be read.
-    refusal: Option<&'static [u8]>,
+    refusal: Option<Bytes>,
     /// Nothing more is read: when the refusal is written, the stream has ended.
     closing: bool,
     watch: Arc<dyn Watch>,
@@ -104,18 +105,25 @@ impl Guarded {
 
 impl Guarded {
     fn refuse(&mut self, answer: Answer) {
-        self.watch.refused(answer.code);
-        self.refusal = Some(answer.bytes.as_bytes());
+        let id = self.watch.refused(answer.code);
+        self.refusal = Some(Bytes::from(answer.render(&id)));
     }
 
     /// Writes what is left of the refusal.
     fn poll_refusal(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(left) = self.refusal {
-            let sent = std::task::ready!(Pin::new(&mut self.inner).poll_write(context, left))?;
+        while let Some(mut left) = self.refusal.take() {
+            let sent = match Pin::new(&mut self.inner).poll_write(context, &left) {
+                Poll::Ready(sent) => sent?,
+                Poll::Pending => {
+                    self.refusal = Some(left);
+                    return Poll::Pending;
+                }
+            };
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.refusal = left.get(sent..).filter(|rest| !rest.is_empty());
+            left.advance(sent.min(left.len()));
+            self.refusal = Some(left).filter(|left| !left.is_empty());
         }
         Poll::Ready(Ok(()))
     }

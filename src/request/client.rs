@@ -148,16 +148,20 @@ impl Client {
         if let Some(port) = &self.port {
             put(X_FORWARDED_PORT, port);
         }
-        let node = match self.peer {
-            Peer::Ip(IpAddr::V6(address)) => format!("\"[{address}]\""),
-            Peer::Ip(address) => address.to_string(),
+        let peer = match self.peer {
+            Peer::Ip(address) => node(address),
             Peer::Unix => "_unix".to_owned(),
         };
         let host = self.host.as_ref().map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-        let element = format!("for={node}{host};proto={}", self.scheme);
+        let element = format!("for={peer}{host};proto={}", self.scheme);
         match &self.forwarded {
             Some(before) => put(FORWARDED, &format!("{before}, {element}")),
-            None => put(FORWARDED, &element),
+            // A proxy that speaks only X-Forwarded-For: both headers must name the same client.
+            None => {
+                let hops = self.chain.as_deref().unwrap_or_default().split(',').map(|hop| hop.trim().parse::<IpAddr>());
+                let before: String = hops.map_while(Result::ok).map(|hop| format!("for={}, ", node(hop))).collect();
+                put(FORWARDED, &format!("{before}{element}"));
+            }
         }
         put(X_REQUEST_ID, &self.request_id);
         put(TRACEPARENT, &self.traceparent);
@@ -175,6 +179,14 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
         return None;
     }
     line.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// RFC 7239 6: an IPv6 address is bracketed, and quoted for its colons.
+fn node(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    }
 }
 
 /// The rightmost address that is no trusted proxy: everything left of it could be made up by a stranger.
@@ -284,6 +296,11 @@ mod tests {
         assert_eq!(client.scheme, "https");
         assert_eq!(&*client.request_id, "req-1");
         assert_eq!(written(&client, "x-forwarded-for").as_deref(), Some("9.9.9.9, 198.51.100.7, 10.2.2.2, 10.1.1.1"));
+        assert_eq!(
+            written(&client, "forwarded").as_deref(),
+            Some("for=9.9.9.9, for=198.51.100.7, for=10.2.2.2, for=10.1.1.1;host=\"api.example.com\";proto=https"),
+            "both headers name one client"
+        );
         assert_eq!(&*client.traceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     }
 

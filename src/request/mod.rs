@@ -18,7 +18,7 @@ pub use client::{Client, Peer, TrustedProxies};
 pub use credential::{Authorization, Credentials};
 pub use path::CanonicalPath;
 pub(crate) use sanitize::SEC_FETCH_SITE;
-pub use sanitize::{Edits, Head, Limits, ReadHeaders, Refusal, Rules, Sanitized, sanitize};
+pub use sanitize::{Edits, Head, Limits, ReadHeaders, Refusal, Rules, Sanitized, is_usual, sanitize};
 
 /// What is known about a request after [`sanitize()`]; owned, so that it can outlive a borrow of the headers.
 #[derive(Debug)]

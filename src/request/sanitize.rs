@@ -211,12 +211,18 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
     ))
 }
 
+/// The methods that a route without `method` takes.
+pub fn is_usual(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE | Method::OPTIONS
+    )
+}
+
 /// Names are compared exactly: `get` is another method than `GET`, and some servers run it.
 fn check_method(method: &Method, rules: &Rules) -> Result<(), Refusal> {
     match *method {
-        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE | Method::OPTIONS => {
-            Ok(())
-        }
+        _ if is_usual(method) => Ok(()),
         // TRACE would echo credentials, CONNECT would tunnel past every check: no route can ask for them.
         Method::TRACE | Method::CONNECT => Err(Refusal::Method),
         _ if method.as_str().len() <= 16 && rules.extra_methods.contains(method) => Ok(()),

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, Method};
 
 use super::Route;
-use crate::request::{QueryValue, View, query_value};
+use crate::request::{QueryValue, View, is_usual, query_value};
 
 /// Why a route whose path matches was passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,8 @@ impl<'a> Asked<'a> {
 
     fn method_rank(&self, methods: &[Method]) -> Option<MethodRank> {
         if methods.is_empty() {
-            Some(MethodRank::Any)
+            // A method beyond the usual ones is let in by the route that names it, and must not open the others.
+            is_usual(self.method).then_some(MethodRank::Any)
         } else if methods.contains(self.method) {
             Some(MethodRank::Named)
         } else if self.method == Method::HEAD && methods.contains(&Method::GET) {

@@ -43,10 +43,7 @@ pub fn install(format: Format, level: LogLevel) {
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let layer = match format {
         Format::Json => layer.json().flatten_event(true).boxed(),
-        Format::Human => {
-            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            layer.with_ansi(colour).compact().boxed()
-        }
+        Format::Human => layer.with_ansi(false).compact().boxed(),
     };
     // A second installation (tests in one process) keeps the first.
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets)).try_init();

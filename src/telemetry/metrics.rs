@@ -186,6 +186,7 @@ pub struct RouteMetrics {
     /// By [`Code`], resolved at the first refusal: a thousand routes must not mean thirty thousand idle series.
     denied: [OnceLock<(IntCounter, IntCounter)>; Code::COUNT],
     denied_by_server: [OnceLock<(IntCounter, IntCounter)>; Code::COUNT],
+    failed: [OnceLock<IntCounter>; Code::COUNT],
     reported: [OnceLock<IntCounter>; Code::COUNT],
     answers: [OnceLock<IntCounter>; 6],
 }
@@ -200,6 +201,7 @@ impl RouteMetrics {
             duration: metrics.0.duration.with_label_values(&[ROLLOUT, arm, access]),
             denied: [const { OnceLock::new() }; Code::COUNT],
             denied_by_server: [const { OnceLock::new() }; Code::COUNT],
+            failed: [const { OnceLock::new() }; Code::COUNT],
             reported: [const { OnceLock::new() }; Code::COUNT],
             answers: [const { OnceLock::new() }; 6],
             metrics: metrics.clone(),
@@ -232,6 +234,15 @@ impl RouteMetrics {
         });
         decisions.inc();
         requests.inc();
+    }
+
+    /// Permitted, and then the API's side failed: not a denial.
+    pub fn failed(&self, code: Code) {
+        self.allowed.inc();
+        if let Some(slot) = self.failed.get(code.index()) {
+            let labels = [&*self.route, "allow", code.as_str()];
+            slot.get_or_init(|| self.metrics.0.requests.with_label_values(&labels)).inc();
+        }
     }
 
     /// A refusal that report mode let through.

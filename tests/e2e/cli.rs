@@ -97,11 +97,27 @@ fn check_names_every_mistake_at_its_place() {
     }
     let human = run(&["check", "-c", &path(&folder)]);
     assert_eq!(human.status.code(), Some(1));
-    let said = text(&human.stderr);
+    let said = text(&human.stdout);
     assert!(said.contains("protocol"), "the near word: {said}");
     assert!(said.contains('^'), "a caret: {said}");
     assert!(!said.contains('\u{1b}'), "no colour without a terminal");
-    assert!(human.stdout.is_empty(), "problems are no data");
+    assert!(human.stderr.is_empty(), "problems are what check is for: its data");
+}
+
+#[test]
+fn what_makes_no_sense_is_usage() {
+    for wrong in [
+        &["explain", "GET", "/x", "--at", "tomorrow"][..],
+        &["explain", "GET", "/x", "-H", "nocolon"],
+        &["explain", "GET", "x/y"],
+        &["explain", "G T", "/x"],
+    ] {
+        let folder = folder(CONFIG, POLICIES);
+        let mut arguments = wrong.to_vec();
+        let config = path(&folder);
+        arguments.extend(["-c", &config]);
+        assert_eq!(run(&arguments).status.code(), Some(2), "{wrong:?}");
+    }
 }
 
 const POLICIES: &str = "routes:
@@ -248,6 +264,11 @@ fn version_and_help() {
         assert_eq!(help.status.code(), Some(0), "{command}");
         assert!(text(&help.stdout).contains("Example"), "{command}: {}", text(&help.stdout));
         assert!(help.stderr.is_empty(), "{command}");
+    }
+    let json = run(&["version", "--format", "json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&json.stdout).unwrap()["version"], env!("CARGO_PKG_VERSION"));
+    for nested in [&["--help"][..], &["token", "mint", "--help"], &["token", "decode", "--help"]] {
+        assert!(text(&run(nested).stdout).contains("Example"), "{nested:?}");
     }
     for later in ["rollout", "audit", "map", "schema", "test", "diff"] {
         assert_eq!(run(&[later]).status.code(), Some(2), "{later} does not work yet, hence is unknown");

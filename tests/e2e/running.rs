@@ -17,6 +17,19 @@ fn address(listener: &TcpListener) -> Address {
 }
 
 #[test]
+fn a_state_folder_that_cannot_be_written_is_no_start() {
+    let bed = Bed::new();
+    let file = bed.folder().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let bed = bed.section(&format!("state_dir: {}/state", file.display()));
+    let sockets = tempfile::tempdir().unwrap();
+    let at = |name: &str| Address::Unix(sockets.path().join(name));
+    let ended = bed.fail_at(&at("gate"), &at("admin"));
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("state_dir") && ended.stderr.trim_end().lines().count() == 1, "{}", ended.stderr);
+}
+
+#[test]
 fn a_taken_port_ends_the_start() {
     let (taken, free) = (reserve(), reserve());
     let other = address(&free);

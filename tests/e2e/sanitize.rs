@@ -52,10 +52,17 @@ fn methods() {
 
 #[test]
 fn a_route_may_name_another_method() {
-    let policy = "routes:\n  - { id: dav, match: { method: [PROPFIND], path: /dav }, access: public }\n";
+    let policy = "routes:\n  - { id: dav, match: { method: [PROPFIND], path: /dav }, access: public }\n  - { id: open, match: { path: /open }, access: public }\n";
     let bed = Bed::new().policy(policy).start();
     assert_eq!(bed.call("PROPFIND", "/dav").send().outcome(), "200 ok");
     assert_eq!(bed.call("MKCOL", "/dav").send().outcome(), "405 bad_method");
+    let before = bed.origin().count();
+    assert_eq!(
+        bed.call("PROPFIND", "/open").send().outcome(),
+        "403 no_route",
+        "it opens no route that does not name it"
+    );
+    assert_eq!(bed.origin().count(), before);
 }
 
 #[test]

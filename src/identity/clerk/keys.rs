@@ -42,6 +42,7 @@ pub struct Keys {
     again: AtomicBool,
     succeeded: AtomicU64,
     failed: AtomicU64,
+    last_failure: ArcSwapOption<String>,
 }
 
 /// A set and where it stands in time.
@@ -123,6 +124,8 @@ pub struct KeyStats {
     pub kids: Vec<String>,
     pub fetches_succeeded: u64,
     pub fetches_failed: u64,
+    /// Why the latest fetch failed, if it did.
+    pub last_failure: Option<Arc<String>>,
     /// The set shows a private key: everyone can sign with it.
     pub leaked: bool,
 }
@@ -155,6 +158,7 @@ impl Keys {
             again: AtomicBool::new(false),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            last_failure: ArcSwapOption::empty(),
         })
     }
 
@@ -224,6 +228,7 @@ impl Keys {
             kids: held.map_or_else(Vec::new, |held| held.set.kids().map(str::to_owned).collect()),
             fetches_succeeded: self.succeeded.load(Ordering::Relaxed),
             fetches_failed: self.failed.load(Ordering::Relaxed),
+            last_failure: self.last_failure.load_full(),
             leaked: held.is_some_and(|held| held.set.leaked),
         }
     }
@@ -352,14 +357,16 @@ impl Keys {
         let fetched = Fetched { at_unix_ms: now.unix_ms, held_since: now.mono, age_then: Duration::ZERO };
         self.put(set, fetched);
         self.succeeded.fetch_add(1, Ordering::Relaxed);
+        self.last_failure.store(None);
         self.attempts.send_modify(|attempts| {
             attempts.ended += 1;
             attempts.last_was_good = true;
         });
     }
 
-    pub(super) fn fetch_failed(&self) {
+    pub(super) fn fetch_failed(&self, cause: &str) {
         self.failed.fetch_add(1, Ordering::Relaxed);
+        self.last_failure.store(Some(Arc::new(cause.to_owned())));
         self.attempts.send_modify(|attempts| {
             attempts.ended += 1;
             attempts.last_was_good = false;

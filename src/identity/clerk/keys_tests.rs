@@ -16,7 +16,7 @@ fn keys() -> Arc<Keys> {
 async fn refetched(keys: &Arc<Keys>, kid: &str, now: Now, good: bool) -> Refetch {
     let flight = async {
         tokio::task::yield_now().await;
-        if good { keys.fetched(OURS.set(KID), now) } else { keys.fetch_failed() }
+        if good { keys.fetched(OURS.set(KID), now) } else { keys.fetch_failed("refused") }
     };
     tokio::join!(keys.refetch(Some(kid), now), flight).0
 }

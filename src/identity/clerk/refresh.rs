@@ -151,7 +151,7 @@ impl Task {
                 }
             }
             Err(problem) => {
-                keys.fetch_failed();
+                keys.fetch_failed(&problem.to_string());
                 self.tell_bad(keys, problem, now);
             }
         }
