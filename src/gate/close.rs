@@ -32,6 +32,10 @@ pub(super) fn close(gate: &Gate, session: &Session, error: Option<&Error>, passa
         Some(refusal) => metrics.deny(refusal.code(), refusal.fault()),
         None => metrics.allow(),
     }
+    if let Some(Refusal::Upstream(Code::Internal)) = &passage.refusal {
+        // The one failure that is crossgate's own: said even where nobody keeps an access log.
+        tracing::error!(request_id = passage.request_id(), kind = failure(error), "an internal error ended a request");
+    }
     if let Some(status) = passage.upstream_status {
         metrics.answered(status);
     }

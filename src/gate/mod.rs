@@ -124,7 +124,7 @@ impl ProxyHttp for Gate {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         head: &mut RequestHeader,
         passage: &mut Passage,
     ) -> Result<()> {
@@ -144,7 +144,6 @@ impl ProxyHttp for Gate {
             own_authorization: request.credentials.authorization != Authorization::Absent,
         };
         inject::inject(permit, &context, &mut wire::Outgoing(head));
-        let _ = session;
         Ok(())
     }
 
