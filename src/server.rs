@@ -25,7 +25,7 @@ use crate::admin::health::Readiness;
 use crate::drain::Drain;
 use crate::gate::Gate;
 use crate::gate::passage::InFlight;
-use crate::guard::{Deadlines, Guard, Watch};
+use crate::guard::{CapLimits, Deadlines, Guard, Watch};
 use crate::reload::Reloader;
 use crate::snapshot::{Address, Live, Settings};
 use crate::telemetry::access::Log;
@@ -192,6 +192,15 @@ impl Watch for GuardWatch {
     fn head_limit(&self) -> usize {
         let limits = self.live.load().request.limits;
         limits.headers + limits.uri + 4096
+    }
+
+    fn cap_limits(&self) -> CapLimits {
+        let limits = self.live.load().request.limits;
+        CapLimits { all: limits.connections, per_peer: limits.connections_per_peer }
+    }
+
+    fn turned_away(&self) {
+        self.metrics.turned_away().inc();
     }
 
     fn refused(&self, code: &'static str) -> String {

@@ -23,6 +23,8 @@ pub enum Refusal {
     Route(route::Refusal),
     Identity(identity::Refusal),
     Policy(policy::Refusal),
+    /// More requests are in flight than `limits.in_flight`.
+    Overloaded,
     /// The API's side failed.
     Upstream(super::reply::Code),
 }

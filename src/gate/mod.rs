@@ -95,6 +95,9 @@ impl ProxyHttp for Gate {
         if passage.answered {
             return own::server_options(session).await;
         }
+        if passage.refusal.is_none() && self.in_flight.count() > passage.snapshot.request.limits.in_flight {
+            passage.refusal = Some(Refusal::Overloaded);
+        }
         if passage.refusal.is_none() && own::is_own_path(passage) {
             passage.refusal = Some(Refusal::Route(crate::route::Refusal::NoRoute));
         }

@@ -36,6 +36,7 @@ pub enum Code {
     Internal,
     UpstreamUnavailable,
     ClerkOutage,
+    Overloaded,
     UpstreamTimeout,
 }
 
@@ -107,6 +108,7 @@ impl Code {
             Self::Internal => ("internal", 500, "an internal error"),
             Self::UpstreamUnavailable => ("upstream_unavailable", 502, "the API cannot be reached"),
             Self::ClerkOutage => ("clerk_outage", 503, "the session cannot be verified right now"),
+            Self::Overloaded => ("overloaded", 503, "too many requests are being served right now"),
             Self::UpstreamTimeout => ("upstream_timeout", 504, "the API took too long to answer"),
         }
     }
@@ -146,6 +148,7 @@ impl Refusal {
                 policy::Refusal::Forbidden { .. } => Code::Forbidden,
                 policy::Refusal::Reverification(_) => Code::Reverification,
             },
+            Self::Overloaded => Code::Overloaded,
             Self::Upstream(code) => *code,
         }
     }
@@ -165,6 +168,7 @@ impl Refusal {
             Self::Route(refusal) => refusal.to_string(),
             Self::Identity(refusal) => refusal.to_string(),
             Self::Policy(refusal) => refusal.to_string(),
+            Self::Overloaded => "limits.in_flight is reached".to_owned(),
             Self::Upstream(code) => code.title().to_owned(),
         }
     }

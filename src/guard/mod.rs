@@ -4,8 +4,9 @@
 //! byte a minute holds a connection open (measured; see docs/threat-model.md). [`Guard`] wraps each connection's
 //! stream: first byte and keep-alive idle by `limits.keepalive`, the whole head by `limits.header_read`. An expired
 //! deadline reads as end of stream, and Pingora drops the connection. A head that two parsers could read in two ways
-//! ([`grammar`]) is answered here and reaches no parser. Never looks at what a client's bytes mean.
+//! ([`grammar`]) is answered here and reaches no parser. Connections beyond `limits.connections` are closed at their start. Never looks at what a client's bytes mean.
 
+mod cap;
 pub mod grammar;
 mod refusal;
 mod stream;
@@ -18,6 +19,9 @@ use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 
+use cap::Cap;
+
+pub use cap::CapLimits;
 pub use stream::{Guarded, Phase};
 
 /// Deadlines of one connection.
@@ -34,6 +38,12 @@ pub trait Watch: Send + Sync + std::fmt::Debug {
     /// Bytes that a head may have, as the config that serves now says.
     fn head_limit(&self) -> usize;
 
+    /// How many connections there may be, as the config that serves now says.
+    fn cap_limits(&self) -> CapLimits;
+
+    /// A connection was closed at its start: a limit was reached.
+    fn turned_away(&self);
+
     /// The guard answers by itself, with this code: no hook sees that request. Gives the id that the answer carries.
     fn refused(&self, code: &'static str) -> String;
 }
@@ -44,17 +54,25 @@ pub struct Guard<A> {
     inner: Arc<A>,
     deadlines: Deadlines,
     watch: Arc<dyn Watch>,
+    cap: Arc<Cap>,
 }
 
 impl<A> Guard<A> {
     pub fn new(inner: A, deadlines: Deadlines, watch: Arc<dyn Watch>) -> Self {
-        Self { inner: Arc::new(inner), deadlines, watch }
+        Self { inner: Arc::new(inner), deadlines, watch, cap: Arc::default() }
     }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let peer =
+            stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|address| address.ip()));
+        // Held to the end of the connection, keep-alive requests included.
+        let Some(_slot) = self.cap.admit(peer, self.watch.cap_limits()) else {
+            self.watch.turned_away();
+            return None;
+        };
         let guarded = Guarded::new(stream, self.deadlines, Arc::clone(&self.watch));
         self.inner.process_new(Box::new(guarded), shutdown).await
     }

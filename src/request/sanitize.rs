@@ -33,11 +33,26 @@ pub struct Limits {
     pub body: Option<u64>,
     /// Longest time without progress while a body is read.
     pub body_read: Duration,
+    /// Requests being served at once. 503 `overloaded` above.
+    pub in_flight: usize,
+    /// Open connections of clients; further ones are closed at once.
+    pub connections: usize,
+    /// The same, of one address.
+    pub connections_per_peer: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { headers: 64 * 1024, header_count: 100, uri: 16 * 1024, body: None, body_read: Duration::from_secs(60) }
+        Self {
+            headers: 64 * 1024,
+            header_count: 100,
+            uri: 16 * 1024,
+            body: None,
+            body_read: Duration::from_secs(60),
+            in_flight: 10_000,
+            connections: 20_000,
+            connections_per_peer: None,
+        }
     }
 }
 

@@ -38,6 +38,7 @@ struct Series {
     access_log_dropped: IntGauge,
     panics: IntCounter,
     guard_refused: IntCounterVec,
+    turned_away: IntCounter,
 }
 
 impl Metrics {
@@ -103,6 +104,13 @@ impl Metrics {
                 )?,
             )?,
             access_log_dropped: gauge("crossgate_access_log_dropped", "access lines dropped because writing was slow")?,
+            turned_away: registered(
+                &registry,
+                IntCounter::new(
+                    "crossgate_connections_refused_total",
+                    "connections closed at their start: limits.connections or limits.connections_per_peer",
+                )?,
+            )?,
             guard_refused: counters(
                 "crossgate_guard_refused_total",
                 "heads that were answered before any parser saw them",
@@ -150,6 +158,10 @@ impl Metrics {
 
     pub fn panics(&self) -> &IntCounter {
         &self.0.panics
+    }
+
+    pub fn turned_away(&self) -> &IntCounter {
+        &self.0.turned_away
     }
 
     pub fn guard_refused(&self, code: &'static str) -> IntCounter {

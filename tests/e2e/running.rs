@@ -319,3 +319,49 @@ fn a_dripping_head_and_an_idle_connection_are_cut() {
     });
     assert_eq!(bed.origin().count(), 1);
 }
+
+#[test]
+fn connections_and_requests_are_capped() {
+    let bed = Bed::new().section("limits: { connections: 8, connections_per_peer: 4, in_flight: 2 }").start();
+    // The bed's own probes may still hold a connection or two.
+    let opened = until("all four places to be taken", || {
+        let wires: Vec<_> = (0..4).map(|_| bed.connect()).collect();
+        let mut asked: Vec<_> = wires.into_iter().collect();
+        let answers = asked.iter_mut().filter_map(|wire| {
+            wire.write(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n");
+            wire.response("GET")
+        });
+        (answers.count() == 4).then_some(asked)
+    });
+    let mut fifth = bed.connect();
+    fifth.write(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(fifth.response("GET").is_none(), "the fifth connection of one address is closed");
+    assert!(bed.ask_admin("/metrics").text().contains("crossgate_connections_refused_total "));
+    drop(opened);
+    until("a place to be free again", || (bed.get("/public/x").send().status == 200).then_some(()));
+}
+
+#[test]
+fn requests_beyond_in_flight_are_told_to_come_back() {
+    let bed = Bed::new().section("limits: { in_flight: 2 }").start();
+    let go = Arc::new(AtomicBool::new(false));
+    let gone = Arc::clone(&go);
+    bed.origin().answers(move |_| {
+        until("the word to go on", || gone.load(Ordering::SeqCst).then_some(()));
+        Answer::text(200, "done")
+    });
+    let mut held: Vec<_> = (0..2).map(|_| bed.connect()).collect();
+    for wire in &mut held {
+        wire.write(&bed.get("/public/slow").bytes());
+    }
+    until("two requests at the API", || (bed.origin().count() == 2).then_some(()));
+    let third = bed.get("/public/x").send();
+    assert_eq!(third.outcome(), "503 overloaded");
+    assert!(third.header("retry-after").is_some());
+    assert_eq!(bed.origin().count(), 2);
+    go.store(true, Ordering::SeqCst);
+    for wire in &mut held {
+        assert_eq!(wire.response("GET").map(|answer| answer.status), Some(200));
+    }
+    until("a place to be free again", || (bed.get("/public/x").send().status == 200).then_some(()));
+}

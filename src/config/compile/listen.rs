@@ -96,7 +96,30 @@ pub(super) struct RequestLimits {
 
 pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<Problem>) -> RequestLimits {
     let at = root.key("limits");
-    let raw::Limits { headers, header_count, uri, body, keepalive, header_read, body_read } = raw.unwrap_or_default();
+    let raw::Limits {
+        headers,
+        header_count,
+        uri,
+        body,
+        keepalive,
+        header_read,
+        body_read,
+        in_flight,
+        connections,
+        connections_per_peer,
+    } = raw.unwrap_or_default();
+    let mut count = |given: Option<usize>, default: usize, key: &str| {
+        if given == Some(0) {
+            let message = format!("limits.{key} must be at least 1");
+            problems.push(Problem::at(codes::OUT_OF_RANGE, at.key(key), message));
+        }
+        given.unwrap_or(default)
+    };
+    let in_flight = count(in_flight, 10_000, "in_flight");
+    let connections = count(connections, 20_000, "connections");
+    let per_peer =
+        connections_per_peer.and_then(|raw::Bound(number)| number).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let connections_per_peer = per_peer.map(|number| count(Some(number), number, "connections_per_peer"));
     let size = |given: Option<raw::Size>, default: usize, key: &str, problems: &mut Vec<Problem>| {
         let Some(raw::Size(bytes)) = given else { return default };
         // Above, the HTTP parser below us refuses first, with a worse answer.
@@ -123,6 +146,9 @@ pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<
             uri,
             body: body.and_then(|raw::Bound(bytes)| bytes),
             body_read: above_zero(body_read, 60_000, at.key("body_read"), problems),
+            in_flight,
+            connections,
+            connections_per_peer,
         },
         // Pingora counts keep-alive in whole seconds.
         keepalive: whole_seconds(keepalive, 75_000, at.key("keepalive"), problems),

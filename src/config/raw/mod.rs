@@ -94,6 +94,9 @@ pub(crate) struct Limits {
     pub(crate) keepalive: Option<Time>,
     pub(crate) header_read: Option<Time>,
     pub(crate) body_read: Option<Time>,
+    pub(crate) in_flight: Option<usize>,
+    pub(crate) connections: Option<usize>,
+    pub(crate) connections_per_peer: Option<Bound>,
 }
 
 #[derive(Debug, Default, Deserialize)]
