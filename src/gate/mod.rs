@@ -74,6 +74,11 @@ impl ProxyHttp for Gate {
     async fn early_request_filter(&self, session: &mut Session, passage: &mut Passage) -> Result<()> {
         guard::enter(session.as_downstream().stream(), Phase::Request);
         self.set_connection_rules(session, passage);
+        if guard::is_broken(session.as_downstream().stream()) {
+            passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
+            passage.refusal = Some(broken_body());
+            return Ok(());
+        }
         match wire::sanitize(session, &passage.snapshot.request) {
             Ok(Sanitized::Request(request, edits)) => {
                 wire::apply(edits, session)?;
@@ -203,6 +208,9 @@ impl ProxyHttp for Gate {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, passage: &mut Passage) -> FailToProxy {
+        if passage.refusal.is_none() && guard::is_broken(session.as_downstream().stream()) {
+            passage.refusal = Some(broken_body());
+        }
         if client_is_gone(error) && passage.refusal.is_none() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
@@ -297,6 +305,10 @@ impl Gate {
             Err(refusal) => passage.refusal = Some(refusal),
         }
     }
+}
+
+fn broken_body() -> Refusal {
+    Refusal::Request(request::Refusal::Malformed("the chunked body is malformed"))
 }
 
 /// Whether the client closed its connection or broke it.

@@ -65,12 +65,34 @@ pub struct Head {
     at: At,
     seen: usize,
     limit: usize,
+    /// How much of `transfer-encoding` the present name has matched; 0 when it is another.
+    matched: usize,
+    transfer_coded: bool,
 }
 
 impl Head {
     /// `limit` is the most bytes that a head may have.
     pub fn new(limit: usize) -> Self {
-        Self { at: At::Start, seen: 0, limit }
+        Self { at: At::Start, seen: 0, limit, matched: 0, transfer_coded: false }
+    }
+
+    /// Whether a `Transfer-Encoding` has been seen; its value is `sanitize`'s to judge.
+    pub fn is_transfer_coded(&self) -> bool {
+        self.transfer_coded
+    }
+
+    /// Follows the name of a header line.
+    fn follow_name(&mut self, before: At, byte: u8) {
+        const NAME: &[u8] = b"transfer-encoding";
+        match (before, self.at) {
+            (At::LineStart, At::Name) => self.matched = usize::from(NAME.first() == Some(&byte.to_ascii_lowercase())),
+            (At::Name, At::Name) if self.matched > 0 => {
+                let goes_on = NAME.get(self.matched) == Some(&byte.to_ascii_lowercase());
+                self.matched = if goes_on { self.matched + 1 } else { 0 };
+            }
+            (At::Name, At::Value) => self.transfer_coded |= self.matched == NAME.len(),
+            _ => {}
+        }
     }
 
     /// Takes the next bytes. After [`Progress::Ended`] and [`Progress::Refused`] nothing more is to be given.
@@ -81,7 +103,12 @@ impl Head {
                 return Progress::Refused(Malformed::TooLarge);
             }
             match step(self.at, *byte) {
-                Ok(Some(next)) => self.at = next,
+                Ok(Some(next)) => {
+                    let before = std::mem::replace(&mut self.at, next);
+                    if matches!(next, At::Name | At::Value) {
+                        self.follow_name(before, *byte);
+                    }
+                }
                 Ok(None) => return Progress::Ended(index + 1),
                 Err(malformed) => return Progress::Refused(malformed),
             }
@@ -145,7 +172,7 @@ fn step(at: At, byte: u8) -> Result<Option<At>, Malformed> {
 }
 
 /// RFC 9110 5.6.2.
-const fn is_token(byte: u8) -> bool {
+pub(super) const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
@@ -160,7 +187,7 @@ const fn is_target(byte: u8) -> bool {
 }
 
 /// RFC 9110 5.5: visible bytes, space, tab, and bytes beyond ASCII.
-const fn is_value(byte: u8) -> bool {
+pub(super) const fn is_value(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=0x7e | 0x80..=0xff)
 }
 
@@ -234,6 +261,25 @@ mod tests {
             Head::new(20).feed(b"GET /aaaaaaaaaaaaaaaaaa HTTP/1.1\r\n\r\n"),
             Progress::Refused(Malformed::TooLarge)
         );
+    }
+
+    #[test]
+    fn a_transfer_coding_is_noticed() {
+        let table = [
+            ("transfer-encoding: chunked", true),
+            ("Transfer-Encoding:chunked", true),
+            ("TRANSFER-ENCODING: gzip", true),
+            ("x: transfer-encoding: chunked", false),
+            ("transfer-encodin: chunked", false),
+            ("transfer-encodings: chunked", false),
+            ("xtransfer-encoding: chunked", false),
+            ("transfer_encoding: chunked", false),
+        ];
+        for (line, expected) in table {
+            let mut head = Head::new(4096);
+            head.feed(format!("POST / HTTP/1.1\r\nhost: a\r\n{line}\r\n\r\n").as_bytes());
+            assert_eq!(head.is_transfer_coded(), expected, "{line}");
+        }
     }
 
     proptest! {

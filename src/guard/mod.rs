@@ -4,9 +4,10 @@
 //! byte a minute holds a connection open (measured; see docs/threat-model.md). [`Guard`] wraps each connection's
 //! stream: first byte and keep-alive idle by `limits.keepalive`, the whole head by `limits.header_read`. An expired
 //! deadline reads as end of stream, and Pingora drops the connection. A head that two parsers could read in two ways
-//! ([`grammar`]) is answered here and reaches no parser. Connections beyond `limits.connections` are closed at their start. Never looks at what a client's bytes mean.
+//! ([`grammar`]) is answered here and reaches no parser, nor does a chunked body with such lines ([`chunks`]). Connections beyond `limits.connections` are closed at their start. Never looks at what a client's bytes mean.
 
 mod cap;
+pub mod chunks;
 pub mod grammar;
 mod refusal;
 mod stream;
@@ -80,6 +81,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     async fn cleanup(&self) {
         self.inner.cleanup().await;
     }
+}
+
+/// Whether the body that was coming is no chunked body; what had come of it reached no parser.
+pub fn is_broken(stream: Option<&Stream>) -> bool {
+    stream.and_then(|stream| (**stream).as_any().downcast_ref::<Guarded>()).is_some_and(Guarded::is_broken)
 }
 
 /// Tells the connection below a request where it stands, if there is a guard below.

@@ -22,6 +22,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::chunks::{self, Chunks};
 use super::grammar::{Head, Progress};
 use super::refusal::{self, Answer};
 use super::{Deadlines, Watch};
@@ -49,6 +50,10 @@ pub struct Guarded {
     timer: Pin<Box<Sleep>>,
     /// The head that is coming, until it has ended.
     head: Option<Head>,
+    /// The chunked body that is coming, until it has ended.
+    chunks: Option<Chunks>,
+    /// The body was none: nothing more of it is read.
+    broken: bool,
     /// What is left of the answer to a head that cannot be read.
     refusal: Option<Bytes>,
     /// Nothing more is read: when the refusal is written, the stream has ended.
@@ -65,6 +70,8 @@ impl Guarded {
             timed: None,
             timer: Box::pin(sleep_until(Instant::now() + deadlines.idle)),
             head: None,
+            chunks: None,
+            broken: false,
             refusal: None,
             closing: false,
             watch,
@@ -104,6 +111,25 @@ impl Guarded {
 }
 
 impl Guarded {
+    /// Follows the chunks from `from` on; of a body that is none, nothing from there on is handed on.
+    fn follow_chunks(&mut self, buffer: &mut ReadBuf<'_>, from: usize) {
+        let Some(chunks) = &mut self.chunks else { return };
+        match chunks.feed(buffer.filled().get(from..).unwrap_or_default()) {
+            chunks::Progress::More => {}
+            chunks::Progress::Ended(_) => self.chunks = None,
+            chunks::Progress::Refused => {
+                self.chunks = None;
+                self.broken = true;
+                buffer.set_filled(from);
+            }
+        }
+    }
+
+    /// Whether the body that was coming is no chunked body.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     fn refuse(&mut self, answer: Answer) {
         let id = self.watch.refused(answer.code);
         self.refusal = Some(Bytes::from(answer.render(&id)));
@@ -147,6 +173,9 @@ impl AsyncRead for Guarded {
         if self.closing {
             return self.poll_farewell(context);
         }
+        if self.broken {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut self.inner).poll_read(context, buffer) {
             Poll::Ready(outcome) => {
@@ -162,14 +191,23 @@ impl AsyncRead for Guarded {
                     let _ = self.expired(context);
                     self.head = Some(Head::new(self.watch.head_limit()));
                 }
-                let progress = match &mut self.head {
-                    Some(head) => head.feed(buffer.filled().get(before..).unwrap_or_default()),
-                    None => return Poll::Ready(outcome),
+                let Some(head) = &mut self.head else {
+                    self.follow_chunks(buffer, before);
+                    return if self.broken {
+                        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+                    } else {
+                        Poll::Ready(outcome)
+                    };
                 };
+                let is_coded = |head: &Head| head.is_transfer_coded();
+                let progress = head.feed(buffer.filled().get(before..).unwrap_or_default());
                 match progress {
                     Progress::More => Poll::Ready(outcome),
-                    Progress::Ended(_) => {
-                        self.head = None;
+                    Progress::Ended(length) => {
+                        if self.head.take().as_ref().is_some_and(is_coded) {
+                            self.chunks = Some(Chunks::default());
+                            self.follow_chunks(buffer, before + length);
+                        }
                         Poll::Ready(outcome)
                     }
                     Progress::Refused(malformed) => {

@@ -451,3 +451,44 @@ fn an_unread_body_is_no_head() {
     assert!(all.starts_with("HTTP/1.1 401 "), "{all}");
     assert_eq!(all.matches("HTTP/1.1 ").count(), 1, "{all}");
 }
+
+/// The message at the API is never completed, and nothing behind a bad chunk line is taken for a request.
+#[test]
+fn a_chunked_body_is_read_in_one_way_or_not_at_all() {
+    let bed = Bed::new().start();
+    let post = |body: &[u8]| {
+        let head = format!("POST /public/x HTTP/1.1\r\n{HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    };
+    assert_eq!(bed.call("POST", "/public/x").chunked(b"abc").send().outcome(), "200 ok", "the good neighbour");
+    let long = [b"3;".as_slice(), &[b'a'; 9000], b"\r\nabc\r\n0\r\n\r\n"].concat();
+    let table: Vec<(&str, Vec<u8>, u16, &str)> = [
+        ("an empty size", b"\r\nGET /public/x HTTP/1.1\r\n\r\n".as_slice()),
+        ("an extension without size", b";\r\n\r\n"),
+        ("a line feed in an extension", b"3;a\nabc\r\n0\r\n\r\n"),
+        ("a long extension", &long),
+        ("a sign", b"+3\r\nabc\r\n0\r\n\r\n"),
+        ("a prefix", b"0x3\r\nabc\r\n0\r\n\r\n"),
+        ("more data than size", b"3\r\nabcd\r\n0\r\n\r\n"),
+        ("a bare line feed behind data", b"3\r\nabc\n0\r\n\r\n"),
+        ("a size beyond all bodies", b"ffffffffffffffff\r\n"),
+    ]
+    .iter()
+    .map(|(name, body)| (*name, post(body), 400, "bad_request"))
+    .collect();
+    refused(&bed, &table);
+}
+
+/// The head has gone to the API when the chunk comes: the client is told, and the API never sees the end of a message.
+#[test]
+fn a_bad_chunk_behind_the_head_ends_the_request() {
+    let bed = Bed::new().policy("routes: [{ id: all, match: { path: '/{*rest}' }, access: public }]").start();
+    let mut wire = bed.connect();
+    wire.write(format!("POST /x HTTP/1.1\r\n{HOST}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").as_bytes());
+    super::bed::until("the connection to the API", || (bed.origin().connections() > 0).then_some(()));
+    wire.write(b"\r\nGET /admin HTTP/1.1\r\nHost: api.test\r\n\r\n");
+    let answer = wire.response("POST").expect("an answer");
+    assert_eq!((answer.status, &*answer.code()), (400, "bad_request"));
+    assert!(bed.origin().all().iter().all(|request| !request.request_line().contains("admin")));
+    assert_eq!(bed.post("/x").body("fine").send().status, 200, "others are served");
+}
