@@ -69,9 +69,12 @@ impl Mark {
         }
     }
 
+    /// Also of what was mistyped: `adress` was told as unknown, with what was meant, and need not be told as missing too.
     pub(crate) fn was_dropped(&self, name: &str) -> bool {
         match &self.inner {
-            Inner::Map { dropped, .. } => dropped.iter().any(|key| key == name),
+            Inner::Map { dropped, .. } => {
+                dropped.iter().any(|key| key == name || super::decode::near(key, [name]).is_some())
+            }
             Inner::Scalar | Inner::List { .. } => false,
         }
     }
