@@ -230,6 +230,9 @@ impl ProxyHttp for Gate {
         // What is left of a body that nobody read is no head; such a connection ends.
         if session.as_downstream_mut().is_body_done() {
             guard::enter(session.as_downstream().stream(), Phase::Idle);
+        } else {
+            // Not left to Pingora: a head behind such a body would not be looked at by the guard.
+            session.set_keepalive(None);
         }
     }
 
@@ -311,10 +314,14 @@ fn broken_body() -> Refusal {
     Refusal::Request(request::Refusal::Malformed("the chunked body is malformed"))
 }
 
-/// Whether the client closed its connection or broke it.
+/// Whether the client closed its connection or broke it. Also when it sent its next request before this one's answer
+/// (`ConnectError`): this one may have been executed by now, and a 400 would say that it was not.
 fn client_is_gone(error: &Error) -> bool {
     *error.esource() == ErrorSource::Downstream
-        && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError)
+        && matches!(
+            error.etype(),
+            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
+        )
 }
 
 /// What a failure below means for the client. Never the error's own text: it names peers.

@@ -22,7 +22,7 @@ pub enum Malformed {
     Name,
     /// A control character in a value.
     Value,
-    /// More bytes than any head may have.
+    /// More bytes or lines than any head may have.
     TooLarge,
 }
 
@@ -58,12 +58,15 @@ enum At {
 }
 
 const VERSION: &[u8] = b"HTTP/1.";
+/// Header lines; above, the parser below would refuse with another answer. `limits.header_count` is lower.
+const MAX_LINES: usize = 255;
 
 /// Follows one head.
 #[derive(Debug, Clone)]
 pub struct Head {
     at: At,
     seen: usize,
+    lines: usize,
     limit: usize,
     /// How much of `transfer-encoding` the present name has matched; 0 when it is another.
     matched: usize,
@@ -73,7 +76,7 @@ pub struct Head {
 impl Head {
     /// `limit` is the most bytes that a head may have.
     pub fn new(limit: usize) -> Self {
-        Self { at: At::Start, seen: 0, limit, matched: 0, transfer_coded: false }
+        Self { at: At::Start, seen: 0, lines: 0, limit, matched: 0, transfer_coded: false }
     }
 
     /// Whether a `Transfer-Encoding` has been seen; its value is `sanitize`'s to judge.
@@ -107,6 +110,12 @@ impl Head {
                     let before = std::mem::replace(&mut self.at, next);
                     if matches!(next, At::Name | At::Value) {
                         self.follow_name(before, *byte);
+                    }
+                    if before == At::LineStart && next == At::Name {
+                        self.lines += 1;
+                        if self.lines > MAX_LINES {
+                            return Progress::Refused(Malformed::TooLarge);
+                        }
                     }
                 }
                 Ok(None) => return Progress::Ended(index + 1),
@@ -261,6 +270,13 @@ mod tests {
             Head::new(20).feed(b"GET /aaaaaaaaaaaaaaaaaa HTTP/1.1\r\n\r\n"),
             Progress::Refused(Malformed::TooLarge)
         );
+    }
+
+    #[test]
+    fn lines_are_counted() {
+        let head = |lines: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(lines));
+        assert_eq!(Head::new(9000).feed(head(255).as_bytes()), Progress::Ended(head(255).len()));
+        assert_eq!(Head::new(9000).feed(head(256).as_bytes()), Progress::Refused(Malformed::TooLarge));
     }
 
     #[test]

@@ -39,7 +39,11 @@ pub fn install(format: Format, level: LogLevel) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let others = level.min(LevelFilter::from_level(Level::WARN));
-    let targets = Targets::new().with_default(others).with_target("crossgate", level);
+    let targets = Targets::new()
+        .with_default(others)
+        // An error line for every client that goes away in the middle of a head: strangers could fill the log.
+        .with_target("pingora_proxy", LevelFilter::OFF)
+        .with_target("crossgate", level);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let layer = match format {
         Format::Json => layer.json().flatten_event(true).boxed(),

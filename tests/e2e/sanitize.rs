@@ -492,3 +492,21 @@ fn a_bad_chunk_behind_the_head_ends_the_request() {
     assert!(bed.origin().all().iter().all(|request| !request.request_line().contains("admin")));
     assert_eq!(bed.post("/x").body("fine").send().status, 200, "others are served");
 }
+
+/// A client that does not wait got 400 for a request that the API had executed.
+#[test]
+fn a_request_that_was_executed_is_not_called_malformed() {
+    let bed = Bed::new().start();
+    let go = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let gone = std::sync::Arc::clone(&go);
+    bed.origin().answers(move |_| {
+        super::bed::until("the word to go on", || gone.load(std::sync::atomic::Ordering::SeqCst).then_some(()));
+        super::origin::Answer::text(200, "done")
+    });
+    let mut wire = bed.connect();
+    wire.write(&bed.post("/public/x").body("abc").bytes());
+    super::bed::until("the request at the API", || (bed.origin().count() == 1).then_some(()));
+    wire.write(&bed.get("/public/two").bytes());
+    assert!(wire.response("POST").is_none_or(|answer| answer.status == 200));
+    go.store(true, std::sync::atomic::Ordering::SeqCst);
+}
