@@ -1,10 +1,11 @@
-//! The bytes before Pingora's HTTP: deadlines that do not restart with each byte, and one grammar for heads.
+//! The bytes before Pingora's HTTP: deadlines that do not restart with each byte, one grammar, and a cap.
 //!
 //! Pingora keeps an idle keep-alive connection for ever and restarts its header timer on every read, so that one
 //! byte a minute holds a connection open (measured; see docs/threat-model.md). [`Guard`] wraps each connection's
 //! stream: first byte and keep-alive idle by `limits.keepalive`, the whole head by `limits.header_read`. An expired
 //! deadline reads as end of stream, and Pingora drops the connection. A head that two parsers could read in two ways
-//! ([`grammar`]) is answered here and reaches no parser, nor does a chunked body with such lines ([`chunks`]). Connections beyond `limits.connections` are closed at their start. Never looks at what a client's bytes mean.
+//! ([`grammar`]) is answered here and reaches no parser, nor does a chunked body with such lines ([`chunks`]).
+//! Connections beyond `limits.connections` are closed at their start. Never looks at what a client's bytes mean.
 
 mod cap;
 pub mod chunks;

@@ -1,7 +1,7 @@
 //! A connection's stream with its deadlines.
 //!
-//! The stream itself sees the first byte of a head; where a head ends and an answer is complete it is told by the
-//! gate ([`Guarded::enter`]), which knows for certain, so that no framing is parsed twice.
+//! The stream itself sees the first byte of a head, and follows its form; that a request is being served, and that its
+//! answer is complete, it is told by the gate ([`Guarded::enter`]), which knows for certain.
 
 use std::io;
 use std::pin::Pin;
