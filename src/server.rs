@@ -1,10 +1,11 @@
 //! Puts everything that runs together: services, listeners, signals; and ends the process in an orderly way.
 //!
-//! Addresses are tried before Pingora gets them: it panics inside a service's task when it cannot bind and leaves a
-//! process that lives and serves nobody. Whatever cannot start is one line and exit code 1.
+//! Sockets are opened before Pingora runs: it would open them inside a service's task, panic there when it cannot, and
+//! leave a process that lives and serves nobody. Whatever cannot start is one line and exit code 1.
 
+mod accept;
 mod keys;
-mod probe;
+mod socket;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,24 +13,27 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
+use pingora::apps::http_app::HttpServer;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
-use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::admin::health::Readiness;
 use crate::drain::Drain;
 use crate::gate::Gate;
 use crate::gate::passage::InFlight;
-use crate::guard::{CapLimits, Deadlines, Guard, Watch};
+use crate::guard::{self, CapLimits, Deadlines, Guard, Speaks, Unopened, Watch, Young};
 use crate::reload::Reloader;
-use crate::snapshot::{Address, Live, Settings};
+use crate::snapshot::{Listener, Live, Settings};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
+use accept::Accept;
+use socket::{Listening, Passed};
 
 /// Requests on one client connection before it is asked to come again: a balance between load balancers that never
 /// move and the cost of connecting.
@@ -51,9 +55,11 @@ pub struct Start {
 /// A sentence for the operator when an address cannot be listened on.
 pub fn run(start: Start) -> Result<ExitCode, String> {
     let settings = start.reloader.settings.clone();
-    for address in addresses(&settings) {
-        probe::claim(address)?;
-    }
+    let mut passed = Passed::from_environment();
+    let doors = open_listeners(&settings, &mut passed)?;
+    let admin_doors = socket::open(&settings.admin.socket, 0o600, &mut passed)?;
+    let files: Vec<_> =
+        doors.iter().map(|(_, door)| door).chain(&admin_doors).filter_map(|door| door.file.clone()).collect();
     for advice in &start.advice {
         tracing::warn!("{advice}");
     }
@@ -61,8 +67,10 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     tracing::info!(snapshot = &*loaded.id, routes = loaded.routes.len(), "config loaded");
     drop(loaded);
     let in_flight = Arc::new(InFlight::default());
+    let young = Arc::new(Young::default());
     let draining = Arc::new(AtomicBool::new(false));
-    let fatal = Arc::new(Notify::new());
+    let (goaway, is_draining) = watch::channel(false);
+    let (close, closing) = watch::channel(false);
     let metrics = start.reloader.metrics.clone();
     let live = Arc::clone(&start.reloader.live);
     count_panics(&metrics);
@@ -89,13 +97,35 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     options.h2_idle_timeout = Some(settings.keepalive);
     proxy.server_options = Some(options);
-    let deadlines = Deadlines { idle: settings.keepalive, head: settings.header_read };
-    let watch = Arc::new(GuardWatch { live: Arc::clone(&live), metrics: metrics.clone() });
-    let mut gate = Service::new("gate".to_owned(), Guard::new(proxy, deadlines, watch));
-    for listener in &settings.listeners {
-        listen(&mut gate, &listener.address, 0o660);
-    }
-    let gate = server.add_service(gate);
+    let limits = live.load().request.limits;
+    proxy.h2_options = Some(http2(limits.headers));
+    let deadlines = Deadlines {
+        first_byte: settings.first_byte,
+        idle: settings.keepalive,
+        head: settings.header_read,
+        write: limits.body_read,
+    };
+    let listeners = settings.listeners.clone();
+    let watch = Arc::new(GuardWatch { live: Arc::clone(&live), metrics: metrics.clone(), listeners });
+    let shared = guard::Shared::new(deadlines, watch, Arc::clone(&young), is_draining);
+    let proxy = Arc::new(proxy);
+    let guards: Vec<_> = (0..settings.listeners.len())
+        .map(|listener| Arc::new(Guard::new(Arc::clone(&proxy), listener, shared.clone())))
+        .collect();
+    let readiness = Arc::clone(&start.readiness);
+    let gate = server.add_service(Accept {
+        name: "gate",
+        threads: None,
+        doors: doors
+            .into_iter()
+            .filter_map(|(listener, door)| Some((door, Arc::clone(guards.get(listener)?))))
+            .collect(),
+        closing: closing.clone(),
+        started: Box::new(move || {
+            readiness.set_listening();
+            tell_manager(sd_notify::NotifyState::Ready);
+        }),
+    });
     gate.add_dependency(&keys);
 
     let admin = Admin {
@@ -104,40 +134,57 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         readiness: Arc::clone(&start.readiness),
         in_flight: Arc::clone(&in_flight),
         log: start.log.clone(),
-        address: settings.admin.address.clone(),
+        socket: settings.admin.socket.clone(),
     };
-    let mut admin = Service::new("admin".to_owned(), admin);
-    admin.threads = Some(1);
-    listen(&mut admin, &settings.admin.address, 0o600);
-    server.add_service(admin);
+    let admin = Arc::new(HttpServer::new_app(admin));
+    // The admin listener answers to the last: "draining" is an answer.
+    let (_open, never) = watch::channel(false);
+    server.add_service(Accept {
+        name: "admin",
+        threads: Some(1),
+        doors: admin_doors.into_iter().map(|door| (door, Arc::clone(&admin))).collect(),
+        closing: never,
+        started: Box::new(|| {}),
+    });
 
     server.add_service(background_service("reload", ReloadOnHangup(Arc::clone(&start.reloader))));
-    let watch = probe::ListenWatch {
-        addresses: settings.listeners.iter().map(|listener| listener.address.clone()).collect(),
-        readiness: Arc::clone(&start.readiness),
-        fatal: Arc::clone(&fatal),
-        patience: settings.ready.wait + probe::PATIENCE,
-        failed: Arc::new(AtomicBool::new(false)),
-    };
-    let unreachable = Arc::clone(&watch.failed);
-    server.add_service(background_service("listening", watch));
 
-    let drain = Drain { times: settings.drain, readiness: start.readiness, in_flight, draining, fatal };
+    let drain = Drain { times: settings.drain, readiness: start.readiness, in_flight, young, draining, goaway, close };
     server.run(RunArgs { shutdown_signal: Box::new(drain) });
 
-    for address in addresses(&settings) {
-        probe::release(address);
-    }
-    if unreachable.load(std::sync::atomic::Ordering::Relaxed) {
-        return Err("a listener cannot be reached although its address was free; see the log above".to_owned());
+    for file in files {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(file);
     }
     tracing::info!("stopped");
     drop(start.log);
     Ok(ExitCode::SUCCESS)
 }
 
-fn addresses(settings: &Settings) -> impl Iterator<Item = &Address> {
-    settings.listeners.iter().map(|listener| &listener.address).chain(std::iter::once(&settings.admin.address))
+/// The sockets of all listeners, each with its listener's index. Names first, so that `systemd` gets what is left.
+fn open_listeners(settings: &Settings, passed: &mut Passed) -> Result<Vec<(usize, Listening)>, String> {
+    let is_rest = |listener: &Listener| listener.socket == crate::snapshot::Socket::Passed(None);
+    let (rest, named): (Vec<_>, Vec<_>) =
+        settings.listeners.iter().enumerate().partition(|(_, listener)| is_rest(listener));
+    let mut doors = Vec::new();
+    for (index, listener) in named.into_iter().chain(rest) {
+        doors.extend(socket::open(&listener.socket, 0o660, passed)?.into_iter().map(|door| (index, door)));
+    }
+    Ok(doors)
+}
+
+/// HTTP/2 as Pingora bounds it, with `limits.headers` for the list of fields.
+fn http2(headers: usize) -> H2Options {
+    let mut options = default_h2_options();
+    options.max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX));
+    options
+}
+
+/// Tells the service manager, if there is one (sd_notify(3)).
+fn tell_manager(state: sd_notify::NotifyState<'_>) {
+    if let Err(problem) = sd_notify::notify(&[state]) {
+        tracing::warn!(%problem, "the service manager cannot be told");
+    }
 }
 
 /// Pingora's own configuration: everything that its defaults get wrong for a sidecar.
@@ -157,18 +204,6 @@ fn configuration(settings: &Settings) -> Result<ServerConf, String> {
     Ok(conf)
 }
 
-/// `mode` is that of a unix socket's file.
-fn listen<A>(service: &mut Service<A>, address: &Address, mode: u32) {
-    match address {
-        Address::Tcp(address) => service.add_tcp(&address.to_string()),
-        Address::Unix(path) => {
-            // Pingora's default mode is 0666.
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-            service.add_uds(&path.display().to_string(), Some(mode));
-        }
-    }
-}
-
 /// A panic loses one request, not the process; it must not go unseen.
 fn count_panics(metrics: &Metrics) {
     let panics = metrics.panics().clone();
@@ -185,6 +220,7 @@ fn count_panics(metrics: &Metrics) {
 struct GuardWatch {
     live: Live,
     metrics: Metrics,
+    listeners: Vec<Listener>,
 }
 
 impl Watch for GuardWatch {
@@ -197,6 +233,21 @@ impl Watch for GuardWatch {
     fn cap_limits(&self) -> CapLimits {
         let limits = self.live.load().request.limits;
         CapLimits { all: limits.connections, per_peer: limits.connections_per_peer }
+    }
+
+    fn speaks(&self, listener: usize) -> Option<Speaks> {
+        let Listener { tls, h2c, .. } = self.listeners.get(listener)?;
+        if !tls {
+            return Some(Speaks::Plain { h2c: *h2c });
+        }
+        self.live.load().tls.get(listener)?.clone().map(Speaks::Tls)
+    }
+
+    fn unopened(&self, why: Unopened) {
+        self.metrics.unopened(match why {
+            Unopened::Silent => "silent",
+            Unopened::Handshake => "handshake",
+        });
     }
 
     fn turned_away(&self) {

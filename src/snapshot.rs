@@ -41,6 +41,8 @@ pub struct Snapshot {
     /// `identity.workspaces.claim`, split at dots.
     pub workspaces_claim: Option<Vec<String>>,
     pub upstreams: Vec<Upstream>,
+    /// By listener; `None` where it speaks without TLS.
+    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
     pub cors: Cors,
     pub endpoints: Endpoints,
     pub files: Vec<PathBuf>,
@@ -84,6 +86,7 @@ pub struct Settings {
     pub drain: DrainTimes,
     pub ready: ReadyRules,
     pub keepalive: Duration,
+    pub first_byte: Duration,
     pub header_read: Duration,
     pub access_log: AccessLog,
     pub log: LogLevel,
@@ -92,7 +95,30 @@ pub struct Settings {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    pub address: Address,
+    pub socket: Socket,
+    /// TLS; what it shows and asks for is [`Snapshot::tls`].
+    pub tls: bool,
+    /// HTTP/2 without TLS, beside HTTP/1.
+    pub h2c: bool,
+}
+
+/// Where a listening socket comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Socket {
+    /// Made here.
+    Bind(Address),
+    /// Made by the service manager and passed on (`LISTEN_FDS`): those of this name, or all that no listener names.
+    Passed(Option<String>),
+}
+
+impl std::fmt::Display for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(address) => write!(f, "{address}"),
+            Self::Passed(None) => f.write_str("systemd"),
+            Self::Passed(Some(name)) => write!(f, "fd:{name}"),
+        }
+    }
 }
 
 /// Where something listens or is reached.
@@ -113,7 +139,7 @@ impl std::fmt::Display for Address {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    pub address: Address,
+    pub socket: Socket,
 }
 
 /// `server.drain`.

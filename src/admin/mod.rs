@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::gate::passage::InFlight;
-use crate::snapshot::{Address, Live};
+use crate::snapshot::{Address, Live, Socket};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
 use health::Readiness;
@@ -30,7 +30,7 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
     pub in_flight: Arc<InFlight>,
     pub log: Log,
-    pub address: Address,
+    pub socket: Socket,
 }
 
 #[async_trait]
@@ -97,7 +97,7 @@ impl Admin {
 
     /// On loopback only names of loopback; elsewhere names are the network's business.
     fn is_own_host(&self, host: Option<&HeaderValue>) -> bool {
-        let Address::Tcp(address) = &self.address else { return true };
+        let Socket::Bind(Address::Tcp(address)) = &self.socket else { return true };
         if !address.ip().is_loopback() {
             return true;
         }

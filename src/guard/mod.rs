@@ -2,16 +2,20 @@
 //!
 //! Pingora keeps an idle keep-alive connection for ever and restarts its header timer on every read, so that one
 //! byte a minute holds a connection open (measured; see docs/threat-model.md). [`Guard`] wraps each connection's
-//! stream: first byte and keep-alive idle by `limits.keepalive`, the whole head by `limits.header_read`. An expired
-//! deadline reads as end of stream, and Pingora drops the connection. A head that two parsers could read in two ways
-//! ([`grammar`]) is answered here and reaches no parser, nor does a chunked body with such lines ([`chunks`]).
-//! Connections beyond `limits.connections` are closed at their start. Never looks at what a client's bytes mean.
+//! stream: first byte by `limits.first_byte`, keep-alive idle by `limits.keepalive`, the whole head by
+//! `limits.header_read`; TLS handshakes happen in here, under the same deadlines ([`opening`]). A head that two parsers
+//! could read in two ways ([`grammar`]) is answered here and reaches no parser, nor does a chunked body with such lines
+//! ([`chunks`]). Of HTTP/2 it watches only that the client keeps reading and writing. Connections beyond
+//! `limits.connections` are closed at their start. Never looks at what a client's bytes mean.
 
 mod cap;
 pub mod chunks;
 pub mod grammar;
+mod opening;
 mod refusal;
 mod stream;
+mod transport;
+mod young;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +26,25 @@ use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 
 use cap::Cap;
+use stream::Guarded;
+use young::Mark;
 
 pub use cap::CapLimits;
-pub use stream::{Guarded, Phase};
+pub use opening::{Speaks, Unopened};
+pub use stream::Phase;
+pub use young::Young;
 
 /// Deadlines of one connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// From the connection's start, or the end of an answer, to the next request's first byte.
+    /// From the connection's start to the first byte.
+    pub first_byte: Duration,
+    /// From the end of an answer to the next request's first byte.
     pub idle: Duration,
     /// From a request's first byte to the end of its head.
     pub head: Duration,
+    /// How long the client may leave what is sent to it unread.
+    pub write: Duration,
 }
 
 /// What the guard asks of the process, and tells it.
@@ -43,39 +55,73 @@ pub trait Watch: Send + Sync + std::fmt::Debug {
     /// How many connections there may be, as the config that serves now says.
     fn cap_limits(&self) -> CapLimits;
 
+    /// What the listener of this index speaks, as the config that serves now says; `None` closes the connection.
+    fn speaks(&self, listener: usize) -> Option<Speaks>;
+
     /// A connection was closed at its start: a limit was reached.
     fn turned_away(&self);
+
+    /// A connection ended before it came to HTTP.
+    fn unopened(&self, why: Unopened);
 
     /// The guard answers by itself, with this code: no hook sees that request. Gives the id that the answer carries.
     fn refused(&self, code: &'static str) -> String;
 }
 
-/// An application behind the guard.
+/// An application behind the guard, as one listener serves it.
 #[derive(Debug)]
 pub struct Guard<A> {
     inner: Arc<A>,
+    listener: usize,
+    shared: Shared,
+}
+
+/// What all listeners have in common.
+#[derive(Debug, Clone)]
+pub struct Shared {
     deadlines: Deadlines,
     watch: Arc<dyn Watch>,
     cap: Arc<Cap>,
+    young: Arc<Young>,
+    /// Becomes true when a drain begins: HTTP/2 clients are told to go elsewhere.
+    draining: ShutdownWatch,
+}
+
+impl Shared {
+    pub fn new(deadlines: Deadlines, watch: Arc<dyn Watch>, young: Arc<Young>, draining: ShutdownWatch) -> Self {
+        Self { deadlines, watch, cap: Arc::default(), young, draining }
+    }
 }
 
 impl<A> Guard<A> {
-    pub fn new(inner: A, deadlines: Deadlines, watch: Arc<dyn Watch>) -> Self {
-        Self { inner: Arc::new(inner), deadlines, watch, cap: Arc::default() }
+    /// `listener` is the index of the listener in the config.
+    pub fn new(inner: Arc<A>, listener: usize, shared: Shared) -> Self {
+        Self { inner, listener, shared }
     }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let Shared { deadlines, watch, cap, young, draining } = &self.shared;
         let peer =
             stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|address| address.ip()));
         // Held to the end of the connection, keep-alive requests included.
-        let Some(_slot) = self.cap.admit(peer, self.watch.cap_limits()) else {
-            self.watch.turned_away();
+        let Some(_slot) = cap.admit(peer, watch.cap_limits()) else {
+            watch.turned_away();
             return None;
         };
-        let guarded = Guarded::new(stream, self.deadlines, Arc::clone(&self.watch));
+        let mark = Mark::new(Arc::clone(young));
+        let opened = match opening::open(stream, watch.speaks(self.listener)?, *deadlines).await {
+            Ok(opened) => opened,
+            Err(why) => {
+                watch.unopened(why);
+                return None;
+            }
+        };
+        // An HTTP/1 connection that is idle when a drain begins may be about to send: it is left alone.
+        let shutdown = if opened.http2 { draining } else { shutdown };
+        let guarded = Guarded::new(opened, *deadlines, Arc::clone(watch), mark);
         self.inner.process_new(Box::new(guarded), shutdown).await
     }
 

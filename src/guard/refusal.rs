@@ -51,6 +51,15 @@ const TOO_LARGE: Answer = Answer {
     extra: "",
 };
 
+/// The answer to a head that did not end in time.
+pub(super) const REQUEST_TIMEOUT: Answer = Answer {
+    status: 408,
+    phrase: "Request Timeout",
+    code: "request_timeout",
+    title: "the request took too long to arrive",
+    extra: "",
+};
+
 /// The answer to a head that is not well formed.
 pub(super) const fn to(malformed: Malformed) -> Answer {
     match malformed {
@@ -74,7 +83,7 @@ pub(super) fn instead_of(written: &[u8]) -> Option<Answer> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BAD_HEADER, BAD_METHOD, BAD_PATH, BAD_REQUEST, TOO_LARGE};
+    use super::{BAD_HEADER, BAD_METHOD, BAD_PATH, BAD_REQUEST, REQUEST_TIMEOUT, TOO_LARGE};
     use crate::gate::reply::{Code, problem};
 
     #[test]
@@ -85,6 +94,7 @@ mod tests {
             (BAD_HEADER, Code::BadHeader),
             (BAD_METHOD, Code::BadMethod),
             (TOO_LARGE, Code::HeadersTooLarge),
+            (REQUEST_TIMEOUT, Code::RequestTimeout),
         ];
         for (answer, code) in table {
             let text = String::from_utf8(answer.render("id-1")).unwrap();

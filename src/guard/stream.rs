@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
-use pingora::protocols::ALPN;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,30 +23,44 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::chunks::{self, Chunks};
 use super::grammar::{Head, Progress};
+use super::opening::{self, Opened};
 use super::refusal::{self, Answer};
+use super::young::Mark;
 use super::{Deadlines, Watch};
+
+/// Of an HTTP/2 connection: the client's preface and the head of its first frame.
+const HTTP2_START: usize = 24 + 9;
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
+    /// Nothing has come at all.
+    Fresh = 0,
     /// Nothing of the next request has come.
-    Idle = 0,
+    Idle = 1,
     /// Its head is coming.
-    Head = 1,
+    Head = 2,
     /// Its head is complete; bodies have their own timeouts.
-    Request = 2,
+    Request = 3,
 }
 
 /// A stream whose reads end when a deadline passes.
 #[derive(Debug)]
-pub struct Guarded {
+pub(super) struct Guarded {
     inner: Stream,
+    /// Bytes that the opening has read and nobody above has seen.
+    ahead: Bytes,
+    http2: bool,
+    /// Bytes of HTTP/2's start that are still to come.
+    starting: usize,
     deadlines: Deadlines,
     phase: AtomicU8,
     /// The phase that `timer` was set for.
     timed: Option<Phase>,
     timer: Pin<Box<Sleep>>,
+    /// Runs while the client leaves unread what is sent to it.
+    stalled: Option<Pin<Box<Sleep>>>,
     /// The head that is coming, until it has ended.
     head: Option<Head>,
     /// The chunked body that is coming, until it has ended.
@@ -59,34 +72,43 @@ pub struct Guarded {
     /// Nothing more is read: when the refusal is written, the stream has ended.
     closing: bool,
     watch: Arc<dyn Watch>,
+    mark: Mark,
 }
 
 impl Guarded {
-    pub fn new(inner: Stream, deadlines: Deadlines, watch: Arc<dyn Watch>) -> Self {
+    pub(super) fn new(opened: Opened, deadlines: Deadlines, watch: Arc<dyn Watch>, mark: Mark) -> Self {
+        let Opened { stream, read, http2 } = opened;
         Self {
-            inner,
+            inner: stream,
+            ahead: Bytes::from(read),
+            http2,
+            starting: HTTP2_START,
             deadlines,
-            phase: AtomicU8::new(Phase::Idle as u8),
+            phase: AtomicU8::new(Phase::Fresh as u8),
             timed: None,
-            timer: Box::pin(sleep_until(Instant::now() + deadlines.idle)),
+            timer: Box::pin(sleep_until(Instant::now() + deadlines.first_byte)),
+            stalled: None,
             head: None,
             chunks: None,
             broken: false,
             refusal: None,
             closing: false,
             watch,
+            mark,
         }
     }
 
     /// The gate's word on where the request stands. `Relaxed` is enough: one task owns the connection.
-    pub fn enter(&self, phase: Phase) {
+    pub(super) fn enter(&self, phase: Phase) {
+        self.mark.set(phase == Phase::Head);
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
     fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Idle,
-            1 => Phase::Head,
+            0 => Phase::Fresh,
+            1 => Phase::Idle,
+            2 => Phase::Head,
             _ => Phase::Request,
         }
     }
@@ -95,6 +117,7 @@ impl Guarded {
     fn expired(&mut self, context: &mut Context<'_>) -> bool {
         let phase = self.phase();
         let allowed: Duration = match phase {
+            Phase::Fresh => self.deadlines.first_byte,
             Phase::Idle => self.deadlines.idle,
             Phase::Head => self.deadlines.head,
             Phase::Request => {
@@ -107,6 +130,56 @@ impl Guarded {
             self.timer.as_mut().reset(Instant::now() + allowed);
         }
         self.timer.as_mut().poll(context).is_ready()
+    }
+
+    /// Reads what the opening left, then the socket.
+    fn poll_inner(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(context, buffer);
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+
+    /// HTTP/2: until the client has begun, it has the time of a head; then its frames are the business of the layer
+    /// above, which closes idle connections.
+    fn poll_http2(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = self.poll_inner(context, buffer);
+        if self.starting == 0 {
+            return outcome;
+        }
+        self.starting = self.starting.saturating_sub(buffer.filled().len() - before);
+        if self.starting == 0 {
+            self.enter(Phase::Request);
+            return outcome;
+        }
+        if self.phase() == Phase::Fresh && buffer.filled().len() > before {
+            self.enter(Phase::Head);
+        }
+        match outcome {
+            Poll::Ready(_) if !self.expired(context) => outcome,
+            Poll::Pending if !self.expired(context) => Poll::Pending,
+            _ => {
+                buffer.set_filled(before);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// What a write or a flush came to, unless the client has read nothing for too long.
+    fn bounded<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        let allowed = self.deadlines.write;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + allowed)));
+        match timer.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -126,8 +199,15 @@ impl Guarded {
     }
 
     /// Whether the body that was coming is no chunked body.
-    pub fn is_broken(&self) -> bool {
+    pub(super) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// A head that did not end in time.
+    fn poll_too_late(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.refuse(refusal::REQUEST_TIMEOUT);
+        self.closing = true;
+        self.poll_farewell(context)
     }
 
     fn refuse(&mut self, answer: Answer) {
@@ -170,6 +250,9 @@ impl AsyncRead for Guarded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.http2 {
+            return self.poll_http2(context, buffer);
+        }
         if self.closing {
             return self.poll_farewell(context);
         }
@@ -177,14 +260,14 @@ impl AsyncRead for Guarded {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut self.inner).poll_read(context, buffer) {
+        match self.poll_inner(context, buffer) {
             Poll::Ready(outcome) => {
                 // A drip-fed head must not outrun its deadline by always having a byte ready.
                 if self.phase() == Phase::Head && self.expired(context) {
                     buffer.set_filled(before);
-                    return Poll::Ready(Ok(()));
+                    return self.poll_too_late(context);
                 }
-                if self.phase() == Phase::Idle && buffer.filled().len() > before {
+                if matches!(self.phase(), Phase::Fresh | Phase::Idle) && buffer.filled().len() > before {
                     self.enter(Phase::Head);
                     self.timed = None;
                     // Arms the head's deadline now, at the first byte, not at the next wait.
@@ -219,7 +302,8 @@ impl AsyncRead for Guarded {
                     }
                 }
             }
-            Poll::Pending if self.expired(context) => Poll::Ready(Ok(())),
+            Poll::Pending if self.expired(context) && self.phase() == Phase::Head => self.poll_too_late(context),
+            Poll::Pending if self.timed.is_some() && self.timer.is_elapsed() => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -229,6 +313,7 @@ impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.refusal.is_none()
             && self.phase() != Phase::Request
+            && !self.http2
             && let Some(answer) = refusal::instead_of(bytes)
         {
             self.refuse(answer);
@@ -238,7 +323,8 @@ impl AsyncWrite for Guarded {
             // All of Pingora's own answer counts as written.
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.bounded(context, outcome)
     }
 
     fn poll_write_vectored(
@@ -246,11 +332,12 @@ impl AsyncWrite for Guarded {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.phase() != Phase::Request {
+        if self.phase() != Phase::Request && !self.http2 {
             let first = bytes.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| piece);
             return self.poll_write(context, first);
         }
-        Pin::new(&mut self.inner).poll_write_vectored(context, bytes)
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(context, bytes);
+        self.bounded(context, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -258,7 +345,8 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let outcome = Pin::new(&mut self.inner).poll_flush(context);
+        self.bounded(context, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -273,12 +361,8 @@ impl Shutdown for Guarded {
     }
 }
 
-#[async_trait]
-impl Peek for Guarded {
-    async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        self.inner.try_peek(buffer).await
-    }
-}
+/// What a connection speaks is settled when it comes here.
+impl Peek for Guarded {}
 
 impl UniqueID for Guarded {
     fn id(&self) -> UniqueIDType {
@@ -296,7 +380,7 @@ impl Ssl for Guarded {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
+        Some(opening::alpn(self.http2))
     }
 }
 

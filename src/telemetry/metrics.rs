@@ -39,6 +39,7 @@ struct Series {
     panics: IntCounter,
     guard_refused: IntCounterVec,
     turned_away: IntCounter,
+    unopened: IntCounterVec,
 }
 
 impl Metrics {
@@ -116,6 +117,11 @@ impl Metrics {
                 "heads that were answered before any parser saw them",
                 &["code"],
             )?,
+            unopened: counters(
+                "crossgate_connections_unopened_total",
+                "connections that ended before their first request: no handshake, or nothing in time",
+                &["reason"],
+            )?,
             panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
             registry,
         };
@@ -162,6 +168,10 @@ impl Metrics {
 
     pub fn turned_away(&self) -> &IntCounter {
         &self.0.turned_away
+    }
+
+    pub fn unopened(&self, reason: &'static str) {
+        self.0.unopened.with_label_values(&[reason]).inc();
     }
 
     pub fn guard_refused(&self, code: &'static str) -> IntCounter {

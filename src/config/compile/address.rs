@@ -6,24 +6,37 @@ use std::path::PathBuf;
 use crate::config::codes;
 use crate::config::places::At;
 use crate::config::report::Problem;
-use crate::snapshot::Address;
+use crate::snapshot::{Address, Socket};
 
 /// Longest path that a socket address holds.
 const MAX_UNIX_PATH: usize = 107;
 
-/// `ip:port` or `unix:/path` to listen on; port 0 takes any free one.
-pub(super) fn listen(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Address> {
+/// `ip:port` or `unix:/path` to listen on, where port 0 takes any free one; or `systemd` or `fd:NAME`.
+pub(super) fn listen(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Socket> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return unix(path, at, problems);
+        return unix(path, at, problems).map(Socket::Bind);
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(Address::Tcp(address));
+        return Some(Socket::Bind(Address::Tcp(address)));
+    }
+    if text == "systemd" {
+        return Some(Socket::Passed(None));
+    }
+    if let Some(name) = text.strip_prefix("fd:") {
+        // As systemd.socket(5) allows it in FileDescriptorName.
+        let fits = !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+        if !fits {
+            let help = "write the FileDescriptorName of the socket unit, as in fd:web";
+            problems.push(Problem::at(codes::BAD_ADDRESS, at, "this is no name of a passed socket").help(help));
+            return None;
+        }
+        return Some(Socket::Passed(Some(name.to_owned())));
     }
     let help = match text.rsplit_once(':') {
         Some(("" | "*", port)) => format!("write 0.0.0.0:{port} for all addresses of this machine"),
         Some(("localhost", port)) => format!("write 127.0.0.1:{port}"),
         None if text.parse::<IpAddr>().is_ok() => "add a port".to_owned(),
-        _ => "write an IP address and a port, as in 0.0.0.0:8080 or [::1]:8080, or unix:/path".to_owned(),
+        _ => "write an IP address and a port, as in 0.0.0.0:8080 or [::1]:8080, or unix:/path, or systemd".to_owned(),
     };
     problems.push(Problem::at(codes::BAD_ADDRESS, at, "this is no address to listen on").help(help));
     None

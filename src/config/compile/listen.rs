@@ -10,7 +10,7 @@ use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
 use crate::request::Limits;
-use crate::snapshot::{AccessLog, Address, Admin, DrainTimes, Listener, LogLevel, ReadyRules};
+use crate::snapshot::{AccessLog, Address, Admin, DrainTimes, Listener, LogLevel, ReadyRules, Socket};
 
 const MAX_LISTENERS: usize = 64;
 pub(super) const DEFAULT_ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9902);
@@ -23,23 +23,26 @@ pub(super) fn listeners(raw: Option<Vec<raw::Listener>>, root: At<'_>, problems:
         missing(root, "listeners", "say where to listen: listeners: [{ address: 127.0.0.1:8080 }]", problems);
     }
     let mut listeners: Vec<Listener> = Vec::new();
-    for (index, raw::Listener { address }) in raw.into_iter().enumerate() {
+    for (index, raw::Listener { address, h2c }) in raw.into_iter().enumerate() {
         let at = at.item(index);
         let Some(text) = address else {
             missing(at, "address", "write an IP address and a port, or unix:/path", problems);
             continue;
         };
         let at = at.key("address");
-        let Some(address) = address::listen(&text, at, problems) else { continue };
-        // Port 0 is another port each time.
-        let any_port = matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
-        if !any_port && listeners.iter().any(|other| other.address == address) {
+        let Some(socket) = address::listen(&text, at, problems) else { continue };
+        if !is_any_port(&socket) && listeners.iter().any(|other| other.socket == socket) {
             problems.push(Problem::at(codes::ADDRESS_TWICE, at, "another listener has this address"));
             continue;
         }
-        listeners.push(Listener { address });
+        listeners.push(Listener { socket, tls: false, h2c: h2c.unwrap_or(false) });
     }
     listeners
+}
+
+/// Port 0 is another port each time.
+fn is_any_port(socket: &Socket) -> bool {
+    matches!(socket, Socket::Bind(Address::Tcp(tcp)) if tcp.port() == 0)
 }
 
 pub(super) fn admin(
@@ -50,13 +53,12 @@ pub(super) fn admin(
 ) -> Admin {
     let raw::Admin { address } = raw.unwrap_or_default();
     let at = root.key("admin").key("address");
-    let default = || Address::Tcp(DEFAULT_ADMIN.into());
-    let address = address.and_then(|text| address::listen(&text, at, problems)).unwrap_or_else(default);
-    let any_port = matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
-    if !any_port && listeners.iter().any(|listener| listener.address == address) {
-        problems.push(Problem::at(codes::ADDRESS_TWICE, at, format!("a listener has the admin's address {address}")));
+    let default = || Socket::Bind(Address::Tcp(DEFAULT_ADMIN.into()));
+    let socket = address.and_then(|text| address::listen(&text, at, problems)).unwrap_or_else(default);
+    if !is_any_port(&socket) && listeners.iter().any(|listener| listener.socket == socket) {
+        problems.push(Problem::at(codes::ADDRESS_TWICE, at, format!("a listener has the admin's address {socket}")));
     }
-    Admin { address }
+    Admin { socket }
 }
 
 /// The settings under `server`.
@@ -91,6 +93,7 @@ pub(super) fn server(raw: Option<raw::Server>, root: At<'_>, problems: &mut Vec<
 pub(super) struct RequestLimits {
     pub(super) request: Limits,
     pub(super) keepalive: Duration,
+    pub(super) first_byte: Duration,
     pub(super) header_read: Duration,
 }
 
@@ -102,6 +105,7 @@ pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<
         uri,
         body,
         keepalive,
+        first_byte,
         header_read,
         body_read,
         in_flight,
@@ -152,6 +156,7 @@ pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<
         },
         // Pingora counts keep-alive in whole seconds.
         keepalive: whole_seconds(keepalive, 75_000, at.key("keepalive"), problems),
+        first_byte: above_zero(first_byte, 10_000, at.key("first_byte"), problems),
         header_read: above_zero(header_read, 10_000, at.key("header_read"), problems),
     }
 }

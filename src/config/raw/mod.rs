@@ -39,6 +39,7 @@ pub(crate) struct Config {
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { address: 0.0.0.0:8080 }")]
 pub(crate) struct Listener {
     pub(crate) address: Option<String>,
+    pub(crate) h2c: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,6 +93,7 @@ pub(crate) struct Limits {
     pub(crate) uri: Option<Size>,
     pub(crate) body: Option<Bound>,
     pub(crate) keepalive: Option<Time>,
+    pub(crate) first_byte: Option<Time>,
     pub(crate) header_read: Option<Time>,
     pub(crate) body_read: Option<Time>,
     pub(crate) in_flight: Option<usize>,
