@@ -25,6 +25,7 @@ pub mod request;
 pub mod route;
 
 // What the story runs on.
+pub mod certificate;
 pub mod clock;
 pub mod gate;
 pub mod guard;

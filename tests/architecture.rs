@@ -108,10 +108,15 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "inject writes what policy permitted, and asks nobody else",
     ),
     ("clock", &[], "the clock is a leaf"),
-    ("upstream", &["snapshot"], "upstreams know addresses and timeouts"),
+    ("certificate", &[], "a certificate is DER and knows nobody"),
+    (
+        "upstream",
+        &["snapshot", "certificate", "telemetry"],
+        "upstreams know addresses, timeouts and how they fare; never who calls",
+    ),
     (
         "snapshot",
-        &["request", "route", "identity", "policy", "upstream", "telemetry"],
+        &["request", "route", "identity", "policy", "upstream", "telemetry", "certificate"],
         "a snapshot gathers the compiled world and decides nothing",
     ),
     ("guard", &[], "the guard watches bytes and knows nothing of requests"),
@@ -123,7 +128,18 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("telemetry", &["gate", "snapshot"], "telemetry knows the codes of answers and where logs go"),
     (
         "config",
-        &["snapshot", "request", "route", "identity", "policy", "inject", "upstream", "telemetry", "clock"],
+        &[
+            "snapshot",
+            "request",
+            "route",
+            "identity",
+            "policy",
+            "inject",
+            "upstream",
+            "telemetry",
+            "clock",
+            "certificate",
+        ],
         "config makes snapshots: it never sees the gate, the server or the proxy library",
     ),
     ("reload", &["config", "snapshot", "admin", "telemetry"], "a reload compiles a config and swaps the snapshot"),
@@ -135,7 +151,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("drain", &["admin", "gate", "snapshot"], "draining waits for the gate and tells the admin listener"),
     (
         "server",
-        &["gate", "guard", "admin", "reload", "drain", "snapshot", "telemetry", "identity", "clock"],
+        &["gate", "guard", "admin", "reload", "drain", "snapshot", "telemetry", "identity", "upstream", "clock"],
         "the server runs what others made: it never sees config or cli",
     ),
 ];

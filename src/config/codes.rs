@@ -50,6 +50,10 @@ codes! {
     HOST_NAME = "CG0205", "a host name stands where an address is needed";
     BAD_ORIGIN = "CG0206", "an origin is not scheme://host or scheme://host:port";
     BAD_PREFIX = "CG0207", "a path prefix cannot be used";
+    BAD_CERTIFICATE = "CG0208", "a certificate, private key or bundle of authorities cannot be used";
+    EXPIRED = "CG0209", "a certificate has expired or is not valid yet";
+    KEY_MISMATCH = "CG0210", "a private key belongs to another certificate";
+    TLS_UPSTREAM = "CG0211", "what an upstream says about TLS does not go together";
 
     // Clerk.
     BAD_PUBLISHABLE_KEY = "CG0301", "a publishable key cannot be read";

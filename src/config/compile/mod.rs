@@ -10,6 +10,7 @@ mod header;
 mod identity;
 mod listen;
 mod origin;
+mod pem;
 pub(crate) mod route;
 mod rule;
 mod trust;
