@@ -31,6 +31,7 @@ pub mod gate;
 pub mod guard;
 pub mod snapshot;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 
 // The config world.

@@ -13,7 +13,6 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
-use pingora::apps::http_app::HttpServer;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
@@ -136,7 +135,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         log: start.log.clone(),
         socket: settings.admin.socket.clone(),
     };
-    let admin = Arc::new(HttpServer::new_app(admin));
+    let admin = Arc::new(admin);
     // The admin listener answers to the last: "draining" is an answer.
     let (_open, never) = watch::channel(false);
     server.add_service(Accept {
@@ -240,7 +239,7 @@ impl Watch for GuardWatch {
         if !tls {
             return Some(Speaks::Plain { h2c: *h2c });
         }
-        self.live.load().tls.get(listener)?.clone().map(Speaks::Tls)
+        self.live.load().tls.get(listener)?.as_ref().map(|tls| Speaks::Tls(Arc::clone(&tls.config)))
     }
 
     fn unopened(&self, why: Unopened) {

@@ -17,6 +17,7 @@ use crate::policy::Policy;
 use crate::request;
 use crate::route::Routes;
 use crate::telemetry::metrics::RouteMetrics;
+use crate::tls::Tls;
 use crate::upstream::Upstream;
 
 /// The snapshot that serves now. Readers load it; only a reload stores.
@@ -42,7 +43,7 @@ pub struct Snapshot {
     pub workspaces_claim: Option<Vec<String>>,
     pub upstreams: Vec<Upstream>,
     /// By listener; `None` where it speaks without TLS.
-    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+    pub tls: Vec<Option<Tls>>,
     pub cors: Cors,
     pub endpoints: Endpoints,
     pub files: Vec<PathBuf>,

@@ -116,9 +116,10 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "snapshot",
-        &["request", "route", "identity", "policy", "upstream", "telemetry", "certificate"],
+        &["request", "route", "identity", "policy", "upstream", "telemetry", "certificate", "tls"],
         "a snapshot gathers the compiled world and decides nothing",
     ),
+    ("tls", &["certificate"], "TLS is made of certificates and knows no requests"),
     ("guard", &[], "the guard watches bytes and knows nothing of requests"),
     (
         "gate",
@@ -139,6 +140,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "telemetry",
             "clock",
             "certificate",
+            "tls",
         ],
         "config makes snapshots: it never sees the gate, the server or the proxy library",
     ),
@@ -148,7 +150,11 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         &["snapshot", "reload", "drain", "telemetry", "gate", "identity", "clock", "upstream", "route"],
         "the admin listener shows what serves: it never sees config",
     ),
-    ("drain", &["admin", "gate", "snapshot"], "draining waits for the gate and tells the admin listener"),
+    (
+        "drain",
+        &["admin", "gate", "guard", "snapshot"],
+        "draining waits for guard and gate and tells the admin listener",
+    ),
     (
         "server",
         &["gate", "guard", "admin", "reload", "drain", "snapshot", "telemetry", "identity", "upstream", "clock"],

@@ -3,41 +3,98 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{address, at_most, missing};
+use super::{address, at_most, missing, pem};
+use crate::certificate::Certified;
 use crate::config::codes;
 use crate::config::decode::near;
 use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
+use crate::config::source::Files;
 use crate::request::Limits;
 use crate::snapshot::{AccessLog, Address, Admin, DrainTimes, Listener, LogLevel, ReadyRules, Socket};
+use crate::tls::{Clients, Material};
 
 const MAX_LISTENERS: usize = 64;
+const MAX_CERTIFICATES: usize = 1024;
 pub(super) const DEFAULT_ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9902);
 
-pub(super) fn listeners(raw: Option<Vec<raw::Listener>>, root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Listener> {
+/// All listeners, in the order of the file, and beside each what its TLS is made of.
+pub(super) fn listeners(
+    raw: Option<Vec<raw::Listener>>,
+    root: At<'_>,
+    files: &mut Files,
+    problems: &mut Vec<Problem>,
+) -> Vec<(Listener, Option<Material>)> {
     let at = root.key("listeners");
     let mut raw = raw.unwrap_or_default();
     at_most(MAX_LISTENERS, &mut raw, at, problems);
     if raw.is_empty() && !at.has_gaps() {
         missing(root, "listeners", "say where to listen: listeners: [{ address: 127.0.0.1:8080 }]", problems);
     }
-    let mut listeners: Vec<Listener> = Vec::new();
-    for (index, raw::Listener { address, h2c }) in raw.into_iter().enumerate() {
+    let mut listeners: Vec<(Listener, Option<Material>)> = Vec::new();
+    for (index, raw::Listener { address, tls, h2c }) in raw.into_iter().enumerate() {
         let at = at.item(index);
+        let h2c = h2c.unwrap_or(false);
+        if h2c && tls.is_some() {
+            let message = "h2c is HTTP/2 without TLS, and this listener has TLS";
+            let help = "leave h2c out: with TLS clients agree on HTTP/2 in the handshake";
+            problems.push(Problem::at(codes::BAD_TLS, at.key("h2c"), message).help(help));
+        }
+        let is_tls = tls.is_some();
+        let material = tls.and_then(|tls| listener_tls(tls, at.key("tls"), files, problems));
         let Some(text) = address else {
             missing(at, "address", "write an IP address and a port, or unix:/path", problems);
             continue;
         };
         let at = at.key("address");
         let Some(socket) = address::listen(&text, at, problems) else { continue };
-        if !is_any_port(&socket) && listeners.iter().any(|other| other.socket == socket) {
+        if !is_any_port(&socket) && listeners.iter().any(|(other, _)| other.socket == socket) {
             problems.push(Problem::at(codes::ADDRESS_TWICE, at, "another listener has this address"));
             continue;
         }
-        listeners.push(Listener { socket, tls: false, h2c: h2c.unwrap_or(false) });
+        listeners.push((Listener { socket, tls: is_tls, h2c }, material));
     }
     listeners
+}
+
+fn listener_tls(raw: raw::ListenerTls, at: At<'_>, files: &mut Files, problems: &mut Vec<Problem>) -> Option<Material> {
+    let raw::ListenerTls { certificate, key, certificates, client_ca, client_auth } = raw;
+    let mut certified = Vec::new();
+    certified.extend(pair(raw::Certificate { certificate, key }, at, files, problems));
+    let mut others = certificates.unwrap_or_default();
+    at_most(MAX_CERTIFICATES, &mut others, at.key("certificates"), problems);
+    for (index, other) in others.into_iter().enumerate() {
+        certified.extend(pair(other, at.key("certificates").item(index), files, problems));
+    }
+    if client_auth.is_some() && client_ca.is_none() && !at.was_dropped("client_ca") {
+        missing(at, "client_ca", "client_auth needs the authority that signs clients' certificates", problems);
+    }
+    let clients = match client_ca {
+        None => None,
+        Some(path) => {
+            let written = pem::Written { path: &path, at: at.key("client_ca") };
+            let authorities = pem::authorities(written, files, problems)?;
+            Some(Clients { authorities, optional: matches!(client_auth, Some(raw::ClientAuth::Optional)) })
+        }
+    };
+    (!certified.is_empty()).then_some(Material { certificates: certified, clients })
+}
+
+fn pair(
+    raw::Certificate { certificate, key }: raw::Certificate,
+    at: At<'_>,
+    files: &mut Files,
+    problems: &mut Vec<Problem>,
+) -> Option<Certified> {
+    for (name, path) in [("certificate", &certificate), ("key", &key)] {
+        if path.is_none() {
+            missing(at, name, "TLS needs certificate and key: { certificate: tls.crt, key: tls.key }", problems);
+        }
+    }
+    let (certificate, key) = (certificate?, key?);
+    let certificate = pem::Written { path: &certificate, at: at.key("certificate") };
+    pem::certified(certificate, pem::Written { path: &key, at: at.key("key") }, files, problems)
 }
 
 /// Port 0 is another port each time.
@@ -48,14 +105,14 @@ fn is_any_port(socket: &Socket) -> bool {
 pub(super) fn admin(
     raw: Option<raw::Admin>,
     root: At<'_>,
-    listeners: &[Listener],
+    listeners: &[(Listener, Option<Material>)],
     problems: &mut Vec<Problem>,
 ) -> Admin {
     let raw::Admin { address } = raw.unwrap_or_default();
     let at = root.key("admin").key("address");
     let default = || Socket::Bind(Address::Tcp(DEFAULT_ADMIN.into()));
     let socket = address.and_then(|text| address::listen(&text, at, problems)).unwrap_or_else(default);
-    if !is_any_port(&socket) && listeners.iter().any(|listener| listener.socket == socket) {
+    if !is_any_port(&socket) && listeners.iter().any(|(listener, _)| listener.socket == socket) {
         problems.push(Problem::at(codes::ADDRESS_TWICE, at, format!("a listener has the admin's address {socket}")));
     }
     Admin { socket }

@@ -31,6 +31,7 @@ use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, ReadHeaders, Rules};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::tls::{Material, Tls};
 use crate::upstream::Upstream;
 use route::PolicyFile;
 
@@ -70,7 +71,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         endpoints,
         telemetry,
     } = raw;
-    let listeners = listen::listeners(listeners, root, problems);
+    let listeners = listen::listeners(listeners, root, files, problems);
     let admin = listen::admin(admin, root, &listeners, problems);
     let trusted = trust::compile(trusted_proxies, root, problems);
     let server = listen::server(server, root, problems);
@@ -98,6 +99,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     // Two with one issuer or one name were told with their places when the specs were made.
     let instances = Instances::new(instances, previous.map(|snapshot| &snapshot.instances)).ok();
     let peers = peers(&upstreams.specs, root, problems);
+    let (listeners, material): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
+    let tls = listener_tls(material, previous, root, problems);
     if problems.iter().any(Problem::is_error) {
         return None;
     }
@@ -122,7 +125,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         headers: identity.headers,
         workspaces_claim: identity.workspaces_claim,
         upstreams: peers,
-        tls: listeners.iter().map(|_| None).collect(),
+        tls,
         cors,
         endpoints,
         files: files.paths.clone(),
@@ -161,6 +164,29 @@ fn at_most<T>(max: usize, list: &mut Vec<T>, at: At<'_>, problems: &mut Vec<Prob
         problems.push(Problem::at(codes::OUT_OF_RANGE, at, format!("{} is too many: at most {max}", list.len())));
         list.truncate(max);
     }
+}
+
+/// The server side of each listener with TLS.
+fn listener_tls(
+    material: Vec<Option<Material>>,
+    previous: Option<&Snapshot>,
+    root: At<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Option<Tls>> {
+    let at = root.key("listeners");
+    let mut all = Vec::with_capacity(material.len());
+    for (index, material) in material.into_iter().enumerate() {
+        let before = previous.and_then(|snapshot| snapshot.tls.get(index)?.as_ref());
+        all.push(material.and_then(|material| match Tls::new(material, before) {
+            Ok(tls) => Some(tls),
+            Err(problem) => {
+                let message = format!("TLS cannot be set up: {problem}");
+                problems.push(Problem::at(codes::BAD_TLS, at.item(index).key("tls"), message));
+                None
+            }
+        }));
+    }
+    all
 }
 
 fn peers(specs: &[crate::upstream::Spec], root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Upstream> {

@@ -39,7 +39,33 @@ pub(crate) struct Config {
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { address: 0.0.0.0:8080 }")]
 pub(crate) struct Listener {
     pub(crate) address: Option<String>,
+    pub(crate) tls: Option<ListenerTls>,
     pub(crate) h2c: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { certificate: tls.crt, key: tls.key }")]
+pub(crate) struct ListenerTls {
+    pub(crate) certificate: Option<String>,
+    pub(crate) key: Option<String>,
+    /// Further ones, chosen by the name that the client asks for.
+    pub(crate) certificates: Option<Vec<Certificate>>,
+    pub(crate) client_ca: Option<String>,
+    pub(crate) client_auth: Option<ClientAuth>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { certificate: tls.crt, key: tls.key }")]
+pub(crate) struct Certificate {
+    pub(crate) certificate: Option<String>,
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClientAuth {
+    Required,
+    Optional,
 }
 
 #[derive(Debug, Default, Deserialize)]
