@@ -6,6 +6,7 @@
 mod accept;
 mod keys;
 mod socket;
+mod upstreams;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,6 +85,9 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         keys::KeyService { live: Arc::clone(&live), wait: settings.ready.wait, state_dir: settings.state_dir.clone() },
     ));
 
+    let upstreams =
+        server.add_service(background_service("upstreams", upstreams::UpstreamService { live: Arc::clone(&live) }));
+
     let gate = Gate {
         live: Arc::clone(&live),
         metrics: metrics.clone(),
@@ -127,6 +131,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         }),
     });
     gate.add_dependency(&keys);
+    gate.add_dependency(&upstreams);
 
     let admin = Admin {
         live,

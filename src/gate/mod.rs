@@ -7,6 +7,8 @@
 //! upstream_request_filter   inject: remove, then insert; without a permit nothing goes upstream
 //! request_body_filter       limits.body
 //! upstream_response_filter  identity headers that the API echoes leave in no answer
+//! fail_to_connect           another endpoint, once; nothing was sent
+//! error_while_proxy         the endpoint is told how it fared; what may be done twice may be tried again
 //! fail_to_proxy             what went wrong becomes a code
 //! logging                   access line, metrics
 //! ```
@@ -41,6 +43,7 @@ use crate::request::{self, Authorization, Sanitized, View};
 use crate::snapshot::{Live, Preflight};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::{NoEndpoint, Progress};
 use decide::{Caller, Decided, Refusal};
 use passage::{InFlight, Passage};
 use reply::Code;
@@ -124,9 +127,18 @@ impl ProxyHttp for Gate {
         let route = passage.route.and_then(|index| passage.snapshot.routes.get(index));
         let timeout = route.and_then(|route| route.timeout);
         let upstream = passage.permit.as_ref().and_then(|permit| passage.snapshot.upstreams.get(permit.upstream()));
-        match upstream.and_then(|upstream| upstream.peer(timeout)) {
-            Some(peer) => Ok(peer),
-            None => Error::e_explain(ErrorType::InternalError, "no permit, hence no upstream"),
+        let Some(upstream) = upstream else {
+            return Error::e_explain(ErrorType::InternalError, "no permit, hence no upstream");
+        };
+        match upstream.choose(passage.attempt.take(), timeout) {
+            Ok((peer, attempt)) => {
+                passage.attempt = Some(attempt);
+                Ok(peer)
+            }
+            Err(NoEndpoint) => {
+                passage.refusal = Some(Refusal::Upstream(Code::NoEndpoint));
+                Error::e_explain(ErrorType::ConnectNoRoute, "no endpoint to send it to").map_err(Error::into_up)
+            }
         }
     }
 
@@ -189,6 +201,9 @@ impl ProxyHttp for Gate {
         }
         if !answer.status.is_informational() {
             passage.upstream_status = Some(answer.status.as_u16());
+            if let Some(attempt) = &mut passage.attempt {
+                attempt.answered();
+            }
         }
         wire::strip_hop_by_hop(answer);
         wire::strip_echo(answer, &passage.snapshot.headers);
@@ -202,8 +217,32 @@ impl ProxyHttp for Gate {
         passage: &mut Passage,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if let Some(attempt) = &mut passage.attempt {
+            attempt.not_connected(&error);
+        }
         // Nothing was sent, so trying once more is safe for a POST too.
         error.set_retry(passage.tries < MAX_TRIES);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        passage: &mut Passage,
+        reused: bool,
+    ) -> Box<Error> {
+        if let Some(attempt) = passage.attempt.as_mut().filter(|_| !session.was_upgraded()) {
+            let request_done = session.as_downstream_mut().is_body_done();
+            attempt.broke_off(&error, Progress { request_done, reused });
+        }
+        // As Pingora's own: again only what may be done twice, on a pooled connection that broke before an answer.
+        if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated() {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
         error
     }
 

@@ -14,6 +14,7 @@ use crate::identity::{Carrier, Identity};
 use crate::policy::Permit;
 use crate::request::{Client, Request};
 use crate::snapshot::Snapshot;
+use crate::upstream::Attempt;
 
 /// The context of one request.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Passage {
     pub body_seen: u64,
     /// Attempts to reach the upstream.
     pub tries: usize,
+    /// The last of them; what became of it is told to it.
+    pub attempt: Option<Attempt>,
     /// Status of the API's answer.
     pub upstream_status: Option<u16>,
     _in_flight: InFlightGuard,
@@ -52,6 +55,7 @@ impl Passage {
             answered: false,
             body_seen: 0,
             tries: 0,
+            attempt: None,
             upstream_status: None,
             _in_flight: in_flight.enter(),
         }

@@ -35,6 +35,8 @@ pub enum Code {
     HeadersTooLarge,
     Internal,
     UpstreamUnavailable,
+    /// The same code with another status: nothing was tried.
+    NoEndpoint,
     ClerkOutage,
     Overloaded,
     UpstreamTimeout,
@@ -78,7 +80,11 @@ impl Code {
 
     pub const fn fault(self) -> Fault {
         match self {
-            Self::Internal | Self::UpstreamUnavailable | Self::ClerkOutage | Self::UpstreamTimeout => Fault::Server,
+            Self::Internal
+            | Self::UpstreamUnavailable
+            | Self::NoEndpoint
+            | Self::ClerkOutage
+            | Self::UpstreamTimeout => Fault::Server,
             _ => Fault::Client,
         }
     }
@@ -107,6 +113,7 @@ impl Code {
             Self::HeadersTooLarge => ("headers_too_large", 431, "the request headers are too large"),
             Self::Internal => ("internal", 500, "an internal error"),
             Self::UpstreamUnavailable => ("upstream_unavailable", 502, "the API cannot be reached"),
+            Self::NoEndpoint => ("upstream_unavailable", 503, "the API is not available right now"),
             Self::ClerkOutage => ("clerk_outage", 503, "the session cannot be verified right now"),
             Self::Overloaded => ("overloaded", 503, "too many requests are being served right now"),
             Self::UpstreamTimeout => ("upstream_timeout", 504, "the API took too long to answer"),

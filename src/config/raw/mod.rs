@@ -14,7 +14,7 @@ use serde::Deserialize;
 pub(crate) use clerk::{Clerk, Cookies, Csrf, DenyOrAllow, Jwks};
 pub(crate) use policy::{Access, Match, Mode, OrgBy, Policies, Reverified, Route, Rule, WorkspaceBy};
 pub(crate) use scalar::{Bound, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
-pub(crate) use upstream::{Credentials, Forward, Paths, Protocol, Timeouts, Upstream};
+pub(crate) use upstream::{Credentials, Forward, Health, Paths, Protocol, Timeouts, Upstream, UpstreamTls};
 
 /// `crossgate.yaml`.
 #[derive(Debug, Default, Deserialize)]
