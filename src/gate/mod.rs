@@ -199,11 +199,11 @@ impl ProxyHttp for Gate {
             passage.refusal = Some(Refusal::Upstream(Code::UpstreamUnavailable));
             return Error::e_explain(ErrorType::HTTPStatus(502), "a 101 that was not asked for");
         }
+        if let Some(attempt) = &mut passage.attempt {
+            attempt.heard(answer)?;
+        }
         if !answer.status.is_informational() {
             passage.upstream_status = Some(answer.status.as_u16());
-            if let Some(attempt) = &mut passage.attempt {
-                attempt.answered();
-            }
         }
         wire::strip_hop_by_hop(answer);
         wire::strip_echo(answer, &passage.snapshot.headers);

@@ -8,11 +8,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::breaker::Pass;
 use super::vitals::Vitals;
 use super::{Upstream, stamp};
+
+/// Largest head of an answer, in bytes of names and values. Pingora's own limit is four times that, and most clients
+/// take much less.
+const MOST_HEAD: usize = 256 * 1024;
+/// Most informational answers before the final one. A minute of `102` once a second passes; an endless row does not.
+const MOST_INFORMATIONAL: usize = 256;
 
 #[derive(Debug)]
 pub struct Attempt {
@@ -21,6 +28,7 @@ pub struct Attempt {
     pub(super) pass: Pass,
     pub(super) answered: bool,
     pub(super) settled: bool,
+    pub(super) informational: usize,
 }
 
 /// A failure of the API.
@@ -56,8 +64,24 @@ pub struct Progress {
 }
 
 impl Attempt {
-    /// The API's final head arrived.
-    pub fn answered(&mut self) {
+    /// A head of the API arrived, informational or final.
+    ///
+    /// # Errors
+    /// When it, or the row of heads before the final one, is beyond all bounds: nobody must have to take that.
+    pub fn heard(&mut self, head: &ResponseHeader) -> Result<(), Box<Error>> {
+        let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        self.informational += usize::from(head.status.is_informational());
+        if size > MOST_HEAD || self.informational > MOST_INFORMATIONAL {
+            // `broke_off` is told, and counts it.
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "an answer beyond all bounds").into_up());
+        }
+        if !head.status.is_informational() {
+            self.answered();
+        }
+        Ok(())
+    }
+
+    pub(super) fn answered(&mut self) {
         let now = stamp(Instant::now());
         if !self.answered {
             self.vitals.answered(now);

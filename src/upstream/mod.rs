@@ -169,7 +169,10 @@ impl Upstream {
             peer.options.read_timeout = read_timeout;
         }
         let vitals = Arc::clone(&endpoint.vitals);
-        Ok((peer, Attempt { upstream: Arc::clone(self), vitals, pass, answered: false, settled: false }))
+        Ok((
+            peer,
+            Attempt { upstream: Arc::clone(self), vitals, pass, answered: false, settled: false, informational: 0 },
+        ))
     }
 
     /// In turn among the best that there are: well and another than `avoid`, else well, else put out for a while (which is
