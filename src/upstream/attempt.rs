@@ -70,12 +70,14 @@ impl Attempt {
     /// When it, or the row of heads before the final one, is beyond all bounds: nobody must have to take that.
     pub fn heard(&mut self, head: &ResponseHeader) -> Result<(), Box<Error>> {
         let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        self.informational += usize::from(head.status.is_informational());
+        // A 101 is the last head: behind it is a tunnel.
+        let is_last = !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        self.informational += usize::from(!is_last);
         if size > MOST_HEAD || self.informational > MOST_INFORMATIONAL {
             // `broke_off` is told, and counts it.
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "an answer beyond all bounds").into_up());
         }
-        if !head.status.is_informational() {
+        if is_last {
             self.answered();
         }
         Ok(())

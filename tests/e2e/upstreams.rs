@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -305,9 +307,19 @@ fn http2_api(tls: Option<ServerConfig>) -> Http2Api {
                     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
                         record.lock().unwrap().push(format!("{:?} {}", request.version(), request.uri().path()));
                         async move {
+                            if request.uri().path() == "/stream" {
+                                let trailers = http::HeaderMap::from_iter([(
+                                    http::HeaderName::from_static("grpc-status"),
+                                    http::HeaderValue::from_static("0"),
+                                )]);
+                                let body = request.into_body().with_trailers(async { Some(Ok(trailers)) });
+                                return Ok(http::Response::new(body.boxed()));
+                            }
                             let body = request.into_body().collect().await.unwrap().to_bytes();
                             let body = if body.is_empty() { Bytes::from_static(b"good") } else { body };
-                            Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(body)))
+                            Ok::<_, std::convert::Infallible>(http::Response::new(
+                                Full::new(body).map_err(|never| match never {}).boxed(),
+                            ))
                         }
                     });
                     let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -353,6 +365,61 @@ fn http2_over_tls_to_the_api() {
     let bed =
         bed(&format!("endpoints: [\"{}\"], protocol: http2, tls: {{ sni: api.internal, ca: ours.pem }}", api.address));
     speaks_http2(&with(bed, &[("ours.pem", &ours.pem())]).start(), &api);
+}
+
+/// A body that is sent as it is handed in.
+struct Handed(tokio::sync::mpsc::Receiver<&'static str>);
+
+impl hyper::body::Body for Handed {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        self.0
+            .poll_recv(context)
+            .map(|piece| piece.map(|text| Ok(hyper::body::Frame::data(Bytes::from_static(text.as_bytes())))))
+    }
+}
+
+/// What gRPC needs: both ways at once, piece by piece, and trailers at the end.
+#[test]
+fn http2_streams_both_ways_and_brings_trailers() {
+    let api = http2_api(None);
+    let bed = bed(&format!("endpoints: [\"{}\"], protocol: h2c", api.address))
+        .section("listeners: [{ address: \"{gate}\", h2c: true }]")
+        .start();
+    let super::wire::Address::Tcp(gate) = bed.gate else { panic!("a TCP bed") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let exchange = async {
+        let socket = tokio::net::TcpStream::connect(gate).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+        tokio::spawn(connection);
+        let (pieces, handed) = tokio::sync::mpsc::channel(1);
+        let request = http::Request::post(format!("http://{gate}/stream")).body(Handed(handed)).unwrap();
+        pieces.send("one").await.unwrap();
+        let mut answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        for (piece, next) in [("one", Some("two")), ("two", Some("three")), ("three", None)] {
+            let frame = answer.body_mut().frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), piece, "before the next was sent");
+            if let Some(next) = next {
+                pieces.send(next).await.unwrap();
+            }
+        }
+        drop(pieces);
+        while let Some(frame) = answer.body_mut().frame().await {
+            if let Ok(trailers) = frame.unwrap().into_trailers() {
+                assert_eq!(trailers.get("grpc-status").unwrap(), "0");
+                return;
+            }
+        }
+        panic!("no trailers");
+    };
+    runtime.block_on(async { tokio::time::timeout(super::bed::DEADLINE, exchange).await.unwrap() });
 }
 
 #[test]
