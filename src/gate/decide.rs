@@ -124,6 +124,15 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
             };
         }
     };
+    if view.request.handshake.is_some() {
+        let person = identity.as_ref().map(|(person, carrier)| (&**person, *carrier));
+        if !csrf::may_open(view, route, person, snapshot) {
+            let refusal = identity::Refusal::CrossSite;
+            steps.step("websocket", "refused", || "its Origin may not open a WebSocket here".to_owned());
+            return refused(Some(route), None, Refusal::Identity(refusal));
+        }
+        steps.step("websocket", "allowed", || "the handshake is complete".to_owned());
+    }
     steps.step("arm", "clerk", || "there is no legacy side".to_owned());
 
     let person = identity.as_ref().map(|(person, _)| person);
@@ -162,7 +171,11 @@ fn resolve(
 ) -> Result<Option<(Arc<Identity>, Carrier)>, identity::Refusal> {
     let identity = match verdict {
         Verdict::Valid { identity, carrier } => {
-            let forged = *carrier == Carrier::Cookie && !csrf::is_own_page(view, &identity.facts.instance, snapshot);
+            let is_own = || match &view.request.handshake {
+                Some(_) => csrf::may_open(view, route, Some((identity, *carrier)), snapshot),
+                None => csrf::is_own_page(view, &identity.facts.instance, snapshot),
+            };
+            let forged = *carrier == Carrier::Cookie && !is_own();
             if forged { Err(identity::Refusal::CrossSite) } else { Ok((Arc::clone(identity), *carrier)) }
         }
         Verdict::Absent => Err(identity::Refusal::NoCredential),

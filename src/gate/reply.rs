@@ -89,6 +89,29 @@ impl Code {
         }
     }
 
+    /// The status that gRPC clients get (grpc.io, status codes): what they retry, and what they show, hangs on it.
+    pub const fn grpc_status(self) -> u16 {
+        match self {
+            Self::BadRequest
+            | Self::BadPath
+            | Self::BadHeader
+            | Self::IdentityConflict
+            | Self::BadExpect
+            | Self::UriTooLong => 3, // INVALID_ARGUMENT
+            Self::RequestTimeout => 4, // DEADLINE_EXCEEDED
+            Self::NoRoute | Self::Forbidden | Self::Reverification | Self::Csrf => 7, // PERMISSION_DENIED
+            Self::TooLarge | Self::HeadersTooLarge => 8, // RESOURCE_EXHAUSTED
+            Self::BadMethod | Self::BadAuthority => 12, // UNIMPLEMENTED
+            Self::Internal => 13,      // INTERNAL
+            Self::UpstreamUnavailable
+            | Self::NoEndpoint
+            | Self::ClerkOutage
+            | Self::Overloaded
+            | Self::UpstreamTimeout => 14, // UNAVAILABLE
+            Self::NoCredential | Self::ClerkExpired | Self::ClerkInvalid | Self::Invalid => 16, // UNAUTHENTICATED
+        }
+    }
+
     /// Code, status, title.
     const fn row(self) -> (&'static str, u16, &'static str) {
         match self {
@@ -225,6 +248,28 @@ pub fn answer(refusal: &Refusal, request_id: &str, debug_reasons: bool) -> Answe
     answer
 }
 
+/// The same for a gRPC client, which reads a status only from trailers: HTTP 200, and nothing but a head (trailers-only).
+/// The message is the code, which needs no escaping.
+pub fn grpc(refusal: &Refusal) -> Answer {
+    let code = refusal.code();
+    let mut headers = vec![
+        ("grpc-status", HeaderValue::from(code.grpc_status())),
+        ("grpc-message", HeaderValue::from_static(code.as_str())),
+    ];
+    if code.status() == 503 {
+        headers.push(("retry-after", HeaderValue::from_static("5")));
+    }
+    Answer { status: 200, content_type: "application/grpc", body: Vec::new(), headers }
+}
+
+/// Whether a request of this content type waits for a gRPC answer: `application/grpc` and its `+proto`, but not gRPC-Web,
+/// whose clients read HTTP.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    const NAME: &[u8] = b"application/grpc";
+    let Some((name, rest)) = content_type.split_at_checked(NAME.len()) else { return false };
+    name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
+}
+
 /// The answer for a code alone, where no step refused (upstream errors, bugs).
 pub fn problem(code: Code, request_id: &str, reason: Option<String>) -> Answer {
     let body = Problem {
@@ -278,7 +323,7 @@ fn reverification(params: &ReverificationParams) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, answer, problem};
+    use super::{Code, answer, grpc, is_grpc, problem};
     use crate::gate::decide::Refusal;
     use crate::identity::{Reason, Refusal as Unauthenticated};
 
@@ -296,6 +341,29 @@ mod tests {
         let outage = answer(&Refusal::Identity(Unauthenticated::Unverifiable { held: false }), "r", false);
         assert_eq!(outage.status, 503);
         assert_eq!(outage.headers[0].0, "retry-after");
+    }
+
+    #[test]
+    fn grpc_clients_get_trailers_only() {
+        let refused = grpc(&Refusal::Identity(Unauthenticated::NoCredential));
+        assert_eq!((refused.status, refused.content_type, refused.body.len()), (200, "application/grpc", 0));
+        assert_eq!(refused.headers[0], ("grpc-status", "16".parse().unwrap()));
+        assert_eq!(refused.headers[1], ("grpc-message", "no_credential".parse().unwrap()));
+        let outage = grpc(&Refusal::Upstream(Code::UpstreamTimeout));
+        assert_eq!(outage.headers[0], ("grpc-status", "14".parse().unwrap()));
+        let table: [(&[u8], bool); 8] = [
+            (b"application/grpc", true),
+            (b"Application/gRPC+proto", true),
+            (b"application/grpc; x=y", true),
+            (b"application/grpc-web", false),
+            (b"application/grpc-web+proto", false),
+            (b"application/grpcs", false),
+            (b"application/json", false),
+            (b"", false),
+        ];
+        for (kind, expected) in table {
+            assert_eq!(is_grpc(kind), expected, "{}", kind.escape_ascii());
+        }
     }
 
     #[test]

@@ -11,15 +11,17 @@
 mod attempt;
 mod breaker;
 mod health;
+mod patient;
 mod peer;
 mod resolve;
+mod socket;
 mod spec;
 mod vitals;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use pingora::upstreams::peer::HttpPeer;
@@ -29,6 +31,7 @@ use crate::snapshot::Address;
 
 pub use attempt::{Attempt, Failure, Progress};
 use breaker::Breaker;
+pub use socket::{Ended, Hold, watch};
 pub use spec::{Forward, Health, HostName, Place, Protocol, Spec, Timeouts, Tls};
 use vitals::Vitals;
 
@@ -38,6 +41,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     pub forward: Forward,
     pub exact_paths: bool,
+    pub timeouts: Timeouts,
     spec: Spec,
     template: peer::Template,
     checker: Option<Arc<health::Checker>>,
@@ -50,6 +54,13 @@ pub struct Upstream {
     counters: Arc<Counters>,
     /// A connection failed: names may stand for other addresses by now.
     doubt: Notify,
+}
+
+/// What a request wants a connection for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    Answer,
+    WebSocket,
 }
 
 /// One item of `endpoints`.
@@ -125,6 +136,7 @@ impl Upstream {
             name: Arc::clone(&spec.name),
             forward: spec.forward,
             exact_paths: spec.exact_paths,
+            timeouts: spec.timeouts,
             targets: spec.endpoints.iter().map(target).collect(),
             endpoints: ArcSwap::default(),
             next: AtomicUsize::new(0),
@@ -148,15 +160,11 @@ impl Upstream {
     }
 
     /// The next endpoint in turn, with what is to be told about it. `last` is the attempt that this one follows: another
-    /// endpoint is taken if there is one. `read_timeout` overrides `timeouts.read`.
+    /// endpoint is taken if there is one.
     ///
     /// # Errors
     /// When there is none, or when the breaker is open.
-    pub fn choose(
-        self: &Arc<Self>,
-        last: Option<Attempt>,
-        read_timeout: Option<Duration>,
-    ) -> Result<(Box<HttpPeer>, Attempt), NoEndpoint> {
+    pub fn choose(self: &Arc<Self>, last: Option<Attempt>, asks: Asks) -> Result<(Box<HttpPeer>, Attempt), NoEndpoint> {
         let now = stamp(Instant::now());
         let failed = last.as_ref().map(|attempt| Arc::clone(&attempt.vitals));
         // Before the breaker is asked: a trial that says nothing lets the next one try.
@@ -165,8 +173,8 @@ impl Upstream {
         let endpoint = self.pick(&endpoints, failed.as_deref(), now).ok_or(NoEndpoint)?;
         let pass = self.breaker.admit(now).ok_or(NoEndpoint)?;
         let mut peer = Box::new(HttpPeer::clone(&endpoint.peer));
-        if read_timeout.is_some() {
-            peer.options.read_timeout = read_timeout;
+        if asks == Asks::WebSocket {
+            socket::for_handshake(&mut peer, self.timeouts.connect);
         }
         let vitals = Arc::clone(&endpoint.vitals);
         Ok((

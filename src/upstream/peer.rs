@@ -11,6 +11,7 @@ use pingora::protocols::tls::{ALPN, CaType};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
+use super::socket;
 use super::spec::{Protocol, Spec, Timeouts, Tls};
 use crate::snapshot::Address;
 
@@ -67,6 +68,11 @@ impl Template {
             Protocol::Http2 | Protocol::H2c => ALPN::H2,
         };
         options.max_h2_streams = STREAMS;
+        if self.protocol == Protocol::Http1 {
+            // Silence is watched by the request itself, which knows what it waits for.
+            options.read_timeout = None;
+            socket::attach(&mut peer, self.timeouts.connect);
+        }
         Some(peer)
     }
 }

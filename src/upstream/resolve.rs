@@ -96,7 +96,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::once;
-    use crate::upstream::{Forward, HostName, Place, Protocol, Spec, Timeouts, Upstream};
+    use crate::upstream::{Asks, Forward, HostName, Place, Protocol, Spec, Timeouts, Upstream};
 
     fn spec() -> Spec {
         Spec {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn chosen(upstream: &Arc<Upstream>) -> Option<String> {
-        upstream.choose(None, None).ok().map(|(peer, _)| peer._address.to_string())
+        upstream.choose(None, Asks::Answer).ok().map(|(peer, _)| peer._address.to_string())
     }
 
     #[tokio::test]

@@ -78,6 +78,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// How long a pooled connection is kept: below the API's own keep-alive, or a POST meets a closed one.
     pub idle: Duration,
+    /// Longest silence of an event stream, a gRPC stream or a WebSocket.
+    pub stream_idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -87,6 +89,7 @@ impl Default for Timeouts {
             read: Duration::from_secs(60),
             write: Duration::from_secs(30),
             idle: Duration::from_secs(4),
+            stream_idle: Duration::from_secs(3600),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use pingora::{Error, ErrorType};
 
-use super::{Failure, Forward, Health, Place, Progress, Protocol, Spec, Timeouts, Upstream};
+use super::{Asks, Failure, Forward, Health, Place, Progress, Protocol, Spec, Timeouts, Upstream};
 use crate::snapshot::Address;
 
 fn spec(ports: &[u16]) -> Spec {
@@ -38,7 +38,7 @@ fn refused() -> Box<Error> {
 
 /// Ports of the next `count` choices, each answered.
 fn chosen(upstream: &Arc<Upstream>, count: usize) -> Vec<String> {
-    let one = |_| match upstream.choose(None, None) {
+    let one = |_| match upstream.choose(None, Asks::Answer) {
         Ok((peer, mut attempt)) => {
             attempt.answered();
             peer._address.to_string().rsplit(':').next().unwrap_or_default().to_owned()
@@ -58,8 +58,8 @@ fn endpoints_take_turns() {
 fn a_second_attempt_goes_elsewhere() {
     let upstream = upstream(&spec(&[1, 2]));
     for _ in 0..6 {
-        let (first, attempt) = upstream.choose(None, None).unwrap();
-        let (second, _) = upstream.choose(Some(attempt), None).unwrap();
+        let (first, attempt) = upstream.choose(None, Asks::Answer).unwrap();
+        let (second, _) = upstream.choose(Some(attempt), Asks::Answer).unwrap();
         assert_ne!(first._address.to_string(), second._address.to_string());
     }
 }
@@ -67,9 +67,9 @@ fn a_second_attempt_goes_elsewhere() {
 #[test]
 fn the_only_endpoint_is_tried_again() {
     let upstream = upstream(&spec(&[1]));
-    let (_, mut attempt) = upstream.choose(None, None).unwrap();
+    let (_, mut attempt) = upstream.choose(None, Asks::Answer).unwrap();
     attempt.not_connected(&refused());
-    assert!(upstream.choose(Some(attempt), None).is_ok());
+    assert!(upstream.choose(Some(attempt), Asks::Answer).is_ok());
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn unhealthy_ones_are_left_out_and_none_is_503() {
 fn a_failing_endpoint_is_put_out_but_never_more_than_half() {
     let upstream = upstream(&spec(&[1, 2, 3]));
     let fail = |port: &str| {
-        let (peer, mut attempt) = upstream.choose(None, None).unwrap();
+        let (peer, mut attempt) = upstream.choose(None, Asks::Answer).unwrap();
         if peer._address.to_string().ends_with(port) { attempt.not_connected(&refused()) } else { attempt.answered() }
     };
     (0..15).for_each(|_| fail(":1"));
@@ -109,15 +109,15 @@ fn the_breaker_opens_and_a_reload_does_not_close_it() {
     let spec = spec(&[1]);
     let upstream = upstream(&spec);
     for _ in 0..20 {
-        let (_, mut attempt) = upstream.choose(None, None).unwrap();
+        let (_, mut attempt) = upstream.choose(None, Asks::Answer).unwrap();
         attempt.not_connected(&refused());
     }
-    assert!(upstream.choose(None, None).is_err());
+    assert!(upstream.choose(None, Asks::Answer).is_err());
     let stats = upstream.stats();
     assert!(stats.breaker_open && stats.failures.contains(&(Failure::Connect, 20)), "{stats:?}");
-    assert!(Arc::new(Upstream::prepare(&spec, Some(&upstream)).unwrap()).choose(None, None).is_err());
+    assert!(Arc::new(Upstream::prepare(&spec, Some(&upstream)).unwrap()).choose(None, Asks::Answer).is_err());
     let mut elsewhere = self::spec(&[2]);
-    assert!(Arc::new(Upstream::prepare(&elsewhere, Some(&upstream)).unwrap()).choose(None, None).is_ok());
+    assert!(Arc::new(Upstream::prepare(&elsewhere, Some(&upstream)).unwrap()).choose(None, Asks::Answer).is_ok());
     elsewhere.name = "other".into();
     assert_eq!(Upstream::prepare(&elsewhere, Some(&upstream)).unwrap().stats().failures[0].1, 0);
 }
@@ -127,7 +127,7 @@ fn strangers_do_not_open_the_breaker() {
     let upstream = upstream(&spec(&[1]));
     let half = Progress { request_done: false, reused: false };
     for round in 0..100 {
-        let (_, mut attempt) = upstream.choose(None, None).unwrap();
+        let (_, mut attempt) = upstream.choose(None, Asks::Answer).unwrap();
         match round % 4 {
             // Gone before anything came.
             0 => {}
@@ -143,7 +143,7 @@ fn strangers_do_not_open_the_breaker() {
 
 #[test]
 fn pools_are_parted_by_what_a_connection_was_made_with() {
-    let group = |spec: &Spec| upstream(spec).choose(None, None).unwrap().0.group_key;
+    let group = |spec: &Spec| upstream(spec).choose(None, Asks::Answer).unwrap().0.group_key;
     let plain = spec(&[1]);
     let mut h2c = plain.clone();
     h2c.protocol = Protocol::H2c;

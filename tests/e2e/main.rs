@@ -26,4 +26,6 @@ mod running;
 mod sanitize;
 mod secrets;
 mod story;
+mod streams;
 mod upstreams;
+mod websocket;

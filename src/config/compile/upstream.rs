@@ -56,7 +56,7 @@ fn spec(name: &str, raw: raw::Upstream, at: At<'_>, files: &mut Files, problems:
         raw::Protocol::H2c => Protocol::H2c,
     };
     go_together(protocol, tls.is_some(), at, problems);
-    let raw::Timeouts { connect, read, write, idle } = timeouts.unwrap_or_default();
+    let raw::Timeouts { connect, read, write, idle, stream_idle } = timeouts.unwrap_or_default();
     let raw::Credentials { forward } = credentials.unwrap_or_default();
     let forward = forward.unwrap_or_default();
     let list = endpoints.unwrap_or_default();
@@ -80,6 +80,7 @@ fn spec(name: &str, raw: raw::Upstream, at: At<'_>, files: &mut Files, problems:
             write: above_zero(write, 30_000, times.key("write"), problems),
             // Zero is meant: no connection is kept.
             idle: super::listen::time(idle, 4_000),
+            stream_idle: above_zero(stream_idle, 3_600_000, times.key("stream_idle"), problems),
         },
         exact_paths: matches!(paths, Some(raw::Paths::Exact)),
         forward: Forward {

@@ -49,6 +49,7 @@ pub(crate) struct Timeouts {
     pub(crate) read: Option<Time>,
     pub(crate) write: Option<Time>,
     pub(crate) idle: Option<Time>,
+    pub(crate) stream_idle: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
