@@ -27,6 +27,7 @@ use crate::admin::Admin;
 use crate::admin::health::Readiness;
 use crate::drain::Drain;
 use crate::gate::Gate;
+use crate::gate::fairness::Fairness;
 use crate::gate::passage::InFlight;
 use crate::guard::{self, CapLimits, Deadlines, Guard, PaceLimits, Speaks, Unopened, Watch, Young};
 use crate::reload::Reloader;
@@ -94,6 +95,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         metrics: metrics.clone(),
         log: start.log.clone(),
         in_flight: Arc::clone(&in_flight),
+        fairness: Fairness::default(),
         draining: Arc::clone(&draining),
         keepalive: settings.keepalive,
     };

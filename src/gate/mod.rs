@@ -18,6 +18,7 @@
 
 mod close;
 pub mod decide;
+pub mod fairness;
 mod own;
 pub mod passage;
 mod privacy;
@@ -50,6 +51,7 @@ use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Asks, NoEndpoint, Progress};
 use decide::{Caller, Decided, Refusal};
+use fairness::{Fairness, Spent};
 use passage::{InFlight, Passage};
 use reply::Code;
 
@@ -63,6 +65,7 @@ pub struct Gate {
     pub metrics: Metrics,
     pub log: Log,
     pub in_flight: Arc<InFlight>,
+    pub fairness: Fairness,
     /// Set while draining: answers then close their connections.
     pub draining: Arc<AtomicBool>,
     pub keepalive: Duration,
@@ -400,9 +403,12 @@ impl Gate {
     async fn decide(&self, session: &Session, passage: &mut Passage) {
         let Some(request) = passage.request.as_deref() else { return };
         let view = View { request, headers: &session.req_header().headers };
-        let mut caller = Caller::Credentials(Attempt::First);
+        let client = request.client.address;
+        let may_check = self.fairness.admits(client, passage.started);
+        let mut caller = Caller::Credentials(if may_check { Attempt::First } else { Attempt::KnownOnly });
+        let mut spent = Spent::default();
         let decision = loop {
-            match decide::decide(&passage.snapshot, &view, caller, clock::now(), &mut ()) {
+            match decide::decide(&passage.snapshot, &view, caller, clock::now(), &mut spent) {
                 Decided::Done(decision) => break decision,
                 Decided::Fetch { instance, kid } => {
                     // Whether it brought the key is seen by asking again.
@@ -411,6 +417,9 @@ impl Gate {
                 }
             }
         };
+        if spent.failed {
+            self.fairness.failed(client, passage.started);
+        }
         passage.route = decision.route;
         passage.identity = decision.identity;
         match decision.outcome {

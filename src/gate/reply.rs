@@ -178,7 +178,7 @@ impl Refusal {
                 policy::Refusal::Forbidden { .. } => Code::Forbidden,
                 policy::Refusal::Reverification(_) => Code::Reverification,
             },
-            Self::Overloaded => Code::Overloaded,
+            Self::Overloaded | Self::Unchecked => Code::Overloaded,
             Self::Upstream(code) => *code,
         }
     }
@@ -199,6 +199,7 @@ impl Refusal {
             Self::Identity(refusal) => refusal.to_string(),
             Self::Policy(refusal) => refusal.to_string(),
             Self::Overloaded => "limits.in_flight is reached".to_owned(),
+            Self::Unchecked => "too many bad signatures came from this address lately".to_owned(),
             Self::Upstream(code) => code.title().to_owned(),
         }
     }

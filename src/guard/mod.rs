@@ -30,7 +30,7 @@ use cap::Cap;
 use stream::Guarded;
 use young::Mark;
 
-pub use cap::CapLimits;
+pub use cap::{CapLimits, subscriber};
 pub use opening::{Speaks, Unopened};
 pub use pace::{GRACE, PaceLimits, Slow};
 pub use stream::Phase;

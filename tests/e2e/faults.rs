@@ -346,7 +346,8 @@ fn strangers_do_not_open_the_breaker() {
         }
         _ => socket.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").is_ok(),
     });
-    let bed = before(&api, ", timeouts: { read: 300ms }");
+    let bed =
+        bed(&[api.address.to_string()], ", timeouts: { read: 300ms }").section("limits: { body_read: 500ms }").start();
     for _ in 0..30 {
         let mut gone = bed.connect();
         gone.write(&bed.get("/slow").bytes());
@@ -364,7 +365,7 @@ fn strangers_do_not_open_the_breaker() {
         })
         .collect();
     for wire in &mut waiting {
-        assert_eq!(wire.response("POST").map(|answer| answer.status), Some(504), "the API waits for the rest");
+        assert_eq!(wire.response("POST").map(|answer| answer.status), Some(408), "the API waits for the rest");
     }
     assert_eq!(bed.get("/slow").send().outcome(), "200 ok");
     assert_eq!(bed.metric("crossgate_upstream_breaker_opened_total{upstream=\"app\"}"), 0.0);

@@ -19,6 +19,7 @@ mod cookies;
 mod cors;
 mod crossed;
 mod faults;
+mod floods;
 mod headers;
 mod keys;
 mod policy;
