@@ -45,8 +45,8 @@ fn a_silent_api_is_504_and_nothing_is_sent_twice() {
         assert_eq!(answer.outcome(), "504 upstream_timeout");
         assert_eq!(bed.origin().count(), before + 2);
     }
-    let line = bed.access_lines(2).remove(1);
-    assert_eq!(line["ended"], "read", "{line}");
+    let lines = bed.access_lines(6);
+    assert_eq!(lines.iter().filter(|line| line["ended"] == "read").count(), 4, "{lines:?}");
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn grpc_clients_are_refused_in_their_own_form() {
     bed.origin().answers(|_| Answer::Close);
     let failed = call("application/grpc").bearer(&token("user_ada").sign()).send();
     assert_eq!(failed.header("grpc-status"), Some("14"));
-    let line = bed.access_lines(3).remove(0);
-    assert_eq!((&line["status"], &line["code"]), (&200.into(), &"no_credential".into()), "{line}");
+    let lines = bed.access_lines(3);
+    assert!(lines.iter().any(|line| line["status"] == 200 && line["code"] == "no_credential"), "{lines:?}");
 }
 
 #[test]
@@ -209,4 +209,36 @@ fn a_slow_api_is_not_held_against_its_client() {
     bed.origin().answers(|_| Answer::After(Duration::from_secs(2), Box::new(Answer::text(200, "done"))));
     let answer = bed.post("/me/upload").bearer(&token("user_ada").sign()).body(b"short").send();
     assert_eq!(answer.status, 200);
+}
+
+/// Frames by hand: no HTTP/2 client would stop in the middle of its body.
+#[test]
+fn a_body_that_stops_over_http2_is_408() {
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+    /// A header field with a name of the static table, unindexed (RFC 7541 6.2.2).
+    fn field(name: u8, value: &str) -> Vec<u8> {
+        let name = if name < 15 { vec![name] } else { vec![15, name - 15] };
+        let length = match value.len() {
+            short @ 0..127 => vec![short as u8],
+            long => vec![127, ((long - 127) % 128) as u8 | 128, ((long - 127) / 128) as u8],
+        };
+        [name, length, value.as_bytes().to_vec()].concat()
+    }
+    let bed = Bed::new()
+        .section("listeners: [{ address: \"{gate}\", h2c: true }]")
+        .section("limits: { body_read: 500ms }")
+        .start();
+    let bearer = format!("Bearer {}", token("user_ada").sign());
+    let head = [vec![0x83, 0x86], field(4, "/me/upload"), field(1, "api.test"), field(23, &bearer)].concat();
+    let mut wire = bed.connect();
+    assert!(wire.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+    assert!(wire.write(&frame(4, 0, 0, b"")));
+    assert!(wire.write(&frame(1, 4, 1, &head)));
+    assert!(wire.write(&frame(0, 0, 1, b"x")));
+    let line = bed.access_lines(1).remove(0);
+    assert_eq!((&line["status"], &line["code"]), (&408.into(), &"request_timeout".into()), "{line}");
+    assert_eq!(line["ended"], "body_read", "{line}");
 }

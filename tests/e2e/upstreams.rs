@@ -85,16 +85,16 @@ fn names_are_resolved_and_unknown_ones_are_503() {
     });
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// Certificate and key for a name, as PEM.
-fn signed(by: &Authority, name: &str, expired: bool) -> (String, String) {
+pub(crate) fn signed(by: &Authority, name: &str, expired: bool) -> (String, String) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     if expired {
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -104,7 +104,7 @@ fn signed(by: &Authority, name: &str, expired: bool) -> (String, String) {
     (params.signed_by(&key, by).unwrap().pem(), key.serialize_pem())
 }
 
-fn server_config((certificate, key): &(String, String), clients: Option<&Authority>) -> ServerConfig {
+pub(crate) fn server_config((certificate, key): &(String, String), clients: Option<&Authority>) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();

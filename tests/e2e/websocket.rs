@@ -1,16 +1,20 @@
 //! WebSockets: which handshakes open a tunnel, for whom, and how tunnels end.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::json;
 
 use super::bed::{Bed, Running, until};
 use super::issuer::{now, token};
 use super::origin::{Answer, Recorded};
+use super::upstreams::{authority, server_config, signed};
 use super::wire::{Call, Wire};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -160,6 +164,40 @@ fn a_tunnel_outlives_an_answer_that_comes_too_early() {
         let mut wire = opened(&bed, &call);
         assert!(wire.write(b"hello"));
         assert_eq!(wire.exactly(5).as_deref(), Some(&b"hello"[..]), "round {round}");
+    }
+}
+
+#[test]
+fn a_tunnel_to_an_api_over_tls() {
+    let authority = authority();
+    let config = Arc::new(server_config(&signed(&authority, "api.test", false), None));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), socket);
+            std::thread::spawn(move || {
+                let (mut head, mut one) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut one).is_ok_and(|read| read > 0) {
+                    head.push(one[0]);
+                }
+                let _ = stream.write_all(&accepting(&Recorded { head, body: Vec::new() }));
+                let mut chunk = [0; 1024];
+                while let Ok(read @ 1..) = stream.read(&mut chunk) {
+                    let _ = stream.write_all(&chunk[..read]).and_then(|()| stream.flush());
+                }
+            });
+        }
+    });
+    let bed = Bed::new().section(&format!(
+        "upstreams: {{ app: {{ endpoints: [\"{address}\"], tls: {{ sni: api.test, ca: ca.pem }} }} }}"
+    ));
+    std::fs::write(bed.folder().join("ca.pem"), authority.pem()).unwrap();
+    let bed = bed.start();
+    let mut wire = opened(&bed, &handshake(&bed, "/me/x").bearer(&token("user_ada").sign()));
+    for _ in 0..3 {
+        assert!(wire.write(b"hello"));
+        assert_eq!(wire.exactly(5).as_deref(), Some(&b"hello"[..]));
     }
 }
 
