@@ -49,7 +49,7 @@ use crate::request::{self, Authorization, Sanitized, View};
 use crate::snapshot::{Live, Preflight};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Asks, NoEndpoint, Progress};
+use crate::upstream::{Asks, Ended, NoEndpoint, Progress};
 use decide::{Caller, Decided, Refusal};
 use fairness::{Fairness, Spent};
 use passage::{InFlight, Passage};
@@ -295,7 +295,9 @@ impl ProxyHttp for Gate {
         if let Some(deadline) = passage.ended() {
             error = watch::told(deadline);
         }
-        if let Some(attempt) = passage.attempt.as_mut().filter(|_| !session.was_upgraded()) {
+        // What rests by nature has not failed when it rested for long enough.
+        let is_end = passage.ended().is_some_and(|deadline| deadline != Ended::Silent) || session.was_upgraded();
+        if let Some(attempt) = passage.attempt.as_mut().filter(|_| !is_end) {
             let request_done = session.as_downstream_mut().is_body_done();
             attempt.broke_off(&error, Progress { request_done, reused });
         }

@@ -112,6 +112,11 @@ fn every_fault_has_its_answer_and_the_next_request_is_served() {
             "/odd-status" => last_words(socket, b"HTTP/1.1 2000 OK\r\ncontent-length: 4\r\n\r\ngood"),
             "/hang" => hang(socket),
             "/hang-in-head" => say(b"HTTP/1.1 200 OK\r\ncontent-le") && hang(socket),
+            // Each byte in time, all of them never.
+            "/drip" => GOOD.iter().all(|byte| {
+                std::thread::sleep(Duration::from_millis(100));
+                socket.write_all(&[*byte]).is_ok()
+            }),
             "/hang-after-head" => say(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n") && hang(socket),
             "/hang-in-body" => say(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngo") && hang(socket),
             "/too-short" => last_words(socket, b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\ngood"),
@@ -140,6 +145,7 @@ fn every_fault_has_its_answer_and_the_next_request_is_served() {
         ("/odd-status", "502 upstream_unavailable"),
         ("/hang", "504 upstream_timeout"),
         ("/hang-in-head", "504 upstream_timeout"),
+        ("/drip", "504 upstream_timeout"),
         ("/hang-after-head", "cut off"),
         ("/hang-in-body", "cut off"),
         ("/too-short", "cut off"),
@@ -369,4 +375,24 @@ fn strangers_do_not_open_the_breaker() {
     }
     assert_eq!(bed.get("/slow").send().outcome(), "200 ok");
     assert_eq!(bed.metric("crossgate_upstream_breaker_opened_total{upstream=\"app\"}"), 0.0);
+}
+
+/// Event streams rest by nature: their end is not held against the API, or a few of them would open its breaker.
+#[test]
+fn streams_that_rested_long_enough_are_no_failures() {
+    let api = Api::start(|socket, target, _| match target {
+        "/events" => {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            socket.write_all(head).is_ok() && hang(socket)
+        }
+        _ => hang(socket),
+    });
+    let bed = before(&api, ", timeouts: { stream_idle: 300ms, read: 300ms }");
+    let mut streams: Vec<Wire> = (0..25).map(|_| bed.connect()).collect();
+    streams.iter_mut().for_each(|wire| assert!(wire.write(&bed.get("/events").bytes())));
+    streams.iter_mut().for_each(|wire| assert!(wire.response("GET").is_none(), "cut off, not ended"));
+    let timeouts = || bed.metric("crossgate_upstream_failures_total{kind=\"timeout\",upstream=\"app\"}");
+    assert_eq!(timeouts(), 0.0);
+    assert_eq!(outcome(&bed, "GET", "/silent"), "504 upstream_timeout");
+    assert_eq!(timeouts(), 1.0, "silence is one");
 }
