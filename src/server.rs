@@ -6,6 +6,7 @@
 mod accept;
 mod keys;
 mod socket;
+mod upstreams;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,12 +26,14 @@ use crate::admin::Admin;
 use crate::admin::health::Readiness;
 use crate::drain::Drain;
 use crate::gate::Gate;
+use crate::gate::fairness::Fairness;
 use crate::gate::passage::InFlight;
-use crate::guard::{self, CapLimits, Deadlines, Guard, Speaks, Unopened, Watch, Young};
+use crate::guard::{self, CapLimits, Deadlines, Guard, PaceLimits, Speaks, Unopened, Watch, Young};
 use crate::reload::Reloader;
 use crate::snapshot::{Listener, Live, Settings};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream;
 use accept::Accept;
 use socket::{Listening, Passed};
 
@@ -83,11 +86,15 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         keys::KeyService { live: Arc::clone(&live), wait: settings.ready.wait, state_dir: settings.state_dir.clone() },
     ));
 
+    let upstreams =
+        server.add_service(background_service("upstreams", upstreams::UpstreamService { live: Arc::clone(&live) }));
+
     let gate = Gate {
         live: Arc::clone(&live),
         metrics: metrics.clone(),
         log: start.log.clone(),
         in_flight: Arc::clone(&in_flight),
+        fairness: Fairness::default(),
         draining: Arc::clone(&draining),
         keepalive: settings.keepalive,
     };
@@ -126,6 +133,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         }),
     });
     gate.add_dependency(&keys);
+    gate.add_dependency(&upstreams);
 
     let admin = Admin {
         live,
@@ -146,6 +154,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         started: Box::new(|| {}),
     });
 
+    server.add_service(background_service("deadlines", Watching));
     server.add_service(background_service("reload", ReloadOnHangup(Arc::clone(&start.reloader))));
 
     let drain = Drain { times: settings.drain, readiness: start.readiness, in_flight, young, draining, goaway, close };
@@ -249,6 +258,11 @@ impl Watch for GuardWatch {
         });
     }
 
+    fn pace_limits(&self) -> PaceLimits {
+        let limits = self.live.load().request.limits;
+        PaceLimits { silence: limits.body_read, rate: limits.body_min_rate }
+    }
+
     fn turned_away(&self) {
         self.metrics.turned_away().inc();
     }
@@ -261,6 +275,17 @@ impl Watch for GuardWatch {
         let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
         tracing::debug!(code, request_id = id, "a head was refused before any parser saw it");
         id
+    }
+}
+
+/// Ends requests at their deadlines.
+struct Watching;
+
+#[async_trait]
+impl BackgroundService for Watching {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        // Also while draining: until the process ends.
+        upstream::watch().await;
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub headers: HeaderNames,
     /// `identity.workspaces.claim`, split at dots.
     pub workspaces_claim: Option<Vec<String>>,
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<Arc<Upstream>>,
     /// By listener; `None` where it speaks without TLS.
     pub tls: Vec<Option<Tls>>,
     pub cors: Cors,

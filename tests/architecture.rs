@@ -109,11 +109,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     ("clock", &[], "the clock is a leaf"),
     ("certificate", &[], "a certificate is DER and knows nobody"),
-    (
-        "upstream",
-        &["snapshot", "certificate", "telemetry"],
-        "upstreams know addresses, timeouts and how they fare; never who calls",
-    ),
+    ("upstream", &["snapshot", "certificate"], "upstreams know addresses, timeouts and how they fare; never who calls"),
     (
         "snapshot",
         &["request", "route", "identity", "policy", "upstream", "telemetry", "certificate", "tls"],

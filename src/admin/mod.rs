@@ -19,7 +19,8 @@ use crate::clock;
 use crate::gate::passage::InFlight;
 use crate::snapshot::{Address, Live, Socket};
 use crate::telemetry::access::Log;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, UpstreamState};
+use crate::upstream::Stats;
 use health::Readiness;
 
 /// The admin application.
@@ -89,6 +90,8 @@ impl Admin {
             let counter = self.metrics.missing_azp(&instance.issuer);
             counter.inc_by(instance.missing_azp_count().saturating_sub(counter.get()));
         }
+        self.metrics
+            .show_upstreams(snapshot.upstreams.iter().map(|upstream| (&*upstream.name, state(&upstream.stats()))));
         let entries = i64::try_from(snapshot.cache.len()).unwrap_or(i64::MAX);
         self.metrics.cache_entries().set(entries);
         self.metrics.in_flight().set(i64::try_from(self.in_flight.count()).unwrap_or(i64::MAX));
@@ -108,6 +111,17 @@ impl Admin {
         };
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
         name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    }
+}
+
+fn state(stats: &Stats) -> UpstreamState {
+    UpstreamState {
+        endpoints: [("healthy", stats.healthy), ("unhealthy", stats.unhealthy), ("ejected", stats.out)],
+        failures: stats.failures.iter().map(|(failure, count)| (failure.as_str(), *count)).collect(),
+        breaker_open: stats.breaker_open,
+        breaker_opened: stats.breaker_opened,
+        put_out: stats.put_out,
+        unresolved: stats.unresolved,
     }
 }
 

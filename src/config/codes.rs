@@ -47,7 +47,7 @@ codes! {
     BAD_NETWORK = "CG0202", "a trusted proxy is no CIDR, or trusts everybody";
     OUT_OF_RANGE = "CG0203", "a number, size or duration is outside what makes sense";
     ADDRESS_TWICE = "CG0204", "two listeners have one address";
-    HOST_NAME = "CG0205", "a host name stands where an address is needed";
+    // CG0205 was a host name as an endpoint, when names could not be resolved yet.
     BAD_ORIGIN = "CG0206", "an origin is not scheme://host or scheme://host:port";
     BAD_PREFIX = "CG0207", "a path prefix cannot be used";
     BAD_CERTIFICATE = "CG0208", "a certificate, private key or bundle of authorities cannot be used";

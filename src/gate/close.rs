@@ -12,9 +12,11 @@ use super::decide::Refusal;
 use super::passage::Passage;
 use super::reply::{self, Code};
 use crate::clock;
+use crate::guard::Slow;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access::Line;
 use crate::telemetry::metrics::RouteMetrics;
+use crate::upstream::Ended;
 
 /// Bytes of a path in a log line.
 const PATH_CAP: usize = 1024;
@@ -79,6 +81,7 @@ fn write(gate: &Gate, session: &Session, error: Option<&Error>, passage: &Passag
         org: identity.and_then(|identity| identity.facts.org.as_ref()).map(|org| org.id.as_str()),
         arm: passage.permit.as_ref().map(|_| "clerk"),
         status: session.response_written().map_or(0, |head| head.status.as_u16()),
+        ended: passage.ended().map(Ended::as_str).or(passage.slow.map(Slow::as_str)),
         duration_us: took,
         bytes_in: u64::try_from(session.body_bytes_read()).unwrap_or(u64::MAX),
         bytes_out: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::identity::clerk::{Attempt, Instance, Pause, Verifier};
-use crate::identity::{self, Carrier, Identity, Verdict};
+use crate::identity::{self, Carrier, Identity, Reason, Verdict};
 use crate::policy::{self, Permit};
 use crate::request::{self, View};
 use crate::route::{self, Access, Route};
@@ -25,6 +25,8 @@ pub enum Refusal {
     Policy(policy::Refusal),
     /// More requests are in flight than `limits.in_flight`.
     Overloaded,
+    /// Too many bad signatures came from the client's address: this unknown token was not even checked.
+    Unchecked,
     /// The API's side failed.
     Upstream(super::reply::Code),
 }
@@ -63,6 +65,9 @@ pub enum Caller<'a> {
 pub trait Steps: policy::Trace {
     /// One step: its name, its outcome, and details that are only built when somebody follows.
     fn step(&mut self, step: &'static str, outcome: &'static str, detail: impl FnOnce() -> String);
+
+    /// A signature was checked and did not hold.
+    fn failed_check(&mut self) {}
 }
 
 impl Steps for () {
@@ -100,12 +105,19 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
     let verdict = match verified {
         Ok(verdict) => verdict,
         Err(Pause::NeedKeys { instance, kid }) => return Decided::Fetch { instance, kid },
-        Err(Pause::Ambiguous) if route.access == Access::Public => Verdict::Absent,
+        Err(Pause::Ambiguous | Pause::Unchecked) if route.access == Access::Public => Verdict::Absent,
+        Err(Pause::Unchecked) => {
+            steps.step("identity", "refused", || "too many bad signatures from this address".to_owned());
+            return refused(Some(route), None, Refusal::Unchecked);
+        }
         Err(Pause::Ambiguous) => {
             steps.step("identity", "refused", || identity::Refusal::Ambiguous.to_string());
             return refused(Some(route), None, Refusal::Identity(identity::Refusal::Ambiguous));
         }
     };
+    if matches!(verdict, Verdict::Invalid { reason: Reason::TokenInvalidSignature, .. }) {
+        steps.failed_check();
+    }
     steps.step("identity", verdict.name(), || match caller {
         Caller::Credentials(_) => verdict.to_string(),
         Caller::Assumed(person) => format!("{}, assumed", person.facts.subject),
@@ -124,6 +136,15 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
             };
         }
     };
+    if view.request.handshake.is_some() {
+        let person = identity.as_ref().map(|(person, carrier)| (&**person, *carrier));
+        if !csrf::may_open(view, route, person, snapshot) {
+            let refusal = identity::Refusal::CrossSite;
+            steps.step("websocket", "refused", || "its Origin may not open a WebSocket here".to_owned());
+            return refused(Some(route), None, Refusal::Identity(refusal));
+        }
+        steps.step("websocket", "allowed", || "the handshake is complete".to_owned());
+    }
     steps.step("arm", "clerk", || "there is no legacy side".to_owned());
 
     let person = identity.as_ref().map(|(person, _)| person);
@@ -162,7 +183,11 @@ fn resolve(
 ) -> Result<Option<(Arc<Identity>, Carrier)>, identity::Refusal> {
     let identity = match verdict {
         Verdict::Valid { identity, carrier } => {
-            let forged = *carrier == Carrier::Cookie && !csrf::is_own_page(view, &identity.facts.instance, snapshot);
+            let is_own = || match &view.request.handshake {
+                Some(_) => csrf::may_open(view, route, Some((identity, *carrier)), snapshot),
+                None => csrf::is_own_page(view, &identity.facts.instance, snapshot),
+            };
+            let forged = *carrier == Carrier::Cookie && !is_own();
             if forged { Err(identity::Refusal::CrossSite) } else { Ok((Arc::clone(identity), *carrier)) }
         }
         Verdict::Absent => Err(identity::Refusal::NoCredential),

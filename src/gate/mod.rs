@@ -4,9 +4,12 @@
 //! early_request_filter      sanitize; refusals are kept for the next hook, which can answer
 //! request_filter            own endpoints, then route, identity, policy (decide); answers refusals
 //! upstream_peer             the arm's upstream
+//! connected_to_upstream     deadlines begin
 //! upstream_request_filter   inject: remove, then insert; without a permit nothing goes upstream
 //! request_body_filter       limits.body
 //! upstream_response_filter  identity headers that the API echoes leave in no answer
+//! fail_to_connect           another endpoint, once; nothing was sent
+//! error_while_proxy         the endpoint is told how it fared; what may be done twice may be tried again
 //! fail_to_proxy             what went wrong becomes a code
 //! logging                   access line, metrics
 //! ```
@@ -15,9 +18,13 @@
 
 mod close;
 pub mod decide;
+pub mod fairness;
 mod own;
 pub mod passage;
+mod privacy;
 pub mod reply;
+mod tunnel;
+mod watch;
 mod wire;
 
 use std::sync::Arc;
@@ -29,19 +36,22 @@ use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::clock;
-use crate::guard::{self, Phase};
+use crate::guard::{self, Phase, Slow};
 use crate::identity::clerk::Attempt;
 use crate::inject::{self, Context};
 use crate::request::{self, Authorization, Sanitized, View};
 use crate::snapshot::{Live, Preflight};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::{Asks, Ended, NoEndpoint, Progress};
 use decide::{Caller, Decided, Refusal};
+use fairness::{Fairness, Spent};
 use passage::{InFlight, Passage};
 use reply::Code;
 
@@ -55,6 +65,7 @@ pub struct Gate {
     pub metrics: Metrics,
     pub log: Log,
     pub in_flight: Arc<InFlight>,
+    pub fairness: Fairness,
     /// Set while draining: answers then close their connections.
     pub draining: Arc<AtomicBool>,
     pub keepalive: Duration,
@@ -87,7 +98,10 @@ impl ProxyHttp for Gate {
                 }
                 passage.request = Some(request);
             }
-            Ok(Sanitized::Server(_)) => passage.answered = true,
+            Ok(Sanitized::Server(client)) => {
+                passage.sender = Some(client);
+                passage.answered = true;
+            }
             Err(refusal) => {
                 passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
                 passage.refusal = Some(Refusal::Request(refusal));
@@ -98,7 +112,7 @@ impl ProxyHttp for Gate {
 
     async fn request_filter(&self, session: &mut Session, passage: &mut Passage) -> Result<bool> {
         if passage.answered {
-            return own::server_options(session).await;
+            return own::server_options(session, passage).await;
         }
         if passage.refusal.is_none() && self.in_flight.count() > passage.snapshot.request.limits.in_flight {
             passage.refusal = Some(Refusal::Overloaded);
@@ -119,15 +133,39 @@ impl ProxyHttp for Gate {
         Ok(false)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, passage: &mut Passage) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, passage: &mut Passage) -> Result<Box<HttpPeer>> {
         passage.tries += 1;
-        let route = passage.route.and_then(|index| passage.snapshot.routes.get(index));
-        let timeout = route.and_then(|route| route.timeout);
         let upstream = passage.permit.as_ref().and_then(|permit| passage.snapshot.upstreams.get(permit.upstream()));
-        match upstream.and_then(|upstream| upstream.peer(timeout)) {
-            Some(peer) => Ok(peer),
-            None => Error::e_explain(ErrorType::InternalError, "no permit, hence no upstream"),
+        let Some(upstream) = upstream else {
+            return Error::e_explain(ErrorType::InternalError, "no permit, hence no upstream");
+        };
+        let is_handshake = passage.request.as_ref().is_some_and(|request| request.handshake.is_some());
+        let asks = if is_handshake { Asks::WebSocket } else { Asks::Answer };
+        match upstream.choose(passage.attempt.take(), asks) {
+            Ok((mut peer, attempt)) => {
+                if peer.options.custom_l4.is_none() {
+                    peer.options.read_timeout = Some(watch::shared_limit(session, passage));
+                }
+                passage.attempt = Some(attempt);
+                Ok(peer)
+            }
+            Err(NoEndpoint) => {
+                passage.refusal = Some(Refusal::Upstream(Code::NoEndpoint));
+                Error::e_explain(ErrorType::ConnectNoRoute, "no endpoint to send it to").map_err(Error::into_up)
+            }
         }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        passage: &mut Passage,
+    ) -> Result<()> {
+        watch::connected(session, digest, passage)
     }
 
     async fn upstream_request_filter(
@@ -159,14 +197,21 @@ impl ProxyHttp for Gate {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         passage: &mut Passage,
     ) -> Result<()> {
-        let Some(chunk) = body else { return Ok(()) };
+        watch::sent(session, end, passage);
         if session.was_upgraded() {
             return Ok(());
         }
+        guard::awaits_body(session.as_downstream().stream(), !end);
+        let Some(chunk) = body else { return Ok(()) };
         passage.body_seen += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        if session.is_http2() && !end && watch::is_too_slow(passage) {
+            passage.slow = Some(Slow::Rate);
+            passage.refusal = Some(Refusal::Upstream(Code::RequestTimeout));
+            return Error::e_explain(ErrorType::HTTPStatus(408), "body below limits.body_min_rate");
+        }
         match passage.snapshot.request.limits.body {
             Some(limit) if passage.body_seen > limit => {
                 passage.refusal = Some(Refusal::Request(request::Refusal::BodyTooLarge));
@@ -182,17 +227,46 @@ impl ProxyHttp for Gate {
         answer: &mut ResponseHeader,
         passage: &mut Passage,
     ) -> Result<()> {
-        if answer.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            // No upgrade was asked for: the bytes behind it would be a tunnel that nobody checked.
-            passage.refusal = Some(Refusal::Upstream(Code::UpstreamUnavailable));
-            return Error::e_explain(ErrorType::HTTPStatus(502), "a 101 that was not asked for");
+        watch::answered(answer, passage);
+        let opens_tunnel = answer.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        if opens_tunnel {
+            let handshake = passage.request.as_ref().and_then(|request| request.handshake.as_ref());
+            if !tunnel::is_answer(answer, handshake) {
+                // The bytes behind it would be a tunnel that nobody checked.
+                passage.refusal = Some(Refusal::Upstream(Code::UpstreamUnavailable));
+                return Error::e_explain(ErrorType::HTTPStatus(502), "a 101 that answers no handshake");
+            }
         }
-        if !answer.status.is_informational() {
+        if let Some(attempt) = &mut passage.attempt {
+            attempt.heard(answer)?;
+        }
+        if opens_tunnel || !answer.status.is_informational() {
             passage.upstream_status = Some(answer.status.as_u16());
         }
         wire::strip_hop_by_hop(answer);
         wire::strip_echo(answer, &passage.snapshot.headers);
+        if opens_tunnel {
+            tunnel::prepare(answer)?;
+        }
+        let permit = passage.permit.as_ref();
+        let route = permit.and_then(|permit| passage.snapshot.routes.get(permit.route_index()));
+        if route.is_some_and(|route| route.private) && !answer.status.is_informational() {
+            privacy::apply(answer, permit.is_some_and(|permit| permit.identity().is_some()))?;
+        }
+        if opens_tunnel || !answer.status.is_informational() {
+            own::name(answer, passage)?;
+        }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end: bool,
+        passage: &mut Passage,
+    ) -> Result<Option<Duration>> {
+        watch::received(session, end, passage).map(|()| None)
     }
 
     fn fail_to_connect(
@@ -202,8 +276,38 @@ impl ProxyHttp for Gate {
         passage: &mut Passage,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if let Some(attempt) = &mut passage.attempt {
+            attempt.not_connected(&error);
+        }
         // Nothing was sent, so trying once more is safe for a POST too.
         error.set_retry(passage.tries < MAX_TRIES);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        passage: &mut Passage,
+        reused: bool,
+    ) -> Box<Error> {
+        if let Some(deadline) = passage.ended() {
+            error = watch::told(deadline);
+        }
+        // What rests by nature has not failed when it rested for long enough.
+        let is_end = passage.ended().is_some_and(|deadline| deadline != Ended::Silent) || session.was_upgraded();
+        if let Some(attempt) = passage.attempt.as_mut().filter(|_| !is_end) {
+            let request_done = session.as_downstream_mut().is_body_done();
+            attempt.broke_off(&error, Progress { request_done, reused });
+        }
+        // As Pingora's own: again only what may be done twice, on a pooled connection that broke before an answer.
+        let is_safe = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        if is_safe && passage.ended().is_none() {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
         error
     }
 
@@ -211,13 +315,18 @@ impl ProxyHttp for Gate {
         if passage.refusal.is_none() && guard::is_broken(session.as_downstream().stream()) {
             passage.refusal = Some(broken_body());
         }
+        passage.slow = passage.slow.or_else(|| guard::slow(session.as_downstream().stream()));
+        if passage.slow.is_some() && passage.refusal.is_none() {
+            passage.refusal = Some(Refusal::Upstream(Code::RequestTimeout));
+        }
         if client_is_gone(error) && passage.refusal.is_none() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         let refusal = passage.refusal.take().unwrap_or_else(|| failure(error));
         let error_code = refusal.code().status();
         passage.refusal = Some(refusal);
-        if session.response_written().is_none_or(|written| written.status.is_informational()) {
+        let is_answered = session.response_written().is_some_and(|written| !written.status.is_informational());
+        if !is_answered && !session.was_upgraded() {
             session.set_keepalive(None);
             // The client may be gone by now; there is nobody left to tell.
             let _ = own::refuse(session, passage).await;
@@ -227,6 +336,10 @@ impl ProxyHttp for Gate {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, passage: &mut Passage) {
         close::close(self, session, error, passage);
+        passage.hold = None;
+        if session.was_upgraded() {
+            return;
+        }
         // What is left of a body that nobody read is no head; such a connection ends.
         if session.as_downstream_mut().is_body_done() {
             guard::enter(session.as_downstream().stream(), Phase::Idle);
@@ -262,8 +375,10 @@ impl Gate {
     /// Timeouts of the client's connection. Pingora's own keep-alive is without end after the first request.
     fn set_connection_rules(&self, session: &mut Session, passage: &Passage) {
         let limits = &passage.snapshot.request.limits;
-        session.set_read_timeout(Some(limits.body_read));
-        session.set_write_timeout(Some(limits.body_read));
+        // Of HTTP/1, the guard sees every byte and knows better; HTTP/2 has no read timeout at all.
+        session.set_read_timeout(None);
+        let write = session.is_http2().then_some(limits.body_read);
+        session.set_write_timeout(write);
         session.set_total_drain_timeout(Some(limits.body_read));
         // A body in chunks is read in two ways by two servers more often than any other: its connection ends with it.
         let close =
@@ -290,9 +405,12 @@ impl Gate {
     async fn decide(&self, session: &Session, passage: &mut Passage) {
         let Some(request) = passage.request.as_deref() else { return };
         let view = View { request, headers: &session.req_header().headers };
-        let mut caller = Caller::Credentials(Attempt::First);
+        let client = request.client.address;
+        let may_check = self.fairness.admits(client, passage.started);
+        let mut caller = Caller::Credentials(if may_check { Attempt::First } else { Attempt::KnownOnly });
+        let mut spent = Spent::default();
         let decision = loop {
-            match decide::decide(&passage.snapshot, &view, caller, clock::now(), &mut ()) {
+            match decide::decide(&passage.snapshot, &view, caller, clock::now(), &mut spent) {
                 Decided::Done(decision) => break decision,
                 Decided::Fetch { instance, kid } => {
                     // Whether it brought the key is seen by asking again.
@@ -301,6 +419,9 @@ impl Gate {
                 }
             }
         };
+        if spent.failed {
+            self.fairness.failed(client, passage.started);
+        }
         passage.route = decision.route;
         passage.identity = decision.identity;
         match decision.outcome {

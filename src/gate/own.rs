@@ -36,29 +36,36 @@ pub(super) fn is_preflight(passage: &Passage) -> bool {
 /// Answers the refusal in the passage.
 pub(super) async fn refuse(session: &mut Session, passage: &mut Passage) -> Result<bool> {
     let Some(refusal) = &passage.refusal else { return Ok(true) };
-    let answer = reply::answer(refusal, passage.request_id(), passage.snapshot.endpoints.debug_reasons);
+    let kind = session.req_header().headers.get(CONTENT_TYPE);
+    let answer = if kind.is_some_and(|kind| reply::is_grpc(kind.as_bytes())) {
+        reply::grpc(refusal)
+    } else {
+        reply::answer(refusal, passage.request_id(), passage.snapshot.endpoints.debug_reasons)
+    };
     let mut head = ResponseHeader::build(answer.status, Some(8))?;
     head.insert_header(CONTENT_TYPE, answer.content_type)?;
     for (name, value) in answer.headers {
         head.insert_header(name, value)?;
     }
-    let mut id = None;
-    if !passage.request_id().is_empty() {
-        id = HeaderValue::from_str(passage.request_id()).ok();
-    }
-    if let Some(id) = id {
-        head.insert_header("x-request-id", id)?;
-    }
     send(session, passage, head, answer.body).await
 }
 
 /// `OPTIONS *` asks about the server itself.
-pub(super) async fn server_options(session: &mut Session) -> Result<bool> {
+pub(super) async fn server_options(session: &mut Session, passage: &Passage) -> Result<bool> {
     let mut head = ResponseHeader::build(204, Some(2))?;
     head.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
+    name(&mut head, passage)?;
     session.write_response_header(Box::new(head), true).await?;
     Ok(true)
+}
+
+/// Gives an answer its request's id, whatever the API called it: the log knows it by this one.
+pub(super) fn name(head: &mut ResponseHeader, passage: &Passage) -> Result<()> {
+    match HeaderValue::from_str(passage.request_id()) {
+        Ok(id) if !id.is_empty() => head.insert_header("x-request-id", id),
+        _ => Ok(()),
+    }
 }
 
 /// `cors.preflight: answer`. A page of an origin that is not listed gets an answer without permission.
@@ -74,6 +81,7 @@ pub(super) async fn preflight(session: &mut Session, passage: &Passage) -> Resul
         head.insert_header(ACCESS_CONTROL_MAX_AGE, "600")?;
     }
     head.insert_header(CACHE_CONTROL, "no-store")?;
+    name(&mut head, passage)?;
     session.write_response_header(Box::new(head), true).await?;
     Ok(true)
 }
@@ -81,8 +89,10 @@ pub(super) async fn preflight(session: &mut Session, passage: &Passage) -> Resul
 async fn send(session: &mut Session, passage: &Passage, mut head: ResponseHeader, body: Vec<u8>) -> Result<bool> {
     head.insert_header(CONTENT_LENGTH, body.len().to_string())?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
+    name(&mut head, passage)?;
     allow_origin(session, &passage.snapshot.cors, &mut head)?;
-    let bodiless = session.req_header().method == Method::HEAD;
+    // gRPC's trailers are only taken for such when the stream ends with them.
+    let bodiless = session.req_header().method == Method::HEAD || body.is_empty();
     session.write_response_header(Box::new(head), bodiless).await?;
     if !bodiless {
         session.write_response_body(Some(Bytes::from(body)), true).await?;

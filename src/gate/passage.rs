@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::decide::Refusal;
+use crate::guard::Slow;
 use crate::identity::{Carrier, Identity};
 use crate::policy::Permit;
 use crate::request::{Client, Request};
 use crate::snapshot::Snapshot;
+use crate::upstream::{Attempt, Ended, Hold};
 
 /// The context of one request.
 #[derive(Debug)]
@@ -30,11 +32,21 @@ pub struct Passage {
     pub refusal: Option<Refusal>,
     /// Answered by crossgate itself without a refusal (`OPTIONS *`, a preflight).
     pub answered: bool,
+    /// Bytes of the body in this attempt, and since when they come.
     pub body_seen: u64,
+    pub body_since: Instant,
+    /// The client's body was given up.
+    pub slow: Option<Slow>,
     /// Attempts to reach the upstream.
     pub tries: usize,
+    /// The last of them; what became of it is told to it.
+    pub attempt: Option<Attempt>,
     /// Status of the API's answer.
     pub upstream_status: Option<u16>,
+    /// The connection to the API, where it can be ended at a deadline.
+    pub hold: Option<Hold>,
+    /// The API's answer ends with its connection.
+    pub close_delimited: bool,
     _in_flight: InFlightGuard,
 }
 
@@ -51,8 +63,13 @@ impl Passage {
             refusal: None,
             answered: false,
             body_seen: 0,
+            body_since: Instant::now(),
+            slow: None,
             tries: 0,
+            attempt: None,
             upstream_status: None,
+            hold: None,
+            close_delimited: false,
             _in_flight: in_flight.enter(),
         }
     }
@@ -60,6 +77,11 @@ impl Passage {
     /// The client, also of what is no request.
     pub fn client(&self) -> Option<&Client> {
         self.request.as_deref().map(|request| &request.client).or(self.sender.as_deref())
+    }
+
+    /// Which deadline ended the request, if one did.
+    pub fn ended(&self) -> Option<Ended> {
+        self.hold.as_ref().and_then(Hold::ended)
     }
 
     /// The request's id, once it has one.

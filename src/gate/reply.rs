@@ -35,6 +35,8 @@ pub enum Code {
     HeadersTooLarge,
     Internal,
     UpstreamUnavailable,
+    /// The same code with another status: nothing was tried.
+    NoEndpoint,
     ClerkOutage,
     Overloaded,
     UpstreamTimeout,
@@ -78,8 +80,35 @@ impl Code {
 
     pub const fn fault(self) -> Fault {
         match self {
-            Self::Internal | Self::UpstreamUnavailable | Self::ClerkOutage | Self::UpstreamTimeout => Fault::Server,
+            Self::Internal
+            | Self::UpstreamUnavailable
+            | Self::NoEndpoint
+            | Self::ClerkOutage
+            | Self::UpstreamTimeout => Fault::Server,
             _ => Fault::Client,
+        }
+    }
+
+    /// The status that gRPC clients get (grpc.io, status codes): what they retry, and what they show, hangs on it.
+    pub const fn grpc_status(self) -> u16 {
+        match self {
+            Self::BadRequest
+            | Self::BadPath
+            | Self::BadHeader
+            | Self::IdentityConflict
+            | Self::BadExpect
+            | Self::UriTooLong => 3, // INVALID_ARGUMENT
+            Self::RequestTimeout => 4, // DEADLINE_EXCEEDED
+            Self::NoRoute | Self::Forbidden | Self::Reverification | Self::Csrf => 7, // PERMISSION_DENIED
+            Self::TooLarge | Self::HeadersTooLarge => 8, // RESOURCE_EXHAUSTED
+            Self::BadMethod | Self::BadAuthority => 12, // UNIMPLEMENTED
+            Self::Internal => 13,      // INTERNAL
+            Self::UpstreamUnavailable
+            | Self::NoEndpoint
+            | Self::ClerkOutage
+            | Self::Overloaded
+            | Self::UpstreamTimeout => 14, // UNAVAILABLE
+            Self::NoCredential | Self::ClerkExpired | Self::ClerkInvalid | Self::Invalid => 16, // UNAUTHENTICATED
         }
     }
 
@@ -107,6 +136,7 @@ impl Code {
             Self::HeadersTooLarge => ("headers_too_large", 431, "the request headers are too large"),
             Self::Internal => ("internal", 500, "an internal error"),
             Self::UpstreamUnavailable => ("upstream_unavailable", 502, "the API cannot be reached"),
+            Self::NoEndpoint => ("upstream_unavailable", 503, "the API is not available right now"),
             Self::ClerkOutage => ("clerk_outage", 503, "the session cannot be verified right now"),
             Self::Overloaded => ("overloaded", 503, "too many requests are being served right now"),
             Self::UpstreamTimeout => ("upstream_timeout", 504, "the API took too long to answer"),
@@ -148,7 +178,7 @@ impl Refusal {
                 policy::Refusal::Forbidden { .. } => Code::Forbidden,
                 policy::Refusal::Reverification(_) => Code::Reverification,
             },
-            Self::Overloaded => Code::Overloaded,
+            Self::Overloaded | Self::Unchecked => Code::Overloaded,
             Self::Upstream(code) => *code,
         }
     }
@@ -169,6 +199,7 @@ impl Refusal {
             Self::Identity(refusal) => refusal.to_string(),
             Self::Policy(refusal) => refusal.to_string(),
             Self::Overloaded => "limits.in_flight is reached".to_owned(),
+            Self::Unchecked => "too many bad signatures came from this address lately".to_owned(),
             Self::Upstream(code) => code.title().to_owned(),
         }
     }
@@ -216,6 +247,28 @@ pub fn answer(refusal: &Refusal, request_id: &str, debug_reasons: bool) -> Answe
         answer.headers.push(("www-authenticate", HeaderValue::from_static(challenge)));
     }
     answer
+}
+
+/// The same for a gRPC client, which reads a status only from trailers: HTTP 200, and nothing but a head (trailers-only).
+/// The message is the code, which needs no escaping.
+pub fn grpc(refusal: &Refusal) -> Answer {
+    let code = refusal.code();
+    let mut headers = vec![
+        ("grpc-status", HeaderValue::from(code.grpc_status())),
+        ("grpc-message", HeaderValue::from_static(code.as_str())),
+    ];
+    if code.status() == 503 {
+        headers.push(("retry-after", HeaderValue::from_static("5")));
+    }
+    Answer { status: 200, content_type: "application/grpc", body: Vec::new(), headers }
+}
+
+/// Whether a request of this content type waits for a gRPC answer: `application/grpc` and its `+proto`, but not gRPC-Web,
+/// whose clients read HTTP.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    const NAME: &[u8] = b"application/grpc";
+    let Some((name, rest)) = content_type.split_at_checked(NAME.len()) else { return false };
+    name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
 }
 
 /// The answer for a code alone, where no step refused (upstream errors, bugs).
@@ -271,7 +324,7 @@ fn reverification(params: &ReverificationParams) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, answer, problem};
+    use super::{Code, answer, grpc, is_grpc, problem};
     use crate::gate::decide::Refusal;
     use crate::identity::{Reason, Refusal as Unauthenticated};
 
@@ -289,6 +342,29 @@ mod tests {
         let outage = answer(&Refusal::Identity(Unauthenticated::Unverifiable { held: false }), "r", false);
         assert_eq!(outage.status, 503);
         assert_eq!(outage.headers[0].0, "retry-after");
+    }
+
+    #[test]
+    fn grpc_clients_get_trailers_only() {
+        let refused = grpc(&Refusal::Identity(Unauthenticated::NoCredential));
+        assert_eq!((refused.status, refused.content_type, refused.body.len()), (200, "application/grpc", 0));
+        assert_eq!(refused.headers[0], ("grpc-status", "16".parse().unwrap()));
+        assert_eq!(refused.headers[1], ("grpc-message", "no_credential".parse().unwrap()));
+        let outage = grpc(&Refusal::Upstream(Code::UpstreamTimeout));
+        assert_eq!(outage.headers[0], ("grpc-status", "14".parse().unwrap()));
+        let table: [(&[u8], bool); 8] = [
+            (b"application/grpc", true),
+            (b"Application/gRPC+proto", true),
+            (b"application/grpc; x=y", true),
+            (b"application/grpc-web", false),
+            (b"application/grpc-web+proto", false),
+            (b"application/grpcs", false),
+            (b"application/json", false),
+            (b"", false),
+        ];
+        for (kind, expected) in table {
+            assert_eq!(is_grpc(kind), expected, "{}", kind.escape_ascii());
+        }
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Drop for Slot {
     }
 }
 
-fn subscriber(address: IpAddr) -> IpAddr {
+/// Whom an address stands for: itself, or its /64.
+pub fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

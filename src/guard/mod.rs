@@ -12,6 +12,7 @@ mod cap;
 pub mod chunks;
 pub mod grammar;
 mod opening;
+mod pace;
 mod refusal;
 mod stream;
 mod transport;
@@ -29,8 +30,9 @@ use cap::Cap;
 use stream::Guarded;
 use young::Mark;
 
-pub use cap::CapLimits;
+pub use cap::{CapLimits, subscriber};
 pub use opening::{Speaks, Unopened};
+pub use pace::{GRACE, PaceLimits, Slow};
 pub use stream::Phase;
 pub use young::Young;
 
@@ -54,6 +56,9 @@ pub trait Watch: Send + Sync + std::fmt::Debug {
 
     /// How many connections there may be, as the config that serves now says.
     fn cap_limits(&self) -> CapLimits;
+
+    /// How quickly a body has to come, as the config that serves now says.
+    fn pace_limits(&self) -> PaceLimits;
 
     /// What the listener of this index speaks, as the config that serves now says; `None` closes the connection.
     fn speaks(&self, listener: usize) -> Option<Speaks>;
@@ -133,6 +138,18 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
 /// Whether the body that was coming is no chunked body; what had come of it reached no parser.
 pub fn is_broken(stream: Option<&Stream>) -> bool {
     stream.and_then(|stream| (**stream).as_any().downcast_ref::<Guarded>()).is_some_and(Guarded::is_broken)
+}
+
+/// Whether the body that was coming came too slowly.
+pub fn slow(stream: Option<&Stream>) -> Option<Slow> {
+    stream.and_then(|stream| (**stream).as_any().downcast_ref::<Guarded>()).and_then(Guarded::slow)
+}
+
+/// Tells the connection below a request whether its body is being waited for.
+pub fn awaits_body(stream: Option<&Stream>, awaits: bool) {
+    if let Some(guarded) = stream.and_then(|stream| (**stream).as_any().downcast_ref::<Guarded>()) {
+        guarded.awaits_body(awaits);
+    }
 }
 
 /// Tells the connection below a request where it stands, if there is a guard below.

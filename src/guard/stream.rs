@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::chunks::{self, Chunks};
 use super::grammar::{Head, Progress};
 use super::opening::{self, Opened};
+use super::pace::{Pace, Slow};
 use super::refusal::{self, Answer};
 use super::young::Mark;
 use super::{Deadlines, Watch};
@@ -65,6 +66,10 @@ pub(super) struct Guarded {
     head: Option<Head>,
     /// The chunked body that is coming, until it has ended.
     chunks: Option<Chunks>,
+    /// The gate's word on whether a body is being waited for, how it goes, and why it was given up.
+    awaits_body: AtomicBool,
+    pace: Option<Pace>,
+    slow: Option<Slow>,
     /// The body was none: nothing more of it is read.
     broken: bool,
     /// What is left of the answer to a head that cannot be read.
@@ -90,6 +95,9 @@ impl Guarded {
             stalled: None,
             head: None,
             chunks: None,
+            awaits_body: AtomicBool::new(false),
+            pace: None,
+            slow: None,
             broken: false,
             refusal: None,
             closing: false,
@@ -135,11 +143,29 @@ impl Guarded {
     /// Reads what the opening left, then the socket.
     fn poll_inner(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            return Pin::new(&mut self.inner).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            let outcome = Pin::new(&mut self.inner).poll_read(context, buffer);
+            return self.paced(context, outcome, buffer.filled().len() - before);
         }
         let length = self.ahead.len().min(buffer.remaining());
         buffer.put_slice(&self.ahead.split_to(length));
         Poll::Ready(Ok(()))
+    }
+
+    /// What a read came to, unless the client lets its body be waited for too long.
+    fn paced(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<()>>, read: usize) -> Poll<io::Result<()>> {
+        if !self.awaits_body.load(Ordering::Relaxed) || self.http2 {
+            self.pace = None;
+            return outcome;
+        }
+        let limits = || self.watch.pace_limits();
+        let pace = self.pace.get_or_insert_with(|| Pace::new(limits()));
+        if outcome.is_ready() {
+            pace.took(read);
+            return outcome;
+        }
+        self.slow = pace.waits(context);
+        if self.slow.is_some() { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending }
     }
 
     /// HTTP/2: until the client has begun, it has the time of a head; then its frames are the business of the layer
@@ -196,6 +222,15 @@ impl Guarded {
                 buffer.set_filled(from);
             }
         }
+    }
+
+    pub(super) fn awaits_body(&self, awaits: bool) {
+        self.awaits_body.store(awaits, Ordering::Relaxed);
+    }
+
+    /// Why the body that was coming was given up.
+    pub(super) fn slow(&self) -> Option<Slow> {
+        self.slow
     }
 
     /// Whether the body that was coming is no chunked body.

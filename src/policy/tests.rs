@@ -9,7 +9,7 @@ use super::{
 };
 use crate::identity::{Facts, Identity, Org, TokenKind};
 use crate::request::{CanonicalPath, Client, Credentials, Peer, Request, TrustedProxies, View};
-use crate::route::{Access, Definition, Found, Mode, Pattern, Place, Routes};
+use crate::route::{Access, Definition, Found, Mode, Pattern, Place, Routes, WebSocket};
 
 /// One request and the one route that it falls under.
 pub(super) struct Asked {
@@ -35,6 +35,8 @@ impl Asked {
             access,
             mode,
             timeout: None,
+            websocket: WebSocket::default(),
+            private: false,
             upstream: 3,
             exact_paths: false,
         };
@@ -53,6 +55,7 @@ impl Asked {
             client,
             credentials: Credentials::default(),
             preflight: None,
+            handshake: None,
         };
         Self { routes: Routes::compile(vec![definition]).unwrap(), request, headers }
     }

@@ -11,6 +11,7 @@ mod framing;
 mod host;
 pub mod path;
 pub mod sanitize;
+mod websocket;
 
 use http::{HeaderMap, Method};
 
@@ -19,6 +20,7 @@ pub use credential::{Authorization, Credentials};
 pub use path::CanonicalPath;
 pub(crate) use sanitize::SEC_FETCH_SITE;
 pub use sanitize::{Edits, Head, Limits, ReadHeaders, Refusal, Rules, Sanitized, is_usual, sanitize};
+pub use websocket::Handshake;
 
 /// What is known about a request after [`sanitize()`]; owned, so that it can outlive a borrow of the headers.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Request {
     pub credentials: Credentials,
     /// The method a CORS preflight asks for. Such a request belongs to the route of that method.
     pub preflight: Option<Method>,
+    /// The request asks for a WebSocket.
+    pub handshake: Option<Handshake>,
 }
 
 /// What a step reads: the sanitized request and the headers it was sanitized from (already edited).

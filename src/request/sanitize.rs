@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
-    ORIGIN, TRANSFER_ENCODING, UPGRADE,
+    ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
@@ -18,6 +18,7 @@ use super::fold::{Reserved, fold};
 use super::framing::check_framing;
 use super::host::{canonical_host, host, is_host, without_port};
 use super::path::{CanonicalPath, PathRefusal};
+use super::websocket::handshake;
 use super::{Request, View};
 
 /// `limits`, as far as one request is concerned.
@@ -33,6 +34,10 @@ pub struct Limits {
     pub body: Option<u64>,
     /// Longest time without progress while a body is read.
     pub body_read: Duration,
+    /// Bytes per second that a body must bring on average; above zero; `None` is no limit.
+    pub body_min_rate: Option<u64>,
+    /// Longest life of a WebSocket; `None` is no limit.
+    pub websocket_lifetime: Option<Duration>,
     /// Requests being served at once. 503 `overloaded` above.
     pub in_flight: usize,
     /// Open connections of clients; further ones are closed at once.
@@ -49,6 +54,8 @@ impl Default for Limits {
             uri: 16 * 1024,
             body: None,
             body_read: Duration::from_secs(60),
+            body_min_rate: None,
+            websocket_lifetime: None,
             in_flight: 10_000,
             connections: 20_000,
             connections_per_peer: None,
@@ -189,13 +196,14 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
     };
 
     let mut edits = Edits::default();
-    apply_nominations(head.headers, rules, &mut edits)?;
+    let handshake = handshake(head)?;
+    apply_nominations(head.headers, rules, handshake.is_some(), &mut edits)?;
     for name in head.headers.keys() {
         if rules.reserved.holds(name) || rules.read_headers.is_twin(name) {
             edits.remove.push(name.clone());
         }
     }
-    if head.headers.contains_key(UPGRADE) {
+    if handshake.is_none() && head.headers.contains_key(UPGRADE) {
         // Pingora takes any Upgrade for one, on any method; without a handshake that was checked it is a plain request.
         edits.remove.push(UPGRADE);
     }
@@ -221,6 +229,7 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
             query: query.map(Into::into),
             client,
             credentials,
+            handshake,
         }),
         edits,
     ))
@@ -324,7 +333,7 @@ fn check_query(query: &[u8]) -> Result<&str, Refusal> {
 
 /// Removes what `Connection` nominates, as the next hop would, before anybody reads it; refuses the nomination of
 /// anything that crossgate reads or writes: it would delete a header after it was checked.
-fn apply_nominations(headers: &HeaderMap, rules: &Rules, edits: &mut Edits) -> Result<(), Refusal> {
+fn apply_nominations(headers: &HeaderMap, rules: &Rules, is_handshake: bool, edits: &mut Edits) -> Result<(), Refusal> {
     let mut close = false;
     let mut keep_alive = false;
     let mut others = false;
@@ -337,6 +346,8 @@ fn apply_nominations(headers: &HeaderMap, rules: &Rules, edits: &mut Edits) -> R
                 close = true;
             } else if option.eq_ignore_ascii_case("keep-alive") {
                 keep_alive = true;
+            } else if is_handshake && option.eq_ignore_ascii_case("upgrade") {
+                others = true;
             } else {
                 let name = HeaderName::from_bytes(option.as_bytes())
                     .map_err(|_| Refusal::Header("Connection names what is no header"))?;
@@ -369,6 +380,8 @@ fn is_read_or_written(name: &HeaderName, rules: &Rules) -> bool {
         CONTENT_TYPE,
         CONNECTION,
         EXPECT,
+        SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_VERSION,
         ORIGIN,
         ACCESS_CONTROL_REQUEST_METHOD,
         SEC_FETCH_SITE,

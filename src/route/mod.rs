@@ -71,6 +71,15 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// `websocket` of a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebSocket {
+    /// A tunnel ends when the token that opened it does.
+    pub until_token_exp: bool,
+    /// Pages that may open one, beside the authorised parties and the API's own; empty is no rule for tokens in headers.
+    pub origins: Vec<Box<str>>,
+}
+
 /// One route as the config hands it over.
 #[derive(Debug, Clone)]
 pub struct Definition {
@@ -87,6 +96,9 @@ pub struct Definition {
     pub access: Access,
     pub mode: Mode,
     pub timeout: Option<Duration>,
+    pub websocket: WebSocket,
+    /// `response.private`: answers that depend on who asks are kept out of shared caches.
+    pub private: bool,
     /// Index into the snapshot's upstreams.
     pub upstream: usize,
     /// The upstream tells case and trailing slash apart (`paths: exact`).
@@ -107,6 +119,8 @@ pub struct Route {
     pub access: Access,
     pub mode: Mode,
     pub timeout: Option<Duration>,
+    pub websocket: WebSocket,
+    pub private: bool,
     pub upstream: usize,
     pub exact_paths: bool,
 }

@@ -263,10 +263,28 @@ impl Route {
             access,
             mode,
             timeout,
+            websocket,
+            private,
             upstream,
             exact_paths,
         } = definition;
-        Self { index, id, place, pattern, methods, host, headers, query, access, mode, timeout, upstream, exact_paths }
+        Self {
+            index,
+            id,
+            place,
+            pattern,
+            methods,
+            host,
+            headers,
+            query,
+            access,
+            mode,
+            timeout,
+            websocket,
+            private,
+            upstream,
+            exact_paths,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::super::predicate::Asked;
-use super::super::{Access, Definition, HostPattern, Mode, Pattern, Place, Reading, Refusal, Routes, WhyNot};
+use super::super::{
+    Access, Definition, HostPattern, Mode, Pattern, Place, Reading, Refusal, Routes, WebSocket, WhyNot,
+};
 use super::Clash;
 use crate::request::CanonicalPath;
 use crate::request::path::Segment;
@@ -19,6 +21,8 @@ pub(in crate::route) fn definition(text: &str) -> Definition {
         access: Access::Protected,
         mode: Mode::Enforce,
         timeout: None,
+        websocket: WebSocket::default(),
+        private: false,
         upstream: 0,
         exact_paths: false,
     };

@@ -43,6 +43,9 @@ pub struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arm: Option<&'static str>,
     pub status: u16,
+    /// The deadline that ended the request, as its key is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<&'static str>,
     pub duration_us: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,

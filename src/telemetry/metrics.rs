@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::gate::reply::{Code, Fault};
@@ -28,6 +28,7 @@ struct Series {
     reported: IntCounterVec,
     duration: HistogramVec,
     upstream_responses: IntCounterVec,
+    upstream: UpstreamSeries,
     jwks_age: GaugeVec,
     jwks_refresh: IntCounterVec,
     missing_azp: IntCounterVec,
@@ -40,6 +41,27 @@ struct Series {
     guard_refused: IntCounterVec,
     turned_away: IntCounter,
     unopened: IntCounterVec,
+}
+
+#[derive(Debug)]
+struct UpstreamSeries {
+    endpoints: IntGaugeVec,
+    breaker_open: IntGaugeVec,
+    breaker_opened: IntCounterVec,
+    failures: IntCounterVec,
+    put_out: IntCounterVec,
+    unresolved: IntCounterVec,
+}
+
+/// What the series of one upstream show.
+#[derive(Debug)]
+pub struct UpstreamState {
+    pub endpoints: [(&'static str, usize); 3],
+    pub failures: Vec<(&'static str, u64)>,
+    pub breaker_open: bool,
+    pub breaker_opened: u64,
+    pub put_out: u64,
+    pub unresolved: u64,
 }
 
 impl Metrics {
@@ -84,6 +106,42 @@ impl Metrics {
                 "answers of the API by class",
                 &["arm", "code_class"],
             )?,
+            upstream: UpstreamSeries {
+                endpoints: registered(
+                    &registry,
+                    IntGaugeVec::new(
+                        Opts::new("crossgate_upstream_endpoints", "addresses of an upstream by state"),
+                        &["upstream", "state"],
+                    )?,
+                )?,
+                breaker_open: registered(
+                    &registry,
+                    IntGaugeVec::new(
+                        Opts::new("crossgate_upstream_breaker_open", "1 while requests are turned away unsent"),
+                        &["upstream"],
+                    )?,
+                )?,
+                breaker_opened: counters(
+                    "crossgate_upstream_breaker_opened_total",
+                    "times that the breaker opened, or stayed so after a trial",
+                    &["upstream"],
+                )?,
+                failures: counters(
+                    "crossgate_upstream_failures_total",
+                    "attempts that failed by the API's fault",
+                    &["upstream", "kind"],
+                )?,
+                put_out: counters(
+                    "crossgate_upstream_ejections_total",
+                    "endpoints put out for a while because they kept failing",
+                    &["upstream"],
+                )?,
+                unresolved: counters(
+                    "crossgate_upstream_resolve_failures_total",
+                    "questions for an endpoint's name that got no address",
+                    &["upstream"],
+                )?,
+            },
             jwks_age: registered(
                 &registry,
                 GaugeVec::new(Opts::new("crossgate_jwks_age_seconds", "age of the keys in use"), &["issuer"])?,
@@ -127,7 +185,7 @@ impl Metrics {
         };
         let info = registered(
             &series.registry,
-            prometheus::IntGaugeVec::new(Opts::new("crossgate_build_info", "the build that runs"), &["version"])?,
+            IntGaugeVec::new(Opts::new("crossgate_build_info", "the build that runs"), &["version"])?,
         )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self(Arc::new(series)))
@@ -184,6 +242,26 @@ impl Metrics {
 
     pub fn jwks_refresh(&self, issuer: &str, result: &str) -> IntCounter {
         self.0.jwks_refresh.with_label_values(&[issuer, result])
+    }
+
+    /// Brings the series of all upstreams up to date; those of upstreams that are gone go too.
+    pub fn show_upstreams<'a>(&self, upstreams: impl Iterator<Item = (&'a str, UpstreamState)>) {
+        let series = &self.0.upstream;
+        series.endpoints.reset();
+        series.breaker_open.reset();
+        let raise = |counter: IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
+        for (name, state) in upstreams {
+            for (word, count) in state.endpoints {
+                series.endpoints.with_label_values(&[name, word]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+            for (word, count) in state.failures {
+                raise(series.failures.with_label_values(&[name, word]), count);
+            }
+            series.breaker_open.with_label_values(&[name]).set(i64::from(state.breaker_open));
+            raise(series.breaker_opened.with_label_values(&[name]), state.breaker_opened);
+            raise(series.put_out.with_label_values(&[name]), state.put_out);
+            raise(series.unresolved.with_label_values(&[name]), state.unresolved);
+        }
     }
 
     pub fn missing_azp(&self, issuer: &str) -> IntCounter {

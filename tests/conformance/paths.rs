@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crossgate::request::{CanonicalPath, Head, Peer, Rules, Sanitized, View, sanitize};
-use crossgate::route::{Access, Definition, Mode, Pattern, Place, Routes};
+use crossgate::route::{Access, Definition, Mode, Pattern, Place, Routes, WebSocket};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
@@ -68,6 +68,8 @@ fn routes(case: &Case) -> Result<Routes, String> {
             access: Access::Public,
             mode: Mode::Enforce,
             timeout: None,
+            websocket: WebSocket::default(),
+            private: false,
             upstream: 0,
             exact_paths: true,
         })

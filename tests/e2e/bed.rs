@@ -130,7 +130,7 @@ impl Bed {
         self
     }
 
-    /// A top-level key of the config, instead of what it was.
+    /// A top-level key of the config, instead of what it was; `{gate}` stands for the address to listen on.
     pub(crate) fn section(mut self, text: &str) -> Self {
         let key = text.split(':').next().unwrap().trim().to_owned();
         self.sections.retain(|(other, _)| *other != key);
@@ -203,7 +203,7 @@ impl Bed {
         ];
         for (key, text) in &self.sections {
             sections.retain(|(other, _)| other != key);
-            sections.push((key.clone(), text.clone()));
+            sections.push((key.clone(), text.replace("{gate}", &gate.to_string())));
         }
         let text: Vec<String> = sections.into_iter().map(|(_, text)| text).collect();
         std::fs::create_dir_all(self.folder().join("policies")).unwrap();

@@ -55,6 +55,10 @@ pub(crate) enum Answer {
     Close,
     /// Nothing, until the other end gives up.
     Hang,
+    /// These bytes one after the other, each after its wait; then nothing, until the other end gives up.
+    Pieces(Vec<(Duration, Vec<u8>)>),
+    /// Accepts a WebSocket and sends back every byte.
+    Tunnel,
 }
 
 impl Answer {
@@ -192,6 +196,21 @@ fn answer(wire: &mut Wire, answer: Answer, request: &Recorded) -> bool {
         Answer::Close => false,
         Answer::Hang => {
             wire.rest();
+            false
+        }
+        Answer::Pieces(pieces) => {
+            for (wait, bytes) in pieces {
+                std::thread::sleep(wait);
+                wire.write(&bytes);
+            }
+            wire.rest();
+            false
+        }
+        Answer::Tunnel => {
+            wire.write(&super::websocket::accepting(request));
+            while let Some(bytes) = wire.some() {
+                wire.write(&bytes);
+            }
             false
         }
     }

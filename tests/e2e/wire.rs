@@ -102,6 +102,14 @@ impl Wire {
         }
     }
 
+    /// Whatever has come, at least one byte; `None` at the end.
+    pub(crate) fn some(&mut self) -> Option<Vec<u8>> {
+        if self.buffer.is_empty() && !self.fill() {
+            return None;
+        }
+        Some(std::mem::take(&mut self.buffer))
+    }
+
     /// The next head with its empty line; `None` when the connection ends before.
     pub(crate) fn head(&mut self) -> Option<Vec<u8>> {
         loop {
@@ -114,7 +122,7 @@ impl Wire {
         }
     }
 
-    fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+    pub(crate) fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
             if !self.fill() {
                 return None;

@@ -1,4 +1,4 @@
-//! Addresses: where crossgate listens, and where it reaches an API. Never resolves a name.
+//! Addresses: where crossgate listens, and where it reaches an API. Never resolves a name: that is done in the background, for as long as the process runs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use crate::config::codes;
 use crate::config::places::At;
 use crate::config::report::Problem;
 use crate::snapshot::{Address, Socket};
+use crate::upstream::{HostName, Place};
 
 /// Longest path that a socket address holds.
 const MAX_UNIX_PATH: usize = 107;
@@ -42,38 +43,46 @@ pub(super) fn listen(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Opt
     None
 }
 
-/// `ip:port` or `unix:/path` of an API.
-pub(super) fn reach(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Address> {
+/// `ip:port`, `host:port` or `unix:/path` of an API.
+pub(super) fn reach(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Place> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return unix(path, at, problems);
+        return unix(path, at, problems).map(Place::Address);
     }
     let bad = |message: &str, help: &str| Problem::at(codes::BAD_ADDRESS, at, message).help(help);
-    let write = "write an IP address and a port, as in 127.0.0.1:3000, or unix:/path";
+    let write = "write an address or a name and a port, as in 127.0.0.1:3000 or api.internal:3000, or unix:/path";
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => problems.push(bad("nothing can be reached at port 0", write)),
         Ok(address) if address.ip().is_unspecified() => {
             problems.push(bad("0.0.0.0 and [::] are addresses to listen on, not to reach", "write 127.0.0.1 instead"));
         }
-        Ok(address) => return Some(Address::Tcp(address)),
+        Ok(address) => return Some(Place::Address(Address::Tcp(address))),
         Err(_) if text.contains("://") => problems.push(bad("an endpoint is an address, not a URL", write)),
-        Err(_) if is_host_and_port(text) => {
-            let help = match text.strip_prefix("localhost:") {
-                Some(port) => format!("names come with a later version: write 127.0.0.1:{port}"),
-                None => "names come with a later version: write an IP address and a port".to_owned(),
-            };
-            problems.push(Problem::at(codes::HOST_NAME, at, "an endpoint cannot be a host name yet").help(help));
-        }
-        Err(_) => problems.push(bad("this is no address of an API", write)),
+        Err(_) => match host_and_port(text) {
+            Some(name) => return Some(Place::Name(name)),
+            None => problems.push(bad("this is no address of an API", write)),
+        },
     }
     None
 }
 
-fn is_host_and_port(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        port.parse::<u16>().is_ok()
-            && host.starts_with(|c: char| c.is_ascii_alphabetic())
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-    })
+fn host_and_port(text: &str) -> Option<HostName> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
+    is_host(host).then(|| HostName { host: host.to_ascii_lowercase().into(), port })
+}
+
+/// A host name that a resolver can be asked for. Never one that looks like a number: resolvers read those as addresses,
+/// each in its own way.
+pub(super) fn is_host(host: &str) -> bool {
+    let labels = host.strip_suffix('.').unwrap_or(host).split('.');
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let last = labels.clone().next_back().unwrap_or_default();
+    host.len() <= 253 && labels.clone().all(label) && last.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 fn unix(path: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Address> {

@@ -165,6 +165,8 @@ pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<
         first_byte,
         header_read,
         body_read,
+        body_min_rate,
+        websocket_lifetime,
         in_flight,
         connections,
         connections_per_peer,
@@ -181,6 +183,11 @@ pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<
     let per_peer =
         connections_per_peer.and_then(|raw::Bound(number)| number).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     let connections_per_peer = per_peer.map(|number| count(Some(number), number, "connections_per_peer"));
+    let body_min_rate = body_min_rate.and_then(|raw::Bound(rate)| rate);
+    if body_min_rate == Some(0) {
+        let message = "limits.body_min_rate must be at least 1 byte per second, or none";
+        problems.push(Problem::at(codes::OUT_OF_RANGE, at.key("body_min_rate"), message));
+    }
     let size = |given: Option<raw::Size>, default: usize, key: &str, problems: &mut Vec<Problem>| {
         let Some(raw::Size(bytes)) = given else { return default };
         // Above, the HTTP parser below us refuses first, with a worse answer.
@@ -207,6 +214,8 @@ pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<
             uri,
             body: body.and_then(|raw::Bound(bytes)| bytes),
             body_read: above_zero(body_read, 60_000, at.key("body_read"), problems),
+            body_min_rate,
+            websocket_lifetime: lasting(websocket_lifetime, at.key("websocket_lifetime"), problems),
             in_flight,
             connections,
             connections_per_peer,
@@ -220,6 +229,12 @@ pub(super) fn limits(raw: Option<raw::Limits>, root: At<'_>, problems: &mut Vec<
 
 pub(super) fn time(given: Option<raw::Time>, default_ms: u64) -> Duration {
     given.map_or(Duration::from_millis(default_ms), |raw::Time(time)| time)
+}
+
+/// A duration above zero, or none.
+fn lasting(given: Option<raw::Lasting>, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Duration> {
+    let raw::Lasting(time) = given?;
+    time.map(|time| above_zero(Some(raw::Time(time)), 0, at, problems))
 }
 
 pub(super) fn above_zero(

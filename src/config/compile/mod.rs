@@ -17,6 +17,7 @@ mod trust;
 mod upstream;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::HeaderValue;
 
@@ -32,7 +33,7 @@ use crate::request::{CanonicalPath, ReadHeaders, Rules};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::tls::{Material, Tls};
-use crate::upstream::Upstream;
+use crate::upstream::{Unusable, Upstream};
 use route::PolicyFile;
 
 /// What a configuration without errors becomes.
@@ -78,7 +79,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let limits = listen::limits(limits, root, problems);
     let telemetry = listen::telemetry(telemetry, root, problems);
     let state_dir = listen::state_dir(state_dir.as_deref(), root, problems);
-    let upstreams = upstream::compile(upstreams, root, problems);
+    let upstreams = upstream::compile(upstreams, root, files, problems);
     let instances = clerk::compile(clerk, root, files, problems);
     let identity = identity::compile(identity, root, problems);
     // The files that it names have been read.
@@ -98,9 +99,9 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let routes = route::compile(policies, &context, problems);
     // Two with one issuer or one name were told with their places when the specs were made.
     let instances = Instances::new(instances, previous.map(|snapshot| &snapshot.instances)).ok();
-    let peers = peers(&upstreams.specs, root, problems);
     let (listeners, material): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
     let tls = listener_tls(material, previous, root, problems);
+    let peers = peers(&upstreams.specs, previous, root, problems);
     if problems.iter().any(Problem::is_error) {
         return None;
     }
@@ -189,15 +190,35 @@ fn listener_tls(
     all
 }
 
-fn peers(specs: &[crate::upstream::Spec], root: At<'_>, problems: &mut Vec<Problem>) -> Vec<Upstream> {
-    let at = root.key("upstreams");
+fn peers(
+    specs: &[crate::upstream::Spec],
+    previous: Option<&Snapshot>,
+    root: At<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Upstream>> {
     let mut peers = Vec::with_capacity(specs.len());
+    // Of what is broken already, only what was told matters.
+    if problems.iter().any(Problem::is_error) {
+        return peers;
+    }
     for spec in specs {
-        match Upstream::prepare(spec) {
-            Ok(upstream) => peers.push(upstream),
-            Err(bad) => {
-                let place = at.key(&spec.name).key("endpoints");
-                problems.push(Problem::at(codes::BAD_ADDRESS, place, format!("`{}` cannot be reached", bad.endpoint)));
+        let at = root.key("upstreams").key(&spec.name);
+        let known = previous.and_then(|snapshot| snapshot.upstreams.iter().find(|known| known.name == spec.name));
+        match Upstream::prepare(spec, known.map(|known| &**known)) {
+            Ok(upstream) => peers.push(Arc::new(upstream)),
+            Err(Unusable::Endpoint(address)) => {
+                let message = format!("`{address}` cannot be reached");
+                problems.push(Problem::at(codes::BAD_ADDRESS, at.key("endpoints"), message));
+            }
+            Err(Unusable::NoAuthorities) => {
+                let message = "this machine has no certificate authorities, so that no API could be verified";
+                problems.push(
+                    Problem::at(codes::BAD_CERTIFICATE, at.key("tls"), message)
+                        .help("name them with `ca`, or install the package ca-certificates"),
+                );
+            }
+            Err(Unusable::Tls(why)) => {
+                problems.push(Problem::at(codes::BAD_CERTIFICATE, at.key("tls"), format!("TLS cannot be used: {why}")));
             }
         }
     }

@@ -100,7 +100,9 @@ fn certificates(
         return None;
     };
     if found.is_empty() {
-        problems.push(bad("this file holds no certificate").help("PEM is needed: -----BEGIN CERTIFICATE-----"));
+        problems.push(
+            bad("this file holds no certificate").help("PEM is needed: the text that begins with BEGIN CERTIFICATE"),
+        );
         return None;
     }
     if found.len() > MAX {
@@ -124,7 +126,7 @@ fn private_key(file: Written<'_>, files: &mut Files, problems: &mut Vec<Problem>
         let encrypted = b"ENCRYPTED";
         let help = match bytes.windows(encrypted.len()).any(|piece| piece == encrypted) {
             true => "it is encrypted: nobody would be there to type the password, so write it without one",
-            false => "PEM is needed: -----BEGIN PRIVATE KEY-----",
+            false => "PEM is needed: the text that begins with BEGIN PRIVATE KEY",
         };
         problems.push(Problem::at(codes::BAD_CERTIFICATE, file.at, "this file holds no usable private key").help(help));
     }

@@ -8,6 +8,7 @@ use http::{HeaderName, Method};
 use super::header;
 use super::listen::above_zero;
 use super::missing;
+use super::origin;
 use super::rule::{Rules, Scope};
 use super::upstream::Upstreams;
 use crate::config::codes;
@@ -18,7 +19,7 @@ use crate::config::report::Problem;
 use crate::policy::{OrgName, Policy};
 use crate::request::CanonicalPath;
 use crate::request::fold::Reserved;
-use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes};
+use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes, WebSocket};
 
 /// Requests with longer ones are refused.
 const MAX_METHOD: usize = 16;
@@ -154,7 +155,7 @@ fn route(
     seen: &mut Seen,
     problems: &mut Vec<Problem>,
 ) -> Option<(Definition, Policy)> {
-    let raw::Route { id, matches, access, require, upstream, timeout, mode } = raw;
+    let raw::Route { id, matches, access, require, upstream, timeout, mode, websocket, response } = raw;
     let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
     let id = route_id(id, at, &place, &mut seen.ids, problems);
@@ -200,6 +201,8 @@ fn route(
         lint::route(&pattern, access, &compared, in_match.key("path"), problems);
     }
     let timeout = timeout.map(|time| above_zero(Some(time), 0, at.key("timeout"), problems));
+    let websocket = websocket.map_or_else(WebSocket::default, |raw| tunnel(raw, at.key("websocket"), problems));
+    let raw::Response { private } = response.unwrap_or_default();
     let upstream = upstream?;
     let definition = Definition {
         id: id?,
@@ -215,10 +218,24 @@ fn route(
             raw::Mode::Report => Mode::Report,
         },
         timeout,
+        websocket,
+        private: private.unwrap_or(false),
         upstream,
         exact_paths: context.upstreams.specs.get(upstream).is_some_and(|spec| spec.exact_paths),
     };
     Some((definition, Policy::new(compiled.unwrap_or_default())))
+}
+
+/// Which pages may open tunnels, and until when these last.
+fn tunnel(raw: raw::WebSocket, at: At<'_>, problems: &mut Vec<Problem>) -> WebSocket {
+    let raw::WebSocket { until, origins } = raw;
+    let mut checked = Vec::new();
+    for (index, text) in origins.iter().flatten().enumerate() {
+        if origin::check(text, at.key("origins").item(index), problems).is_some() {
+            checked.push(text.as_str().into());
+        }
+    }
+    WebSocket { until_token_exp: matches!(until, Some(raw::Until::TokenExp)), origins: checked }
 }
 
 /// Ids become labels of metrics, values of a header and words in logs.

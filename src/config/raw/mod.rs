@@ -12,9 +12,11 @@ mod upstream;
 use serde::Deserialize;
 
 pub(crate) use clerk::{Clerk, Cookies, Csrf, DenyOrAllow, Jwks};
-pub(crate) use policy::{Access, Match, Mode, OrgBy, Policies, Reverified, Route, Rule, WorkspaceBy};
-pub(crate) use scalar::{Bound, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
-pub(crate) use upstream::{Credentials, Forward, Paths, Protocol, Timeouts, Upstream};
+pub(crate) use policy::{
+    Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
+};
+pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
+pub(crate) use upstream::{Credentials, Forward, Health, Paths, Protocol, Timeouts, Upstream, UpstreamTls};
 
 /// `crossgate.yaml`.
 #[derive(Debug, Default, Deserialize)]
@@ -122,6 +124,8 @@ pub(crate) struct Limits {
     pub(crate) first_byte: Option<Time>,
     pub(crate) header_read: Option<Time>,
     pub(crate) body_read: Option<Time>,
+    pub(crate) body_min_rate: Option<Bound>,
+    pub(crate) websocket_lifetime: Option<Lasting>,
     pub(crate) in_flight: Option<usize>,
     pub(crate) connections: Option<usize>,
     pub(crate) connections_per_peer: Option<Bound>,

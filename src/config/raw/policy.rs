@@ -21,6 +21,27 @@ pub(crate) struct Route {
     pub(crate) upstream: Option<String>,
     pub(crate) timeout: Option<Time>,
     pub(crate) mode: Option<Mode>,
+    pub(crate) websocket: Option<WebSocket>,
+    pub(crate) response: Option<Response>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { until: token_exp }")]
+pub(crate) struct WebSocket {
+    pub(crate) until: Option<Until>,
+    pub(crate) origins: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Until {
+    TokenExp,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { private: true }")]
+pub(crate) struct Response {
+    pub(crate) private: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -16,6 +16,10 @@ use crate::config::decode::HELP;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Duration);
 
+/// A duration, or `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lasting(pub(crate) Option<Duration>);
+
 /// `64KiB`, `10MiB`, `1GiB`, or plain bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
@@ -132,6 +136,16 @@ scalar!(
     Time,
     "a duration like 250ms, 5s, 5m or 24h",
     |text| parse_time(text).map(Time).ok_or_else(bad_time),
+    |_number| Err(E::custom(format_args!("this duration has no unit{HELP}write 250ms, 5s, 5m or 24h")))
+);
+scalar!(
+    Lasting,
+    "a duration like 15m or 24h, or none",
+    |text| if text == "none" {
+        Ok(Lasting(None))
+    } else {
+        parse_time(text).map(|time| Lasting(Some(time))).ok_or_else(bad_time)
+    },
     |_number| Err(E::custom(format_args!("this duration has no unit{HELP}write 250ms, 5s, 5m or 24h")))
 );
 scalar!(Size, "a size like 64KiB", |text| parse_size(text).map(Size).ok_or_else(bad_size), |number| Ok(Size(number)));

@@ -9,6 +9,8 @@ use super::scalar::Time;
 pub(crate) struct Upstream {
     pub(crate) endpoints: Option<Vec<String>>,
     pub(crate) protocol: Option<Protocol>,
+    pub(crate) tls: Option<UpstreamTls>,
+    pub(crate) health: Option<Health>,
     pub(crate) timeouts: Option<Timeouts>,
     pub(crate) paths: Option<Paths>,
     pub(crate) credentials: Option<Credentials>,
@@ -18,6 +20,26 @@ pub(crate) struct Upstream {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Protocol {
     Http1,
+    Http2,
+    H2c,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { sni: api.internal, ca: ca.pem }")]
+pub(crate) struct UpstreamTls {
+    pub(crate) sni: Option<String>,
+    pub(crate) ca: Option<String>,
+    pub(crate) certificate: Option<String>,
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { path: /healthz }")]
+pub(crate) struct Health {
+    pub(crate) path: Option<String>,
+    pub(crate) interval: Option<Time>,
+    pub(crate) healthy: Option<u32>,
+    pub(crate) unhealthy: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,6 +49,7 @@ pub(crate) struct Timeouts {
     pub(crate) read: Option<Time>,
     pub(crate) write: Option<Time>,
     pub(crate) idle: Option<Time>,
+    pub(crate) stream_idle: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -7,7 +7,9 @@ use http::Method;
 use http::header::ORIGIN;
 
 use crate::identity::clerk::Csrf;
+use crate::identity::{Carrier, Identity};
 use crate::request::{SEC_FETCH_SITE, View};
+use crate::route::Route;
 use crate::snapshot::Snapshot;
 
 /// Whether the request comes from a page of the API's own site or of an authorised party.
@@ -24,6 +26,28 @@ pub(super) fn is_own_page(view: &View<'_>, instance: &str, snapshot: &Snapshot) 
     }
     let Some(origin) = view.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else { return false };
     instance.checks.authorized_parties.iter().any(|party| **party == *origin) || is_request_host(origin, view)
+}
+
+/// Whether the page that asks for a WebSocket may have one. No browser stops another site's page from opening one and
+/// reading from it, so a cookie session needs an authorised `Origin`, whatever `cookies.csrf` says; where the route
+/// lists origins, so does whoever sends one (a browser always does).
+pub(super) fn may_open(
+    view: &View<'_>,
+    route: &Route,
+    identity: Option<(&Identity, Carrier)>,
+    snapshot: &Snapshot,
+) -> bool {
+    let by_cookie = identity.is_some_and(|(_, carrier)| carrier == Carrier::Cookie);
+    let Some(origin) = view.headers.get(ORIGIN) else { return !by_cookie };
+    if !by_cookie && route.websocket.origins.is_empty() {
+        return true;
+    }
+    let Ok(origin) = origin.to_str() else { return false };
+    let instance = identity.and_then(|(identity, _)| snapshot.instances.named(&identity.facts.instance));
+    let parties = instance.map_or(&[][..], |instance| &instance.checks.authorized_parties);
+    route.websocket.origins.iter().any(|allowed| **allowed == *origin)
+        || parties.iter().any(|party| **party == *origin)
+        || is_request_host(origin, view)
 }
 
 /// Same host and port as the request's, the scheme's default port filled in on both sides.

@@ -34,6 +34,8 @@ pub struct Verifier<'a> {
 /// Whether the caller may still be sent to fetch a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
+    /// No signature is checked: tokens that are not known yet are [`Pause::Unchecked`].
+    KnownOnly,
     First,
     /// One refetch was awaited; what is missing now stays missing.
     Last,
@@ -46,6 +48,8 @@ pub enum Pause {
     NeedKeys { instance: Arc<Instance>, kid: Option<Box<str>> },
     /// Two Clerk sessions under one cookie name.
     Ambiguous,
+    /// [`Attempt::KnownOnly`] met a token that is not known.
+    Unchecked,
 }
 
 impl From<TwoSessions> for Pause {
@@ -63,13 +67,14 @@ impl Verifier<'_> {
         let header = match &credentials.authorization {
             Authorization::Absent => None,
             Authorization::Malformed => Some(Judgment::Invalid(Reason::TokenInvalid)),
-            Authorization::Bearer(token) => Some(self.judge(token, now)),
+            Authorization::Bearer(token) => Some(self.judge(token, now, attempt)),
         };
         let Some(header) = header else {
-            return self.cookies(credentials, now)?.verdict(Carrier::Cookie, attempt);
+            return self.cookies(credentials, now, attempt)?.verdict(Carrier::Cookie, attempt);
         };
         // The header decides. The cookie is looked at only for a second person, and for two sessions in one name.
-        let cookie = if credentials.cookies.is_empty() { Judgment::Absent } else { self.cookies(credentials, now)? };
+        let cookie =
+            if credentials.cookies.is_empty() { Judgment::Absent } else { self.cookies(credentials, now, attempt)? };
         match (&header, &cookie) {
             (Judgment::Valid(one), Judgment::Valid(other)) if !same_person(one, other) => Ok(Verdict::Conflict),
             _ => header.verdict(Carrier::Header, attempt),
@@ -77,7 +82,7 @@ impl Verifier<'_> {
     }
 
     /// All cookies of all instances together.
-    fn cookies(&self, credentials: &Credentials, now: Now) -> Result<Judgment, Pause> {
+    fn cookies(&self, credentials: &Credentials, now: Now, attempt: Attempt) -> Result<Judgment, Pause> {
         let jar = &credentials.cookies;
         if jar.is_empty() {
             return Ok(Judgment::Absent);
@@ -88,7 +93,7 @@ impl Verifier<'_> {
             let judgment = match cookies::choose(jar, index, self.instances, self.cache, &mut plain, now)? {
                 Choice::Absent => continue,
                 Choice::Refused(reason) => Judgment::Invalid(reason),
-                Choice::Judge(session) => self.judge_session(session, now),
+                Choice::Judge(session) => self.judge_session(session, now, attempt),
             };
             together = together.or(judgment);
         }
@@ -96,7 +101,7 @@ impl Verifier<'_> {
     }
 
     /// One token out of a header.
-    fn judge(&self, token: &str, now: Now) -> Judgment {
+    fn judge(&self, token: &str, now: Now, attempt: Attempt) -> Judgment {
         if let Some(known) = self.cache.find(token, self.instances, now) {
             return known.into();
         }
@@ -109,14 +114,16 @@ impl Verifier<'_> {
         };
         let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
         match self.instances.by_issuer(issuer) {
+            Some(_) if attempt == Attempt::KnownOnly => Judgment::Unchecked,
             Some((index, _)) => self.judge_claimed(token, claims, index, now),
             None => Judgment::Invalid(Reason::TokenInvalidIssuer),
         }
     }
 
-    fn judge_session(&self, session: Session<'_>, now: Now) -> Judgment {
+    fn judge_session(&self, session: Session<'_>, now: Now, attempt: Attempt) -> Judgment {
         match session.known {
             Known::Before(known) => known.into(),
+            Known::Claimed { .. } if attempt == Attempt::KnownOnly => Judgment::Unchecked,
             Known::Claimed { claims, instance } => self.judge_claimed(session.token, claims, instance, now),
         }
     }
@@ -236,6 +243,8 @@ enum Judgment {
         held: bool,
     },
     Conflict,
+    /// Not known, and not to be checked now.
+    Unchecked,
 }
 
 impl From<cache::Known> for Judgment {
@@ -254,6 +263,7 @@ impl Judgment {
             (Self::Valid(one), Self::Valid(two)) if same_person(&one, &two) => Self::Valid(one),
             (Self::Valid(_), Self::Valid(_)) | (Self::Conflict, _) | (_, Self::Conflict) => Self::Conflict,
             (Self::Valid(one), _) | (_, Self::Valid(one)) => Self::Valid(one),
+            (Self::Unchecked, _) | (_, Self::Unchecked) => Self::Unchecked,
             (ask @ Self::Ask { .. }, _) | (_, ask @ Self::Ask { .. }) => ask,
             (one @ Self::Unverifiable { .. }, _) | (_, one @ Self::Unverifiable { .. }) => one,
             (Self::Expired, _) | (_, Self::Expired) => Self::Expired,
@@ -274,6 +284,7 @@ impl Judgment {
             Self::Ask { .. } => Verdict::Unverifiable { held: false },
             Self::Unverifiable { held } => Verdict::Unverifiable { held },
             Self::Conflict => Verdict::Conflict,
+            Self::Unchecked => return Err(Pause::Unchecked),
         })
     }
 }

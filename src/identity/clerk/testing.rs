@@ -206,5 +206,6 @@ pub(super) fn word(verdict: &Result<Verdict, Pause>) -> String {
         Ok(Verdict::Conflict) => "conflict".to_owned(),
         Err(Pause::NeedKeys { kid, .. }) => format!("fetch {}", kid.as_deref().unwrap_or("-")),
         Err(Pause::Ambiguous) => "ambiguous".to_owned(),
+        Err(Pause::Unchecked) => "unchecked".to_owned(),
     }
 }

@@ -1,0 +1,116 @@
+//! `response.private`: answers that depend on who asks are kept out of shared caches.
+//!
+//! An API that was never asked who is calling may mark its answers as public; behind crossgate they no longer are. What
+//! is stricter already stays as it is. Never touches answers of routes that do not ask for it.
+
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, VARY};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+
+/// `is_personal`: somebody's identity went upstream with the request.
+pub(super) fn apply(answer: &mut ResponseHeader, is_personal: bool) -> Result<()> {
+    if is_personal {
+        let value = cache_control(&answer.headers);
+        answer.insert_header(CACHE_CONTROL, value)?;
+    }
+    // Also without an identity: a cache must not hand what strangers got to people who are known.
+    if let Some(value) = vary(&answer.headers) {
+        answer.insert_header(VARY, value)?;
+    }
+    Ok(())
+}
+
+/// The API's directives without those that open shared caches, and with one that closes them.
+fn cache_control(headers: &HeaderMap) -> String {
+    let mut kept: Vec<String> = Vec::new();
+    for line in headers.get_all(CACHE_CONTROL) {
+        // Bytes that are no text are no directive that a cache knows.
+        for directive in directives(line.to_str().unwrap_or_default()) {
+            let name = directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+            // `private="field"` closes no more than that field.
+            if !directive.is_empty() && !matches!(name.as_str(), "public" | "s-maxage" | "private" | "proxy-revalidate")
+            {
+                kept.push(directive.to_owned());
+            }
+        }
+    }
+    if !kept.iter().any(|directive| directive.eq_ignore_ascii_case("no-store")) {
+        kept.insert(0, "private".to_owned());
+    }
+    kept.join(", ")
+}
+
+/// Splits at commas outside of quotes.
+fn directives(line: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    line.split(move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    })
+    .map(str::trim)
+}
+
+fn vary(headers: &HeaderMap) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for line in headers.get_all(VARY) {
+        names.extend(line.to_str().unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()));
+    }
+    if names.contains(&"*") {
+        return None;
+    }
+    let before = names.len();
+    for own in ["Authorization", "Cookie"] {
+        if !names.iter().any(|name| name.eq_ignore_ascii_case(own)) {
+            names.push(own);
+        }
+    }
+    (names.len() > before).then(|| names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http::header::{CACHE_CONTROL, VARY};
+
+    use super::{cache_control, vary};
+
+    #[test]
+    fn what_opens_shared_caches_goes_and_what_closes_them_stays() {
+        let table: [(&[&str], &str); 9] = [
+            (&[], "private"),
+            (&["public, max-age=60"], "private, max-age=60"),
+            (&["max-age=60, s-maxage=600"], "private, max-age=60"),
+            (&["Public", "S-MaxAge=5"], "private"),
+            (&["no-store"], "no-store"),
+            (&["public, no-store"], "no-store"),
+            (&["no-cache"], "private, no-cache"),
+            (&["private, max-age=5"], "private, max-age=5"),
+            (&["private=\"x, public\", no-cache=\"a, s-maxage\""], "private, no-cache=\"a, s-maxage\""),
+        ];
+        for (lines, expected) in table {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CACHE_CONTROL, line.parse().unwrap());
+            }
+            assert_eq!(cache_control(&headers), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn vary_is_merged() {
+        let table: [(&[&str], Option<&str>); 4] = [
+            (&[], Some("Authorization, Cookie")),
+            (&["Accept-Encoding", "cookie"], Some("Accept-Encoding, cookie, Authorization")),
+            (&["Cookie, Authorization"], None),
+            (&["*"], None),
+        ];
+        for (lines, expected) in table {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(VARY, line.parse().unwrap());
+            }
+            assert_eq!(vary(&headers).as_deref(), expected, "{lines:?}");
+        }
+    }
+}
