@@ -1,7 +1,7 @@
 //! Between Pingora's heads and the story's: reads one into `request::Head`, applies edits and injections.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -12,7 +12,8 @@ use crate::request::path::PathRefusal;
 use crate::request::{self, Client, Edits, Head, Peer, Refusal, Rules, Sanitized};
 
 /// The first step, on what Pingora read.
-pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
+pub(super) fn sanitize(session: &mut Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
+    check_frames(session)?;
     let head = session.req_header();
     check_as_sent(session)?;
     let sent = Head {
@@ -41,6 +42,17 @@ fn peer(session: &Session) -> Peer {
 
 fn is_tls(session: &Session) -> bool {
     session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+/// HTTP/2 needs no header to send a body: without an end of stream one may follow, and Pingora would send it on in
+/// chunks, which an API that skips bodies of GET runs as requests.
+fn check_frames(session: &mut Session) -> std::result::Result<(), Refusal> {
+    let head = session.req_header();
+    let bodiless = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if session.is_http2() && bodiless && !session.is_body_empty() {
+        return Err(Refusal::Malformed("a body on GET, HEAD or OPTIONS"));
+    }
+    Ok(())
 }
 
 /// What Pingora's parser has already taken away: a Content-Length beside Transfer-Encoding, and a fragment. Both are

@@ -116,9 +116,8 @@ fn file(kind: Kind, stem: &str, text: &str, cases: &mut Vec<Case>) {
             }
             ">" => section.send.push(rest.to_owned()),
             "*" => {
-                // Editors strip spaces at the end: an empty last column ends with its bar.
-                let row = if rest.ends_with(" |") { format!("{rest} ") } else { rest.to_owned() };
-                let mut columns = row.split(" | ");
+                // Editors strip spaces at the end, so that an empty last column ends with its bar.
+                let mut columns = rest.split(" |").map(|column| column.strip_prefix(' ').unwrap_or(column));
                 let (rule, name) = columns
                     .next()
                     .unwrap()
