@@ -1,5 +1,7 @@
 //! Between Pingora's heads and the story's: reads one into `request::Head`, applies edits and injections.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -53,6 +55,27 @@ fn check_frames(session: &mut Session) -> std::result::Result<(), Refusal> {
         return Err(Refusal::Malformed("a body on GET, HEAD or OPTIONS"));
     }
     Ok(())
+}
+
+/// Waits until an HTTP/2 request that says `content-length: 0` has ended: Pingora believes it, and the API would have
+/// executed the request when DATA shows that it lied. At most `limit`.
+pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Result<()> {
+    let says_none = |length: &HeaderValue| length.as_bytes().iter().all(|byte| *byte == b'0');
+    if !session.is_http2() || !session.req_header().headers.get(CONTENT_LENGTH).is_some_and(says_none) {
+        return Ok(());
+    }
+    let ended = async {
+        while let Some(data) = session.as_downstream_mut().read_request_body().await? {
+            if !data.is_empty() {
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, "DATA behind `content-length: 0`");
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(limit, ended).await {
+        Ok(outcome) => outcome,
+        Err(_) => Error::e_explain(ErrorType::ReadTimedout, "the end of a body without bytes"),
+    }
 }
 
 /// What Pingora's parser has already taken away: a Content-Length beside Transfer-Encoding, and a fragment. Both are
