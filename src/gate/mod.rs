@@ -90,6 +90,7 @@ impl ProxyHttp for Gate {
             passage.refusal = Some(broken_body());
             return Ok(());
         }
+        wire::await_no_body(session, passage.snapshot.request.limits.body_read).await?;
         match wire::sanitize(session, &passage.snapshot.request) {
             Ok(Sanitized::Request(request, edits)) => {
                 wire::apply(edits, session)?;

@@ -1,7 +1,9 @@
 //! Between Pingora's heads and the story's: reads one into `request::Head`, applies edits and injections.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -12,7 +14,8 @@ use crate::request::path::PathRefusal;
 use crate::request::{self, Client, Edits, Head, Peer, Refusal, Rules, Sanitized};
 
 /// The first step, on what Pingora read.
-pub(super) fn sanitize(session: &Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
+pub(super) fn sanitize(session: &mut Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
+    check_frames(session)?;
     let head = session.req_header();
     check_as_sent(session)?;
     let sent = Head {
@@ -41,6 +44,38 @@ fn peer(session: &Session) -> Peer {
 
 fn is_tls(session: &Session) -> bool {
     session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+/// HTTP/2 needs no header to send a body: without an end of stream one may follow, and Pingora would send it on in
+/// chunks, which an API that skips bodies of GET runs as requests.
+fn check_frames(session: &mut Session) -> std::result::Result<(), Refusal> {
+    let head = session.req_header();
+    let bodiless = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if session.is_http2() && bodiless && !session.is_body_empty() {
+        return Err(Refusal::Malformed("a body on GET, HEAD or OPTIONS"));
+    }
+    Ok(())
+}
+
+/// Waits until an HTTP/2 request that says `content-length: 0` has ended: Pingora believes it, and the API would have
+/// executed the request when DATA shows that it lied. At most `limit`.
+pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Result<()> {
+    let says_none = |length: &HeaderValue| length.as_bytes().iter().all(|byte| *byte == b'0');
+    if !session.is_http2() || !session.req_header().headers.get(CONTENT_LENGTH).is_some_and(says_none) {
+        return Ok(());
+    }
+    let ended = async {
+        while let Some(data) = session.as_downstream_mut().read_request_body().await? {
+            if !data.is_empty() {
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, "DATA behind `content-length: 0`");
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(limit, ended).await {
+        Ok(outcome) => outcome,
+        Err(_) => Error::e_explain(ErrorType::ReadTimedout, "the end of a body without bytes"),
+    }
 }
 
 /// What Pingora's parser has already taken away: a Content-Length beside Transfer-Encoding, and a fragment. Both are
