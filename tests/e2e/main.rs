@@ -20,6 +20,7 @@ mod cors;
 mod crossed;
 mod headers;
 mod keys;
+mod memory;
 mod policy;
 mod running;
 mod sanitize;
