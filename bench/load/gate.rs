@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use crossgate::config;
 use crossgate::gate::Gate;
 use crossgate::gate::passage::InFlight;
-use crossgate::guard::{CapLimits, Deadlines, Guard, Watch};
-use crossgate::snapshot::{Address, Listener};
+use crossgate::guard::{CapLimits, Deadlines, Guard, Shared, Speaks, Unopened, Watch, Young};
+use crossgate::snapshot::{Address, Listener, Socket};
 use crossgate::telemetry::access::Log;
 use crossgate::telemetry::log::Format;
 use crossgate::telemetry::metrics::Metrics;
@@ -31,7 +31,13 @@ impl Watch for Limits {
         CapLimits { all: 20_000, per_peer: None }
     }
 
+    fn speaks(&self, _listener: usize) -> Option<Speaks> {
+        Some(Speaks::Plain { h2c: false })
+    }
+
     fn turned_away(&self) {}
+
+    fn unopened(&self, _why: Unopened) {}
 
     fn refused(&self, _code: &'static str) -> String {
         String::new()
@@ -43,7 +49,7 @@ pub(crate) fn serve(path: &str, guarded: bool) {
     let loaded = config::load(Path::new(path), &|name| std::env::var(name).ok(), &metrics, None);
     let compiled = loaded.compiled.unwrap_or_else(|| panic!("{:?}", loaded.problems));
     let settings = compiled.settings;
-    let [Listener { address: Address::Tcp(listen), .. }] = &settings.listeners[..] else {
+    let [Listener { socket: Socket::Bind(Address::Tcp(listen)), .. }] = &settings.listeners[..] else {
         panic!("one listener on TCP");
     };
     let listen = listen.to_string();
@@ -59,8 +65,15 @@ pub(crate) fn serve(path: &str, guarded: bool) {
     server.bootstrap();
     let proxy = http_proxy(&server.configuration, gate);
     if guarded {
-        let deadlines = Deadlines { idle: settings.keepalive, head: settings.header_read };
-        let mut service = Service::new("gate".to_owned(), Guard::new(proxy, deadlines, Arc::new(Limits)));
+        let deadlines = Deadlines {
+            first_byte: settings.first_byte,
+            idle: settings.keepalive,
+            head: settings.header_read,
+            write: settings.keepalive,
+        };
+        let (_drain, never) = tokio::sync::watch::channel(false);
+        let shared = Shared::new(deadlines, Arc::new(Limits), Arc::new(Young::default()), never);
+        let mut service = Service::new("gate".to_owned(), Guard::new(Arc::new(proxy), 0, shared));
         service.add_tcp(&listen);
         server.add_service(service);
     } else {

@@ -1,5 +1,7 @@
 //! Between Pingora's heads and the story's: reads one into `request::Head`, applies edits and injections.
 
+use std::cell::RefCell;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -64,12 +66,26 @@ fn check_as_sent(session: &Session) -> std::result::Result<(), Refusal> {
     Ok(())
 }
 
-/// 16 bytes nobody can guess: ids of requests and traces.
+/// 16 bytes nobody can guess: ids of requests and traces. Drawn for many requests at once, since the generator's price
+/// is by the call; each byte is given out once.
 fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    // Failing here means the system has no randomness at all; an id of zeros is still a valid id.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    bytes
+    const DRAWN: usize = 1024;
+    thread_local! {
+        static LEFT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    LEFT.with_borrow_mut(|left| {
+        if left.is_empty() {
+            left.resize(DRAWN, 0);
+            // Failing here means the system has no randomness at all; an id of zeros is still a valid id.
+            let _ = aws_lc_rs::rand::fill(left);
+        }
+        let mut bytes = [0; 16];
+        let rest = left.len().saturating_sub(bytes.len());
+        for (byte, drawn) in bytes.iter_mut().zip(left.drain(rest..)) {
+            *byte = drawn;
+        }
+        bytes
+    })
 }
 
 /// Makes the session's head say what was checked; every attempt upstream is a clone of it.

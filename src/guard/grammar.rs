@@ -100,7 +100,8 @@ impl Head {
 
     /// Takes the next bytes. After [`Progress::Ended`] and [`Progress::Refused`] nothing more is to be given.
     pub fn feed(&mut self, bytes: &[u8]) -> Progress {
-        for (index, byte) in bytes.iter().enumerate() {
+        let mut index = 0;
+        while let Some(byte) = bytes.get(index) {
             self.seen += 1;
             if self.seen > self.limit {
                 return Progress::Refused(Malformed::TooLarge);
@@ -121,9 +122,33 @@ impl Head {
                 Ok(None) => return Progress::Ended(index + 1),
                 Err(malformed) => return Progress::Refused(malformed),
             }
+            index += 1;
+            let run = self.run(bytes.get(index..).unwrap_or_default());
+            self.seen += run;
+            index += run;
         }
         Progress::More
     }
+
+    /// How many of the next bytes change nothing, within the limit. Most of a head is one long value, and a step for
+    /// each of its bytes would cost more than all the rest of the guard.
+    fn run(&self, bytes: &[u8]) -> usize {
+        let bytes = bytes.get(..self.limit.saturating_sub(self.seen)).unwrap_or(bytes);
+        match self.at {
+            At::Value => run_of_value(bytes),
+            At::Target => bytes.iter().take_while(|byte| is_target(**byte)).count(),
+            _ => 0,
+        }
+    }
+}
+
+/// The bytes before the first that is no value's. In pieces that are looked at without a branch for each byte.
+fn run_of_value(bytes: &[u8]) -> usize {
+    const PIECE: usize = 32;
+    let clean = |piece: &&[u8]| piece.iter().fold(true, |clean, byte| clean & is_value(*byte));
+    let whole = bytes.chunks_exact(PIECE).take_while(clean).count() * PIECE;
+    let rest = bytes.get(whole..).unwrap_or_default();
+    whole + rest.iter().take_while(|byte| is_value(**byte)).count()
 }
 
 /// One byte further; `None` when it ends the head.
