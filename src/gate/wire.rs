@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
@@ -131,7 +131,11 @@ impl inject::Head for Outgoing<'_> {
 /// Takes out of an answer what was meant for this hop only (RFC 9110 7.6.1): the API's `Keep-Alive` speaks of another
 /// connection than the client's.
 pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
-    const HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
+    const HOP: [HeaderName; 5] =
+        [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection"), TE, TRAILER, UPGRADE];
+    if !answer.headers.keys().any(|name| *name == CONNECTION || HOP.contains(name)) {
+        return; // as nearly always
+    }
     let nominated: Vec<HeaderName> = answer
         .headers
         .get_all(CONNECTION)
@@ -142,7 +146,7 @@ pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
         // What frames the answer or belongs to Pingora's own bookkeeping is not the API's to take away.
         .filter(|name| ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) && name != "close")
         .collect();
-    for name in nominated.iter().map(HeaderName::as_str).chain(HOP) {
+    for name in nominated.iter().chain(&HOP) {
         answer.remove_header(name);
     }
 }

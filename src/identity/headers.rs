@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use http::{HeaderName, HeaderValue};
 
 use super::{Facts, Workspaces};
-use crate::request::fold::fold;
+use crate::request::fold::{fold, is_spelling};
 
 /// Longest value. Beyond it common servers refuse the request, or cut the list: another answer than was decided.
 const MAX_VALUE: usize = 4 * 1024;
@@ -115,8 +115,9 @@ impl HeaderNames {
     /// Whether a header, in an answer, has one of the names in use or one of crossgate's own, in any spelling.
     pub fn is_twin(&self, name: &HeaderName) -> bool {
         let name = name.as_str();
-        let is_own = name.starts_with('x') && fold(name).starts_with("x-crossgate-");
-        is_own || self.folded.iter().any(|own| own.len() == name.len() && **own == *fold(name))
+        const OWN: &str = "x-crossgate-";
+        let is_own = name.get(..OWN.len()).is_some_and(|start| is_spelling(start, OWN));
+        is_own || self.folded.iter().any(|own| is_spelling(name, own))
     }
 
     /// All names in use.
