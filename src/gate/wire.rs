@@ -122,6 +122,10 @@ impl inject::Head for Outgoing<'_> {
         self.0.remove_header(name);
     }
 
+    fn names(&self, which: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+        self.0.headers.keys().filter(|name| which(name)).cloned().collect()
+    }
+
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
         // Fails only beyond 32,768 headers, far above any limit here; then the header is absent, which denies.
         let _ = self.0.insert_header(name, value);

@@ -137,6 +137,7 @@ impl Head {
         match self.at {
             At::Value => run_of_value(bytes),
             At::Target => bytes.iter().take_while(|byte| is_target(**byte)).count(),
+            At::Name if self.matched == 0 => bytes.iter().take_while(|byte| is_token(**byte)).count(),
             _ => 0,
         }
     }
@@ -206,7 +207,23 @@ fn step(at: At, byte: u8) -> Result<Option<At>, Malformed> {
 }
 
 /// RFC 9110 5.6.2.
-pub(super) const fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
+    /// Bit by bit, so that a byte is looked up without a branch for each range.
+    const TOKEN: u128 = {
+        let mut bits = 0;
+        let mut byte = 0;
+        while byte < 128 {
+            if is_token_byte(byte) {
+                bits |= 1 << byte;
+            }
+            byte += 1;
+        }
+        bits
+    };
+    byte < 128 && TOKEN >> byte & 1 == 1
+}
+
+const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
