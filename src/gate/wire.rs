@@ -95,7 +95,7 @@ pub(super) fn apply(edits: Edits, session: &mut Session) -> Result<()> {
         head.remove_header(name);
     }
     for (name, value) in edits.insert {
-        head.insert_header(name, value)?;
+        insert(head, name, value)?;
     }
     if let Some(target) = edits.target {
         head.set_raw_path(target.as_bytes())?;
@@ -107,6 +107,26 @@ pub(super) fn apply(edits: Edits, session: &mut Session) -> Result<()> {
         return Error::e_explain(ErrorType::InternalError, "the head does not say what was checked");
     }
     Ok(())
+}
+
+fn insert(head: &mut RequestHeader, name: HeaderName, value: HeaderValue) -> Result<()> {
+    match constant(name.as_str()) {
+        Some(constant) => head.insert_header(constant, value),
+        None => head.insert_header(name, value),
+    }
+}
+
+/// What is written on every request, as constants: Pingora keeps each name as it is spelled, and would copy it.
+fn constant(name: &str) -> Option<&'static str> {
+    macro_rules! constants {
+        ($($name:literal)*) => { match name { $($name => Some($name),)* _ => None } };
+    }
+    constants! {
+        "forwarded" "traceparent" "x-forwarded-for" "x-forwarded-host" "x-forwarded-proto" "x-request-id"
+        "x-crossgate-arm" "x-crossgate-clerk-user" "x-crossgate-method" "x-crossgate-org" "x-crossgate-org-slug"
+        "x-crossgate-permissions" "x-crossgate-request-id" "x-crossgate-role" "x-crossgate-route"
+        "x-crossgate-session" "x-crossgate-subject" "x-crossgate-token" "x-crossgate-workspaces"
+    }
 }
 
 /// The head that leaves.
@@ -128,7 +148,7 @@ impl inject::Head for Outgoing<'_> {
 
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
         // Fails only beyond 32,768 headers, far above any limit here; then the header is absent, which denies.
-        let _ = self.0.insert_header(name, value);
+        let _ = insert(self.0, name, value);
     }
 }
 
