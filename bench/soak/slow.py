@@ -24,6 +24,8 @@ LARGE = 16 << 20
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
+# The head of one whose 12,000 bytes are still to come.
+LONG_SETTINGS = b"\0\x2e\xe0\x04\0\0\0\0\0"
 
 
 def h2_headers(path, end_headers, end_stream, method=3):
@@ -136,8 +138,8 @@ def kinds(ports, has):
              [("send", PREFACE + SETTINGS + h2_headers(b"/public/x", False, True, 2)), ("frames",)], max(idle, body)),
             ("h2: idle after an answer", h2c,
              [("send", PREFACE + SETTINGS + h2_headers(b"/public/x", True, True, 2)), ("frames",)], idle),
-            ("h2: a frame's head dripped, a byte each 0.2 s", h2c,
-             [("send", PREFACE + SETTINGS), ("drip", b"\0", 0.2)], max(idle, body)),
+            ("h2: a large frame dripped, a byte each 0.2 s", h2c,
+             [("send", PREFACE + SETTINGS + LONG_SETTINGS), ("drip", b"\0", 0.2)], max(idle, body)),
         ]
     return found
 
