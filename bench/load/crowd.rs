@@ -12,6 +12,7 @@ use super::probe::exchange;
 
 /// One sip or drop of a slow client.
 const PAUSE: Duration = Duration::from_secs(1);
+const PACE: Duration = Duration::from_millis(4);
 
 pub(crate) async fn hold(address: &str, kind: &str, count: usize, token: Option<&str>) {
     let mut ready = 0;
@@ -46,6 +47,10 @@ pub(crate) async fn hold(address: &str, kind: &str, count: usize, token: Option<
                 });
             }
             other => panic!("{other}: idle, readers or writers"),
+        }
+        if kind != "idle" {
+            // Not all at once: what an API that is flooded makes of it is another question.
+            sleep(PACE).await;
         }
         ready += 1;
     }

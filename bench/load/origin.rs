@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Of `/large`: more than the sockets of the kernel hold.
-const LARGE: usize = 16 << 20;
+const LARGE: usize = 64 << 20;
 
 pub(crate) async fn serve(listen: &str) {
     let listener = TcpListener::bind(listen).await.unwrap();

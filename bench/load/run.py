@@ -1,6 +1,7 @@
 """Ratios of one run: crossgate beside a bare Pingora pass-through of the same crates. Started by run.sh; prints Markdown."""
 
 import datetime
+import os
 import re
 import socket
 import ssl
@@ -12,8 +13,9 @@ import time
 import stand
 from stand import Stand, cpu_seconds, free_port, resident_mib, say
 
-ROUNDS = 9
+ROUNDS = int(os.environ.get("ROUNDS", "9"))
 SECONDS = 3
+RATE = 4000
 PATH = "/api/orgs/org_1/things/42"
 
 
@@ -29,21 +31,26 @@ def wrk(port, token, connections=32, seconds=SECONDS):
     return int(re.search(r"(\d+) requests in", text)[1])
 
 
-def cost(process, port, token):
+def steady(port, token):
+    """The same at a rate that no side is strained by."""
+    return probe(port, token, RATE, SECONDS)["requests"]
+
+
+def cost(process, port, token, load):
     """CPU microseconds of one request."""
     before = cpu_seconds(process.pid)
-    requests = wrk(port, token)
+    requests = load(port, token)
     return (cpu_seconds(process.pid) - before) / requests * 1e6
 
 
-def alternate(sides, token):
+def alternate(sides, token, load):
     """Each side once per round, the order turned every round; gives the samples by name."""
     samples = {name: [] for name, _, _ in sides}
     for name, process, port in sides:
         wrk(port, token, seconds=1)
     for turn in range(ROUNDS):
         for name, process, port in sides if turn % 2 == 0 else sides[::-1]:
-            samples[name].append(cost(process, port, token))
+            samples[name].append(cost(process, port, token, load))
         say("  " + "  ".join(f"{name} {values[-1]:.1f} us" for name, values in samples.items()))
     return samples
 
@@ -70,12 +77,13 @@ def cpu(bed):
             path = bed.config(name.replace(" ", "-"), origin, port,
                               sections={"telemetry": f"{{ access_log: {target}, log: warn }}"})
             sides.append((name, bed.crossgate(path, port, stdout=log), port))
-        samples = alternate(sides, bed.token)
+        both = [(name, alternate(sides, bed.token, load)) for name, load in LOADS.items()]
     print(f"### CPU per request, cached token, role check, all identity headers ({ROUNDS} rounds)\n")
     print("| | median | median of the rounds' ratios (least to most) |\n|---|---|---|")
-    print(f"| bare Pingora pass-through | {statistics.median(samples['bare']):.1f} µs | |")
-    for name in list(samples)[1:]:
-        print(ratio_row(f"crossgate, {name}", samples[name], samples["bare"], "bare"))
+    for load, samples in both:
+        print(f"| {load}: bare Pingora pass-through | {statistics.median(samples['bare']):.1f} µs | |")
+        for name in list(samples)[1:]:
+            print(ratio_row(f"crossgate, {name}", samples[name], samples["bare"], "bare"))
 
 
 def guard(bed):
@@ -85,11 +93,16 @@ def guard(bed):
         port = free_port()
         path = bed.config(f"guard-{name}", origin, port)
         sides.append((name, bed.start(stand.TOOLS, "gate", path, name, port=port), port))
-    samples = alternate(sides, bed.token)
+    both = [(name, alternate(sides, bed.token, load)) for name, load in LOADS.items()]
     print(f"\n### Guard: CPU per request with and without it, the same gate ({ROUNDS} rounds)\n")
     print("| | median | median of the rounds' ratios (least to most) |\n|---|---|---|")
-    print(f"| without | {statistics.median(samples['off']):.1f} µs | |")
-    print(ratio_row("with", samples["on"], samples["off"], "without"))
+    for load, samples in both:
+        print(f"| {load}: without | {statistics.median(samples['off']):.1f} µs | |")
+        print(ratio_row("with", samples["on"], samples["off"], "without"))
+
+
+# A strained proxy and an unstrained one: with the first, whatever is slower also wakes its neighbours more often.
+LOADS = {"as fast as it goes": wrk, f"at {RATE:,} requests/s": steady}
 
 
 class Crowd:
@@ -121,8 +134,8 @@ def memory(bed, count=10_000):
     print(f"| {start:.0f} MiB | {held:.0f} MiB | {after:.0f} MiB |")
 
 
-def probe(bed, port, rate=300, seconds=10):
-    command = [stand.TOOLS, "probe", f"127.0.0.1:{port}", str(rate), str(seconds), bed.token]
+def probe(port, token, rate=300, seconds=10):
+    command = [stand.TOOLS, "probe", f"127.0.0.1:{port}", str(rate), str(seconds), token]
     words = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     found = {name: int(value) for name, value in zip(words[::2], words[1::2])}
     if found["failed"]:
@@ -135,9 +148,10 @@ def crowd(bed, rounds=3):
     bed.crossgate(bed.config("crowd", origin, port), port)
     quiet, crowded, cut = [], [], 0
     for _ in range(rounds):
-        quiet.append(probe(bed, port))
+        quiet.append(probe(port, bed.token))
         crowds = [Crowd(bed, port, "idle", 10_000), Crowd(bed, port, "readers", 500), Crowd(bed, port, "writers", 500)]
-        crowded.append(probe(bed, port))
+        time.sleep(5)  # until the slow readers' answers have filled the buffers of the kernel
+        crowded.append(probe(port, bed.token))
         cut += sum(each.leave() for each in crowds)
         time.sleep(2)
         say(f"  quiet {quiet[-1]}  crowded {crowded[-1]}  cut {cut}")

@@ -20,7 +20,7 @@ OPTIONAL = {"first_byte": "2s", "body_min_rate": "1KiB"}
 SLACK = 1.5
 LONGEST = 20
 # Of the API's `/large`.
-LARGE = 16 << 20
+LARGE = 64 << 20
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
