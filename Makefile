@@ -7,7 +7,7 @@ PORT ?= 8080
 .PHONY: demo test bench prepare fmt clippy docs unit samples deny release
 
 demo: prepare
-	$(CARGO) run --quiet --locked --profile demo -- demo --port $(PORT)
+	$(CARGO) run --quiet --locked --profile demo --no-default-features -- demo --port $(PORT)
 
 test: prepare fmt clippy docs unit samples
 

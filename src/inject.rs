@@ -13,6 +13,8 @@ use crate::policy::Permit;
 pub trait Head {
     fn value(&self, name: &HeaderName) -> Option<&HeaderValue>;
     fn remove(&mut self, name: &HeaderName);
+    /// The names among its own of which this holds.
+    fn names(&self, which: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName>;
     /// Replaces all lines of that name by one.
     fn set(&mut self, name: HeaderName, value: HeaderValue);
 }
@@ -24,6 +26,10 @@ impl Head for HeaderMap {
 
     fn remove(&mut self, name: &HeaderName) {
         Self::remove(self, name);
+    }
+
+    fn names(&self, which: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+        self.keys().filter(|name| which(name)).cloned().collect()
     }
 
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
@@ -46,8 +52,8 @@ pub struct Context<'a> {
 
 /// Writes the identity headers of `permit` and takes out the credentials that are not addressed to the upstream.
 pub fn inject(permit: &Permit, context: &Context<'_>, head: &mut impl Head) {
-    for name in context.names.all() {
-        head.remove(name);
+    for name in head.names(|name| context.names.is_twin(name)) {
+        head.remove(&name);
     }
     match permit.identity() {
         Some(identity) => {

@@ -1,8 +1,9 @@
 //! Between Pingora's heads and the story's: reads one into `request::Head`, applies edits and injections.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
@@ -99,12 +100,26 @@ fn check_as_sent(session: &Session) -> std::result::Result<(), Refusal> {
     Ok(())
 }
 
-/// 16 bytes nobody can guess: ids of requests and traces.
+/// 16 bytes nobody can guess: ids of requests and traces. Drawn for many requests at once, since the generator's price
+/// is by the call; each byte is given out once.
 fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    // Failing here means the system has no randomness at all; an id of zeros is still a valid id.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    bytes
+    const DRAWN: usize = 1024;
+    thread_local! {
+        static LEFT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    LEFT.with_borrow_mut(|left| {
+        if left.is_empty() {
+            left.resize(DRAWN, 0);
+            // Failing here means the system has no randomness at all; an id of zeros is still a valid id.
+            let _ = aws_lc_rs::rand::fill(left);
+        }
+        let mut bytes = [0; 16];
+        let rest = left.len().saturating_sub(bytes.len());
+        for (byte, drawn) in bytes.iter_mut().zip(left.drain(rest..)) {
+            *byte = drawn;
+        }
+        bytes
+    })
 }
 
 /// Makes the session's head say what was checked; every attempt upstream is a clone of it.
@@ -114,7 +129,7 @@ pub(super) fn apply(edits: Edits, session: &mut Session) -> Result<()> {
         head.remove_header(name);
     }
     for (name, value) in edits.insert {
-        head.insert_header(name, value)?;
+        insert(head, name, value)?;
     }
     if let Some(target) = edits.target {
         head.set_raw_path(target.as_bytes())?;
@@ -126,6 +141,26 @@ pub(super) fn apply(edits: Edits, session: &mut Session) -> Result<()> {
         return Error::e_explain(ErrorType::InternalError, "the head does not say what was checked");
     }
     Ok(())
+}
+
+fn insert(head: &mut RequestHeader, name: HeaderName, value: HeaderValue) -> Result<()> {
+    match constant(name.as_str()) {
+        Some(constant) => head.insert_header(constant, value),
+        None => head.insert_header(name, value),
+    }
+}
+
+/// What is written on every request, as constants: Pingora keeps each name as it is spelled, and would copy it.
+fn constant(name: &str) -> Option<&'static str> {
+    macro_rules! constants {
+        ($($name:literal)*) => { match name { $($name => Some($name),)* _ => None } };
+    }
+    constants! {
+        "forwarded" "traceparent" "x-forwarded-for" "x-forwarded-host" "x-forwarded-proto" "x-request-id"
+        "x-crossgate-arm" "x-crossgate-clerk-user" "x-crossgate-method" "x-crossgate-org" "x-crossgate-org-slug"
+        "x-crossgate-permissions" "x-crossgate-request-id" "x-crossgate-role" "x-crossgate-route"
+        "x-crossgate-session" "x-crossgate-subject" "x-crossgate-token" "x-crossgate-workspaces"
+    }
 }
 
 /// The head that leaves.
@@ -141,16 +176,24 @@ impl inject::Head for Outgoing<'_> {
         self.0.remove_header(name);
     }
 
+    fn names(&self, which: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+        self.0.headers.keys().filter(|name| which(name)).cloned().collect()
+    }
+
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
         // Fails only beyond 32,768 headers, far above any limit here; then the header is absent, which denies.
-        let _ = self.0.insert_header(name, value);
+        let _ = insert(self.0, name, value);
     }
 }
 
 /// Takes out of an answer what was meant for this hop only (RFC 9110 7.6.1): the API's `Keep-Alive` speaks of another
 /// connection than the client's.
 pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
-    const HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
+    const HOP: [HeaderName; 5] =
+        [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection"), TE, TRAILER, UPGRADE];
+    if !answer.headers.keys().any(|name| *name == CONNECTION || HOP.contains(name)) {
+        return; // as nearly always
+    }
     let nominated: Vec<HeaderName> = answer
         .headers
         .get_all(CONNECTION)
@@ -161,7 +204,7 @@ pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
         // What frames the answer or belongs to Pingora's own bookkeeping is not the API's to take away.
         .filter(|name| ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) && name != "close")
         .collect();
-    for name in nominated.iter().map(HeaderName::as_str).chain(HOP) {
+    for name in nominated.iter().chain(&HOP) {
         answer.remove_header(name);
     }
 }

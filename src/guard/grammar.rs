@@ -100,7 +100,8 @@ impl Head {
 
     /// Takes the next bytes. After [`Progress::Ended`] and [`Progress::Refused`] nothing more is to be given.
     pub fn feed(&mut self, bytes: &[u8]) -> Progress {
-        for (index, byte) in bytes.iter().enumerate() {
+        let mut index = 0;
+        while let Some(byte) = bytes.get(index) {
             self.seen += 1;
             if self.seen > self.limit {
                 return Progress::Refused(Malformed::TooLarge);
@@ -121,9 +122,34 @@ impl Head {
                 Ok(None) => return Progress::Ended(index + 1),
                 Err(malformed) => return Progress::Refused(malformed),
             }
+            index += 1;
+            let run = self.run(bytes.get(index..).unwrap_or_default());
+            self.seen += run;
+            index += run;
         }
         Progress::More
     }
+
+    /// How many of the next bytes change nothing, within the limit. Most of a head is one long value, and a step for
+    /// each of its bytes would cost more than all the rest of the guard.
+    fn run(&self, bytes: &[u8]) -> usize {
+        let bytes = bytes.get(..self.limit.saturating_sub(self.seen)).unwrap_or(bytes);
+        match self.at {
+            At::Value => run_of_value(bytes),
+            At::Target => bytes.iter().take_while(|byte| is_target(**byte)).count(),
+            At::Name if self.matched == 0 => bytes.iter().take_while(|byte| is_token(**byte)).count(),
+            _ => 0,
+        }
+    }
+}
+
+/// The bytes before the first that is no value's. In pieces that are looked at without a branch for each byte.
+fn run_of_value(bytes: &[u8]) -> usize {
+    const PIECE: usize = 32;
+    let clean = |piece: &&[u8]| piece.iter().fold(true, |clean, byte| clean & is_value(*byte));
+    let whole = bytes.chunks_exact(PIECE).take_while(clean).count() * PIECE;
+    let rest = bytes.get(whole..).unwrap_or_default();
+    whole + rest.iter().take_while(|byte| is_value(**byte)).count()
 }
 
 /// One byte further; `None` when it ends the head.
@@ -181,7 +207,23 @@ fn step(at: At, byte: u8) -> Result<Option<At>, Malformed> {
 }
 
 /// RFC 9110 5.6.2.
-pub(super) const fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
+    /// Bit by bit, so that a byte is looked up without a branch for each range.
+    const TOKEN: u128 = {
+        let mut bits = 0;
+        let mut byte = 0;
+        while byte < 128 {
+            if is_token_byte(byte) {
+                bits |= 1 << byte;
+            }
+            byte += 1;
+        }
+        bits
+    };
+    byte < 128 && TOKEN >> byte & 1 == 1
+}
+
+const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,

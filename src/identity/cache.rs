@@ -5,7 +5,8 @@
 //! The hash is keyed at random and the whole token is compared, so that two tokens never share an answer and
 //! nobody can choose tokens that collide.
 
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::clock::Now;
 /// Verified tokens, bounded by number and by bytes.
 #[derive(Debug)]
 pub struct TokenCache {
-    entries: Cache<Box<str>, Arc<Entry>, ByBytes, RandomState>,
+    entries: Cache<Box<str>, Arc<Entry>, ByBytes, ByTail>,
 }
 
 /// A verified token and how long that holds.
@@ -63,9 +64,9 @@ impl TokenCache {
         let options = OptionsBuilder::new().estimated_items_capacity(max_entries).weight_capacity(max_bytes).build();
         let weighter = ByBytes { share };
         let entries = match options {
-            Ok(options) => Cache::with_options(options, weighter, RandomState::new(), DefaultLifecycle::default()),
+            Ok(options) => Cache::with_options(options, weighter, ByTail::default(), DefaultLifecycle::default()),
             // INVARIANT: both capacities are set, which is all that can be missing.
-            Err(_) => Cache::with(max_entries, max_bytes, weighter, RandomState::new(), DefaultLifecycle::default()),
+            Err(_) => Cache::with(max_entries, max_bytes, weighter, ByTail::default(), DefaultLifecycle::default()),
         };
         Self { entries }
     }
@@ -117,6 +118,33 @@ pub(super) fn deadline(good_until_ms: i64, now: Now) -> Instant {
 /// What an identity takes in memory, roughly: the payload three times over, as text, as tree and as facts.
 pub(super) fn weigh(token: &str, facts: &Facts, headers: usize) -> u64 {
     (token.len() * 4 + facts.claims.len() * 96 + headers * 160 + 1024) as u64
+}
+
+/// Hashes the end of a token only, which is its signature's: nobody but the signer can make two good tokens that share
+/// it, and others are never kept. Keyed at random all the same.
+#[derive(Debug, Clone, Default)]
+struct ByTail(RandomState);
+
+#[derive(Debug)]
+struct TailHasher(DefaultHasher);
+
+impl BuildHasher for ByTail {
+    type Hasher = TailHasher;
+
+    fn build_hasher(&self) -> TailHasher {
+        TailHasher(self.0.build_hasher())
+    }
+}
+
+impl Hasher for TailHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        const TAIL: usize = 64;
+        self.0.write(bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or(bytes));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -9,10 +9,13 @@ use std::fmt::Write as _;
 use http::{HeaderName, HeaderValue};
 
 use super::{Facts, Workspaces};
-use crate::request::fold::fold;
+use crate::request::fold::{fold, is_spelling};
 
 /// Longest value. Beyond it common servers refuse the request, or cut the list: another answer than was decided.
 const MAX_VALUE: usize = 4 * 1024;
+
+/// Names that begin like this are crossgate's.
+const OWN: &str = "x-crossgate-";
 
 /// Facts that do not fit into a header. They are not left out, since an API reads a missing list as an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +93,7 @@ impl Fact {
 #[derive(Debug, Clone)]
 pub struct HeaderNames {
     names: [Option<HeaderName>; 17],
+    /// Of those that are not [`OWN`].
     folded: Vec<Box<str>>,
 }
 
@@ -103,7 +107,8 @@ impl HeaderNames {
     /// `choose` answers `None` for the default name, `Some(None)` to drop, `Some(Some(name))` to rename.
     pub fn new(choose: impl Fn(Fact) -> Option<Option<HeaderName>>) -> Self {
         let names = Fact::ALL.map(|fact| choose(fact).unwrap_or_else(|| default_name(fact)));
-        let folded = names.iter().flatten().map(|name| fold(name.as_str())).collect();
+        let folded =
+            names.iter().flatten().map(|name| fold(name.as_str())).filter(|name| !name.starts_with(OWN)).collect();
         Self { names, folded }
     }
 
@@ -115,8 +120,8 @@ impl HeaderNames {
     /// Whether a header, in an answer, has one of the names in use or one of crossgate's own, in any spelling.
     pub fn is_twin(&self, name: &HeaderName) -> bool {
         let name = name.as_str();
-        let is_own = name.starts_with('x') && fold(name).starts_with("x-crossgate-");
-        is_own || self.folded.iter().any(|own| own.len() == name.len() && **own == *fold(name))
+        let is_own = name.get(..OWN.len()).is_some_and(|start| is_spelling(start, OWN));
+        is_own || self.folded.iter().any(|own| is_spelling(name, own))
     }
 
     /// All names in use.

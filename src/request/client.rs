@@ -3,6 +3,7 @@
 //! Owns `X-Forwarded-*`, `Forwarded`, `x-request-id`, `traceparent`: believed only from `trusted_proxies`, rebuilt
 //! always. Nothing here is an input to a role, an org or an arm; it is what logs and the API are told.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::FORWARDED;
@@ -112,7 +113,7 @@ impl Client {
                 Some(value) => value.into(),
                 None => {
                     let (trace, span) = (hex(&random()), hex(&random()));
-                    format!("00-{trace}-{}-00", span.get(..16).unwrap_or_default()).into_boxed_str()
+                    ["00-", &trace, "-", span.get(..16).unwrap_or_default(), "-00"].concat().into_boxed_str()
                 }
             },
             tracestate: trace.and_then(|_| headers.get(&TRACESTATE).cloned()),
@@ -136,7 +137,7 @@ impl Client {
             Peer::Unix => None,
         };
         match (&self.chain, &hop) {
-            (Some(chain), Some(hop)) => put(X_FORWARDED_FOR, &format!("{chain}, {hop}")),
+            (Some(chain), Some(hop)) => put(X_FORWARDED_FOR, &[chain, ", ", hop].concat()),
             (Some(only), None) => put(X_FORWARDED_FOR, only),
             (None, Some(only)) => put(X_FORWARDED_FOR, only),
             (None, None) => {}
@@ -149,17 +150,19 @@ impl Client {
             put(X_FORWARDED_PORT, port);
         }
         let peer = match self.peer {
-            Peer::Ip(address) => node(address),
-            Peer::Unix => "_unix".to_owned(),
+            Peer::Ip(address) => Cow::Owned(node(address, hop.unwrap_or_default())),
+            Peer::Unix => Cow::Borrowed("_unix"),
         };
-        let host = self.host.as_ref().map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-        let element = format!("for={peer}{host};proto={}", self.scheme);
-        match &self.forwarded {
-            Some(before) => put(FORWARDED, &format!("{before}, {element}")),
+        let host = self.host.as_deref().map_or(["", "", ""], |host| [";host=\"", host, "\""]).concat();
+        let element = ["for=", &peer, &host, ";proto=", self.scheme].concat();
+        match (&self.forwarded, &self.chain) {
+            (None, None) => put(FORWARDED, &element),
+            (Some(before), _) => put(FORWARDED, &[before, ", ", &element].concat()),
             // A proxy that speaks only X-Forwarded-For: both headers must name the same client.
-            None => {
-                let hops = self.chain.as_deref().unwrap_or_default().split(',').map(|hop| hop.trim().parse::<IpAddr>());
-                let before: String = hops.map_while(Result::ok).map(|hop| format!("for={}, ", node(hop))).collect();
+            (None, Some(chain)) => {
+                let hops = chain.split(',').map(|hop| hop.trim().parse::<IpAddr>());
+                let named = |hop: IpAddr| ["for=", &node(hop, hop.to_string()), ", "].concat();
+                let before: String = hops.map_while(Result::ok).map(named).collect();
                 put(FORWARDED, &format!("{before}{element}"));
             }
         }
@@ -181,11 +184,11 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     line.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// RFC 7239 6: an IPv6 address is bracketed, and quoted for its colons.
-fn node(address: IpAddr) -> String {
+/// RFC 7239 6: an IPv6 address is bracketed, and quoted for its colons. `text` is the address as it is written.
+fn node(address: IpAddr, text: String) -> String {
     match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+        IpAddr::V4(_) => text,
+        IpAddr::V6(_) => ["\"[", &text, "]\""].concat(),
     }
 }
 
@@ -222,7 +225,12 @@ fn is_traceparent(value: &str) -> bool {
 fn hex(bytes: &[u8; 16]) -> Box<str> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).map_or('0', |d| char::from(*d));
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>().into_boxed_str()
+    let mut text = String::with_capacity(32);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text.into_boxed_str()
 }
 
 #[cfg(test)]

@@ -102,6 +102,11 @@ impl Reserved {
     }
 }
 
+/// Whether a name is a spelling of one that is folded already.
+pub fn is_spelling(name: &str, of: &str) -> bool {
+    name.len() == of.len() && name.bytes().zip(of.bytes()).all(|(byte, own)| folded(byte) == own)
+}
+
 /// Lower case, each non-alphanumeric turned into `-`.
 pub fn fold(name: &str) -> Box<str> {
     name.bytes().map(|byte| char::from(folded(byte))).collect::<String>().into_boxed_str()

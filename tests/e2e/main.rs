@@ -22,6 +22,7 @@ mod faults;
 mod floods;
 mod headers;
 mod keys;
+mod memory;
 mod policy;
 mod running;
 mod sanitize;

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::wire::{Wire, headers};
@@ -207,11 +210,25 @@ fn answer(wire: &mut Wire, answer: Answer, request: &Recorded) -> bool {
             false
         }
         Answer::Tunnel => {
-            wire.write(&super::websocket::accepting(request));
+            wire.write(&accepting(request));
             while let Some(bytes) = wire.some() {
                 wire.write(&bytes);
             }
             false
         }
     }
+}
+
+/// The answer that opens a WebSocket.
+pub(crate) fn accepting(request: &Recorded) -> Vec<u8> {
+    let key = request.values("sec-websocket-key").join("");
+    let sum = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
+    switching(&STANDARD.encode(sum))
+}
+
+pub(crate) fn switching(accept: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+    .into_bytes()
 }

@@ -5,33 +5,16 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::json;
 
 use super::bed::{Bed, Running, until};
 use super::issuer::{now, token};
-use super::origin::{Answer, Recorded};
+use super::origin::{Answer, accepting, switching};
 use super::upstreams::{authority, server_config, signed};
 use super::wire::{Call, Wire};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-
-/// The 101 that a WebSocket server gives.
-pub(crate) fn accepting(request: &Recorded) -> Vec<u8> {
-    let key = request.values("sec-websocket-key").join("");
-    let sum = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
-    switching(&STANDARD.encode(sum))
-}
-
-fn switching(accept: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-    )
-    .into_bytes()
-}
 
 fn handshake(bed: &Running, target: &str) -> Call {
     bed.get(target)
