@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::bed::{Bed, Running, until};
 use super::issuer::{now, token};
-use super::origin::{Answer, accepting, switching};
+use super::origin::{Answer, Recorded, accepting, switching};
 use super::upstreams::{authority, server_config, signed};
 use super::wire::{Call, Wire};
 
