@@ -126,7 +126,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
             .into_iter()
             .filter_map(|(listener, door)| Some((door, Arc::clone(guards.get(listener)?))))
             .collect(),
-        closing: closing.clone(),
+        closing,
         started: Box::new(move || {
             readiness.set_listening();
             tell_manager(sd_notify::NotifyState::Ready);

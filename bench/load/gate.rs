@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossgate::config;
 use crossgate::gate::Gate;
+use crossgate::gate::fairness::Fairness;
 use crossgate::gate::passage::InFlight;
-use crossgate::guard::{CapLimits, Deadlines, Guard, Shared, Speaks, Unopened, Watch, Young};
+use crossgate::guard::{CapLimits, Deadlines, Guard, PaceLimits, Shared, Speaks, Unopened, Watch, Young};
 use crossgate::snapshot::{Address, Listener, Socket};
 use crossgate::telemetry::access::Log;
 use crossgate::telemetry::log::Format;
@@ -29,6 +31,10 @@ impl Watch for Limits {
 
     fn cap_limits(&self) -> CapLimits {
         CapLimits { all: 20_000, per_peer: None }
+    }
+
+    fn pace_limits(&self) -> PaceLimits {
+        PaceLimits { silence: Duration::from_secs(60), rate: None }
     }
 
     fn speaks(&self, _listener: usize) -> Option<Speaks> {
@@ -60,6 +66,7 @@ pub(crate) fn serve(path: &str, guarded: bool) {
         in_flight: Arc::new(InFlight::default()),
         draining: Arc::new(AtomicBool::new(false)),
         keepalive: settings.keepalive,
+        fairness: Fairness::default(),
     };
     let mut server = Server::new_with_opt_and_conf(None, super::bare::configuration());
     server.bootstrap();

@@ -3,11 +3,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use pingora::protocols::{ALPN, Stream};
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant as Timer, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::Deadlines;
@@ -55,15 +54,14 @@ pub(super) async fn open(stream: Stream, speaks: Speaks, deadlines: Deadlines) -
             Ok(Opened { stream, read, http2 })
         }
         Speaks::Tls(config) => {
-            let begun = Instant::now();
             // One deadline for the whole: a handshake is one exchange, and its first byte is no sign of goodwill.
-            let deadline = Timer::now() + deadlines.first_byte.max(deadlines.head);
+            let deadline = Instant::now() + deadlines.first_byte.max(deadlines.head);
             match timeout_at(deadline, TlsAcceptor::from(config).accept(stream)).await {
                 Err(_) => Err(Unopened::Silent),
                 Ok(Err(problem)) if problem.kind() == io::ErrorKind::UnexpectedEof => Err(Unopened::Silent),
                 Ok(Err(_)) => Err(Unopened::Handshake),
                 Ok(Ok(stream)) => {
-                    let secure = Secure::new(stream, begun);
+                    let secure = Secure::new(stream);
                     let http2 = secure.is_http2();
                     Ok(Opened { stream: Box::new(secure), read: Vec::new(), http2 })
                 }
@@ -74,7 +72,7 @@ pub(super) async fn open(stream: Stream, speaks: Speaks, deadlines: Deadlines) -
 
 /// Reads just enough to tell HTTP/2's preface from an HTTP/1 request.
 async fn sniff(stream: &mut Stream, deadlines: Deadlines) -> Result<(Vec<u8>, bool), Unopened> {
-    let mut deadline = Timer::now() + deadlines.first_byte;
+    let mut deadline = Instant::now() + deadlines.first_byte;
     let mut read: Vec<u8> = Vec::with_capacity(PREFACE.len());
     while read.len() < PREFACE.len() {
         let mut rest = [0; PREFACE.len()];
@@ -83,7 +81,7 @@ async fn sniff(stream: &mut Stream, deadlines: Deadlines) -> Result<(Vec<u8>, bo
             Err(_) | Ok(Err(_) | Ok(0)) => return Err(Unopened::Silent),
             Ok(Ok(length)) => {
                 if read.is_empty() {
-                    deadline = Timer::now() + deadlines.head;
+                    deadline = Instant::now() + deadlines.head;
                 }
                 read.extend_from_slice(rest.get(..length).unwrap_or_default());
             }

@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -31,7 +31,6 @@ pub(super) struct Plain(BufWriter<Stream>);
 pub(super) struct Secure {
     stream: BufWriter<TlsStream<Stream>>,
     digest: Arc<SslDigest>,
-    timing: TimingDigest,
 }
 
 impl Plain {
@@ -41,19 +40,13 @@ impl Plain {
 }
 
 impl Secure {
-    /// `begun` is when the handshake started.
-    pub(super) fn new(stream: TlsStream<Stream>, begun: Instant) -> Self {
+    pub(super) fn new(stream: TlsStream<Stream>) -> Self {
         let (_, session) = stream.get_ref();
         let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
         let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or_default();
         // Of the client's certificate nothing more is asked than that it was signed by the configured CA.
         let digest = Arc::new(SslDigest::new(cipher, version, None, None, Vec::new()));
-        let timing = TimingDigest {
-            established_ts: SystemTime::now(),
-            establishment_duration: Some(begun.elapsed()),
-            ..TimingDigest::default()
-        };
-        Self { stream: BufWriter::with_capacity(WRITE_BUFFER, stream), digest, timing }
+        Self { stream: BufWriter::with_capacity(WRITE_BUFFER, stream), digest }
     }
 
     fn socket(&self) -> &Stream {
@@ -168,9 +161,7 @@ impl GetTimingDigest for Plain {
 
 impl GetTimingDigest for Secure {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        let mut timing = self.socket().get_timing_digest();
-        timing.push(Some(self.timing.clone()));
-        timing
+        self.socket().get_timing_digest()
     }
 
     fn get_read_pending_time(&self) -> Duration {

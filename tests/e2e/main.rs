@@ -29,5 +29,6 @@ mod sanitize;
 mod secrets;
 mod story;
 mod streams;
+mod tls;
 mod upstreams;
 mod websocket;

@@ -124,6 +124,9 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
+/// Kind, flags, stream and payload.
+type Frame = (u8, u8, u32, Vec<u8>);
+
 impl Connection {
     pub(crate) fn open(address: &Address) -> Self {
         let Address::Tcp(address) = address else { panic!("the corpus speaks TCP") };
@@ -141,7 +144,7 @@ impl Connection {
     }
 
     /// The next frame: its kind, flags, stream, payload. `None` at the end; `Some(None)` when nothing comes.
-    fn next(&mut self) -> Option<Option<(u8, u8, u32, Vec<u8>)>> {
+    fn next(&mut self) -> Option<Option<Frame>> {
         loop {
             if let [a, b, c, kind, flags, s0, s1, s2, s3, ..] = self.buffer[..] {
                 let length = 9 + usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap();
