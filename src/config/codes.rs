@@ -52,9 +52,9 @@ codes! {
     BAD_PREFIX = "CG0207", "a path prefix cannot be used";
     BAD_CERTIFICATE = "CG0208", "a certificate, private key or bundle of authorities cannot be used";
     EXPIRED = "CG0209", "a certificate has expired or is not valid yet";
-    BAD_TLS = "CG0212", "what a listener says about TLS does not go together";
     KEY_MISMATCH = "CG0210", "a private key belongs to another certificate";
     TLS_UPSTREAM = "CG0211", "what an upstream says about TLS does not go together";
+    BAD_TLS = "CG0212", "what a listener says about TLS does not go together";
 
     // Clerk.
     BAD_PUBLISHABLE_KEY = "CG0301", "a publishable key cannot be read";

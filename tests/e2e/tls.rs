@@ -151,7 +151,7 @@ fn what_no_handshake_would_survive_does_not_start() {
         let ended = bed.fail_at(&Address::Unix(gate), &Address::Unix(admin));
         assert_eq!(ended.status.code(), Some(1), "{name}");
         assert!(ended.stderr.contains(expected), "{name}: {}", ended.stderr);
-        assert!(!ended.stderr.contains("PRIVATE KEY"), "{name}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("-----"), "{name}: {}", ended.stderr);
     }
 }
 
@@ -202,6 +202,9 @@ fn who_starts_a_handshake_and_falls_silent_is_cut_and_delays_nobody() {
     let bed = bed(OWN).section("limits: { first_byte: 1s, header_read: 1s }");
     write(&bed, "own", &signed(&authority, "a.example", false));
     let bed = bed.start();
+    let cut = || bed.metric("crossgate_connections_unopened_total{reason=\"silent\"}");
+    // Whoever waits for a bed to serve connects and says nothing.
+    until("that one's end", || (cut() == 1.0).then_some(()));
     let silent: Vec<TcpStream> = (0..200)
         .map(|_| {
             let mut socket = socket(&bed);
@@ -216,7 +219,7 @@ fn who_starts_a_handshake_and_falls_silent_is_cut_and_delays_nobody() {
         let _ = socket.read_to_end(&mut rest);
         assert!(rest.len() < 100, "no more than an alert");
     }
-    assert_eq!(bed.metric("crossgate_connections_unopened_total{reason=\"silent\"}"), 200.0);
+    until("the count", || (cut() == 201.0).then_some(()));
     // Plain HTTP is no handshake.
     let mut plain = socket(&bed);
     plain.write_all(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
