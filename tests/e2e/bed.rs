@@ -245,6 +245,22 @@ impl Bed {
         running
     }
 
+    /// Starts with a socket passed as a service manager does it: as descriptor 3, under the name `web`.
+    pub(crate) fn start_passed(self, socket: &TcpListener) -> Running {
+        let (gate, admin) =
+            (Address::Tcp(socket.local_addr().unwrap()), Address::Unix(self.folder().join("admin.sock")));
+        let config = self.write(&gate, &admin);
+        let mut command = Command::new("sh");
+        let script = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$$ exec \"$@\"";
+        command.args(["-c", script, "sh"]).arg(crossgate().get_program()).arg("run").arg("-c").arg(config);
+        command.stdin(Stdio::from(std::os::fd::OwnedFd::from(socket.try_clone().unwrap())));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let process = Process::spawn(command);
+        let mut running = Running { bed: self, gate, admin, process };
+        running.wait_until_it_serves();
+        running
+    }
+
     /// Runs what is expected not to start, and waits for its end.
     pub(crate) fn fail_at(&self, gate: &Address, admin: &Address) -> Ended {
         Process::spawn(self.command(gate, admin)).wait()

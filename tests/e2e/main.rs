@@ -24,6 +24,7 @@ mod headers;
 mod keys;
 mod memory;
 mod policy;
+mod restart;
 mod running;
 mod sanitize;
 mod secrets;

@@ -1,0 +1,61 @@
+//! Restarts: what waits in a passed socket is served by the next process, and what waits in an own one by the last.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::bed::{Bed, until};
+use super::origin::Answer;
+use super::wire::{Address, Call, Wire};
+
+fn on_passed(name: &str) -> Bed {
+    Bed::new().section(&format!("listeners: [{{ address: \"{name}\" }}]"))
+}
+
+#[test]
+fn what_comes_between_two_processes_waits_in_a_passed_socket() {
+    for name in ["fd:web", "systemd"] {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let bed = on_passed(name).start_passed(&socket);
+        assert_eq!(bed.get("/public/x").send().status, 200, "{name}");
+        let gate = bed.gate.clone();
+        let (bed, ended) = bed.stop_keeping_folder();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        // Nobody runs now.
+        let mut between = Wire::try_connect(&gate).unwrap();
+        between.write(&Call::new(&gate, "GET", "/public/between").bytes());
+        let bed = bed.start_passed(&socket);
+        assert_eq!(between.response("GET").unwrap().status, 200, "{name}");
+        assert_eq!(bed.get("/public/x").send().status, 200, "{name}");
+    }
+}
+
+#[test]
+fn without_a_passed_socket_it_does_not_start() {
+    for (name, expected) in [("systemd", "no socket was passed"), ("fd:web", "no socket of this name was passed")] {
+        let bed = on_passed(name);
+        let (gate, admin) = (bed.folder().join("gate.sock"), bed.folder().join("admin.sock"));
+        let ended = bed.fail_at(&Address::Unix(gate), &Address::Unix(admin));
+        assert_eq!(ended.status.code(), Some(1), "{name}");
+        assert!(ended.stderr.contains(expected), "{name}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_drain_serves_whoever_is_connected_already() {
+    let bed = Bed::new().start();
+    bed.origin().answers(|_| Answer::After(Duration::from_secs(2), Box::new(Answer::text(200, "late"))));
+    let mut slow = bed.connect();
+    slow.write(&bed.get("/public/slow").bytes());
+    until("the slow one is with the API", || (bed.origin().count() == 1).then_some(()));
+    // Made before the signal, speaks after it.
+    let mut young = bed.connect();
+    bed.process.signal("TERM");
+    until("the drain", || (bed.ask_admin("/readyz").status == 503).then_some(()));
+    young.write(&bed.get("/public/young").bytes());
+    let answer = young.response("GET").unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(slow.response("GET").unwrap().status, 200);
+    let ended = bed.process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+}
