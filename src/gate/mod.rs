@@ -23,6 +23,7 @@ mod own;
 pub mod passage;
 mod privacy;
 pub mod reply;
+mod tail;
 mod tunnel;
 mod watch;
 mod wire;
@@ -54,6 +55,7 @@ use decide::{Caller, Decided, Refusal};
 use fairness::{Fairness, Spent};
 use passage::{InFlight, Passage};
 use reply::Code;
+use tail::Tail;
 
 /// Attempts to connect before a request fails; nothing was sent in a failed one.
 const MAX_TRIES: usize = 2;
@@ -90,7 +92,11 @@ impl ProxyHttp for Gate {
             passage.refusal = Some(broken_body());
             return Ok(());
         }
-        wire::await_no_body(session, passage.snapshot.request.limits.body_read).await?;
+        if let Err(refusal) = wire::await_no_body(session, passage.snapshot.request.limits.body_read).await? {
+            passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
+            passage.refusal = Some(Refusal::Request(refusal));
+            return Ok(());
+        }
         match wire::sanitize(session, &passage.snapshot.request) {
             Ok(Sanitized::Request(request, edits)) => {
                 wire::apply(edits, session)?;
@@ -136,6 +142,9 @@ impl ProxyHttp for Gate {
 
     async fn upstream_peer(&self, session: &mut Session, passage: &mut Passage) -> Result<Box<HttpPeer>> {
         passage.tries += 1;
+        // A body that is sent again is counted again.
+        passage.body_seen = 0;
+        passage.tail = Tail::default();
         let upstream = passage.permit.as_ref().and_then(|permit| passage.snapshot.upstreams.get(permit.upstream()));
         let Some(upstream) = upstream else {
             return Error::e_explain(ErrorType::InternalError, "no permit, hence no upstream");
@@ -206,8 +215,10 @@ impl ProxyHttp for Gate {
             return Ok(());
         }
         guard::awaits_body(session.as_downstream().stream(), !end);
-        let Some(chunk) = body else { return Ok(()) };
-        passage.body_seen += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        passage.body_seen += body.as_ref().map_or(0, |chunk| u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        if session.is_http2() {
+            passage.tail.hold(&session.req_header().headers, body, passage.body_seen, end);
+        }
         if session.is_http2() && !end && watch::is_too_slow(passage) {
             passage.slow = Some(Slow::Rate);
             passage.refusal = Some(Refusal::Upstream(Code::RequestTimeout));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::decide::Refusal;
+use super::tail::Tail;
 use crate::guard::Slow;
 use crate::identity::{Carrier, Identity};
 use crate::policy::Permit;
@@ -34,6 +35,7 @@ pub struct Passage {
     pub answered: bool,
     /// Bytes of the body in this attempt, and since when they come.
     pub body_seen: u64,
+    pub tail: Tail,
     pub body_since: Instant,
     /// The client's body was given up.
     pub slow: Option<Slow>,
@@ -63,6 +65,7 @@ impl Passage {
             refusal: None,
             answered: false,
             body_seen: 0,
+            tail: Tail::default(),
             body_since: Instant::now(),
             slow: None,
             tries: 0,

@@ -51,32 +51,37 @@ fn is_tls(session: &Session) -> bool {
 /// chunks, which an API that skips bodies of GET runs as requests.
 fn check_frames(session: &mut Session) -> std::result::Result<(), Refusal> {
     let head = session.req_header();
-    let bodiless = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if session.is_http2() && bodiless && !session.is_body_empty() {
+    if session.is_http2() && has_no_body(&head.method) && !session.is_body_empty() {
         return Err(Refusal::Malformed("a body on GET, HEAD or OPTIONS"));
     }
     Ok(())
 }
 
-/// Waits until an HTTP/2 request that says `content-length: 0` has ended: Pingora believes it, and the API would have
-/// executed the request when DATA shows that it lied. At most `limit`.
-pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Result<()> {
+/// Waits until an HTTP/2 request has ended that has no body by its method or its `content-length: 0`: Pingora believes
+/// it, and the API would have executed the request when DATA shows that it lied. At most `limit`.
+pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Result<std::result::Result<(), Refusal>> {
     let says_none = |length: &HeaderValue| length.as_bytes().iter().all(|byte| *byte == b'0');
-    if !session.is_http2() || !session.req_header().headers.get(CONTENT_LENGTH).is_some_and(says_none) {
-        return Ok(());
+    let head = session.req_header();
+    let is_none = has_no_body(&head.method) || head.headers.get(CONTENT_LENGTH).is_some_and(says_none);
+    if !session.is_http2() || !is_none || session.as_downstream_mut().is_body_done() {
+        return Ok(Ok(()));
     }
     let ended = async {
         while let Some(data) = session.as_downstream_mut().read_request_body().await? {
             if !data.is_empty() {
-                return Error::e_explain(ErrorType::InvalidHTTPHeader, "DATA behind `content-length: 0`");
+                return Ok(Err(Refusal::Malformed("DATA where there is no body")));
             }
         }
-        Ok(())
+        Ok(Ok(()))
     };
     match tokio::time::timeout(limit, ended).await {
         Ok(outcome) => outcome,
         Err(_) => Error::e_explain(ErrorType::ReadTimedout, "the end of a body without bytes"),
     }
+}
+
+fn has_no_body(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// What Pingora's parser has already taken away: a Content-Length beside Transfer-Encoding, and a fragment. Both are
