@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         let Ok(value) = HeaderValue::from_bytes(line.value) else { return };
         headers.append(name, value);
     }
-    let rules = Rules::default();
+    let mut rules = Rules::default();
     let Some((edits, path)) = run(&method, target.as_bytes(), version, &headers, &rules) else { return };
     let before = headers.clone();
     apply(&edits, &mut headers);
@@ -32,6 +32,8 @@ fuzz_target!(|bytes: &[u8]| {
     for name in headers.keys() {
         assert!(!rules.reserved.holds(name) || written.contains(&name), "{name} is left of {before:?}");
     }
+    // The lines that crossgate adds do not count against the client.
+    (rules.limits.headers, rules.limits.header_count) = (usize::MAX, usize::MAX);
     let (second, again) = run(&method, target.as_bytes(), version, &headers, &rules)
         .unwrap_or_else(|| panic!("refused when edited: {headers:?}"));
     assert_eq!(again, path);

@@ -197,7 +197,8 @@ impl Excerpt {
         let before = span.column.saturating_sub(1);
         let total = line.chars().count();
         // What is masked has no width that anybody should know.
-        let width = if masked_from.is_some_and(|from| before + span.width > from) { 1 } else { span.width };
+        let width =
+            if masked_from.is_some_and(|from| before.saturating_add(span.width) > from) { 1 } else { span.width };
         let skip = if before > MAX_SHOWN / 2 && total > MAX_SHOWN { before - MAX_SHOWN / 2 } else { 0 };
         let shown: String = line.chars().skip(skip).take(MAX_SHOWN).map(printable).collect();
         let indent = before.saturating_sub(skip).min(MAX_SHOWN);
@@ -299,6 +300,13 @@ fn is_harmless(name: &str, value: &str) -> bool {
 mod tests {
     use super::{Excerpt, mask, tidy};
     use crate::config::places::Span;
+
+    /// Found by fuzzing: the sum of column and width overflowed.
+    #[test]
+    fn a_span_to_the_end_of_a_line_with_a_secret_is_shown_without_its_width() {
+        let excerpt = Excerpt::cut("  token: aB3d5", Span { line: 1, column: 3, width: usize::MAX });
+        assert_eq!((&*excerpt.text, excerpt.width), ("  token: ***", 1));
+    }
 
     #[test]
     fn secrets_are_masked_and_words_are_not() {
