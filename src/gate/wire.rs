@@ -62,8 +62,10 @@ fn check_frames(session: &mut Session) -> std::result::Result<(), Refusal> {
 pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Result<std::result::Result<(), Refusal>> {
     let says_none = |length: &HeaderValue| length.as_bytes().iter().all(|byte| *byte == b'0');
     let head = session.req_header();
-    let is_none = has_no_body(&head.method) || head.headers.get(CONTENT_LENGTH).is_some_and(says_none);
-    if !session.is_http2() || !is_none || session.as_downstream_mut().is_body_done() {
+    let says_none = head.headers.get(CONTENT_LENGTH).is_some_and(says_none);
+    // Pingora calls a body done that says it is none: only the stream's end counts then.
+    let may_come = says_none || (has_no_body(&head.method) && !session.as_downstream_mut().is_body_done());
+    if !session.is_http2() || !may_come {
         return Ok(Ok(()));
     }
     let ended = async {
