@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
+use pingora::protocols::l4::stream::Stream as L4;
 use pingora::protocols::{ALPN, Stream};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
@@ -54,8 +55,8 @@ pub(super) async fn open(stream: Stream, speaks: Speaks, deadlines: Deadlines) -
             Ok(Opened { stream, read, http2 })
         }
         Speaks::Tls(config) => {
-            // One deadline for the whole: a handshake is one exchange, and its first byte is no sign of goodwill.
-            let deadline = Instant::now() + deadlines.first_byte.max(deadlines.head);
+            let stream = await_first_byte(stream, Instant::now() + deadlines.first_byte).await?;
+            let deadline = Instant::now() + deadlines.head;
             match timeout_at(deadline, TlsAcceptor::from(config).accept(stream)).await {
                 Err(_) => Err(Unopened::Silent),
                 Ok(Err(problem)) if problem.kind() == io::ErrorKind::UnexpectedEof => Err(Unopened::Silent),
@@ -66,6 +67,23 @@ pub(super) async fn open(stream: Stream, speaks: Speaks, deadlines: Deadlines) -
                     Ok(Opened { stream: Box::new(secure), read: Vec::new(), http2 })
                 }
             }
+        }
+    }
+}
+
+/// Waits until the client has begun, and puts back what came.
+async fn await_first_byte(stream: Stream, deadline: Instant) -> Result<Stream, Unopened> {
+    if !(*stream).as_any().is::<L4>() {
+        // Not a socket: nothing can be put back, and nobody but a test waits there.
+        return Ok(stream);
+    }
+    let mut socket = stream.into_any().downcast::<L4>().map_err(|_| Unopened::Silent)?;
+    let mut first = [0; 5];
+    match timeout_at(deadline, socket.read(&mut first)).await {
+        Err(_) | Ok(Err(_) | Ok(0)) => Err(Unopened::Silent),
+        Ok(Ok(length)) => {
+            socket.rewind(first.get(..length).unwrap_or_default());
+            Ok(socket)
         }
     }
 }

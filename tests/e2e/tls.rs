@@ -199,7 +199,7 @@ fn http2_is_agreed_on_in_the_handshake() {
 #[test]
 fn who_starts_a_handshake_and_falls_silent_is_cut_and_delays_nobody() {
     let authority = authority();
-    let bed = bed(OWN).section("limits: { first_byte: 1s, header_read: 1s }");
+    let bed = bed(OWN).section("limits: { first_byte: 1s, header_read: 2s }");
     write(&bed, "own", &signed(&authority, "a.example", false));
     let bed = bed.start();
     let cut = || bed.metric("crossgate_connections_unopened_total{reason=\"silent\"}");
