@@ -15,7 +15,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -36,7 +36,7 @@ routes:
     match: { method: [POST], path: "/test.Echo/{method}" }
   - id: admin
     match: { method: [POST], path: "/test.Admin/{method}" }
-    require: { role: [org:admin] }
+    require: { org: any, role: [org:admin] }
 "#;
 
 /// Messages are bytes.
@@ -103,6 +103,8 @@ where
 struct Seen {
     calls: Mutex<Vec<MetadataMap>>,
     given_up: AtomicUsize,
+    /// Told to drop every connection.
+    death: Notify,
 }
 
 /// A stream that counts when it is let go of.
@@ -132,10 +134,18 @@ impl Api {
                 sent.send(listener.local_addr().unwrap()).unwrap();
                 loop {
                     let (socket, _) = listener.accept().await.unwrap();
+                    socket.set_nodelay(true).unwrap();
                     let seen = Arc::clone(&shared);
-                    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&seen)));
+                    let serving = Arc::clone(&seen);
+                    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&serving)));
                     let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                    tokio::spawn(builder.serve_connection(TokioIo::new(socket), service));
+                    let connection = builder.serve_connection(TokioIo::new(socket), service);
+                    tokio::spawn(async move {
+                        tokio::select! {
+                            _ = connection => {}
+                            () = seen.death.notified() => {}
+                        }
+                    });
                 }
             });
         });
@@ -263,7 +273,9 @@ impl Client {
 
     async fn connect(bed: &Running) -> Self {
         let Address::Tcp(gate) = bed.gate else { panic!("not on TCP") };
-        Self::over(tokio::net::TcpStream::connect(gate).await.unwrap(), "http://api.test").await
+        let socket = tokio::net::TcpStream::connect(gate).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self::over(socket, "http://api.test").await
     }
 
     async fn unary(&mut self, path: &'static str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
@@ -340,7 +352,7 @@ fn every_kind_of_call_passes_with_the_callers_identity() {
         every_kind(&mut client, &api).await;
     });
     let lines = bed.access_lines(4);
-    assert!(lines.iter().all(|line| line["status"] == 200 && line["code"].is_null()), "{lines:?}");
+    assert!(lines.iter().all(|line| line["status"] == 200 && line["code"] == "ok"), "{lines:?}");
 }
 
 async fn every_kind(client: &mut Client, api: &Api) {
@@ -487,7 +499,8 @@ fn a_stream_rests_longer_than_read_and_ends_by_stream_idle() {
     run(async {
         let mut client = Client::connect(&bed).await;
         let (messages, mut answers) = client.chat(ada(())).await;
-        for message in ["one", "two"] {
+        // Longer than the first seconds, which no rate counts.
+        for message in ["one", "two", "three", "four", "five"] {
             tokio::time::sleep(Duration::from_millis(1200)).await;
             messages.send(message).await.unwrap();
             assert_eq!(answers.message().await.unwrap().unwrap(), message);
@@ -501,7 +514,11 @@ fn a_stream_rests_longer_than_read_and_ends_by_stream_idle() {
         client.unary("/test.Echo/Unary", ada(bytes("x"))).await.unwrap();
     });
     let lines = bed.access_lines(3);
-    assert_eq!(lines.iter().filter(|line| line["code"] == "upstream_timeout").count(), 2, "{lines:?}");
+    for line in &lines[..2] {
+        assert_eq!((&line["code"], &line["ended"]), (&"upstream_timeout".into(), &"stream_idle".into()), "{line}");
+    }
+    let failures = "crossgate_upstream_failures_total{kind=\"timeout\",upstream=\"app\"}";
+    assert_eq!(bed.metric(failures), 0.0, "who rests for long enough has not failed");
 }
 
 #[test]
@@ -521,4 +538,20 @@ fn a_call_that_is_given_up_ends_at_the_server_too() {
         ended.await.unwrap();
         client.unary("/test.Echo/Unary", ada(bytes("x"))).await.unwrap();
     });
+}
+
+#[test]
+fn a_server_that_dies_never_looks_done() {
+    let api = Api::start();
+    let bed = bed_to(api.address, "").start();
+    run(async {
+        let mut client = Client::connect(&bed).await;
+        let mut resting = client.get("/test.Echo/Rest", ada(bytes("x"))).await.unwrap().into_inner();
+        assert_eq!(resting.message().await.unwrap().unwrap(), "first");
+        api.seen.death.notify_waiters();
+        assert_ne!(resting.message().await.unwrap_err().code(), Code::Ok);
+        client.unary("/test.Echo/Unary", ada(bytes("x"))).await.unwrap();
+    });
+    let line = bed.access_lines(1).remove(0);
+    assert_eq!((&line["code"], &line["ended"]), (&"upstream_unavailable".into(), &serde_json::Value::Null), "{line}");
 }
