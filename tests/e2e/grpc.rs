@@ -186,6 +186,7 @@ async fn answer(
             };
             grpc.server_streaming(Handler(rest), request).await
         }
+        "Hang" => std::future::pending().await,
         other => panic!("no such method: {other}"),
     })
 }
@@ -554,4 +555,20 @@ fn a_server_that_dies_never_looks_done() {
     });
     let line = bed.access_lines(1).remove(0);
     assert_eq!((&line["code"], &line["ended"]), (&"upstream_unavailable".into(), &serde_json::Value::Null), "{line}");
+}
+
+#[test]
+fn an_http2_api_that_says_nothing_is_ended_by_the_deadline_of_its_kind() {
+    let api = Api::start();
+    let bed = bed_to(api.address, ", timeouts: { read: 300ms, stream_idle: 900ms }").start();
+    let plain = bed.post("/test.Echo/Hang").bearer(&token("user_ada").sign()).body("{}").send();
+    assert_eq!(plain.outcome(), "504 upstream_timeout");
+    run(async {
+        let status = Client::connect(&bed).await.unary("/test.Echo/Hang", ada(bytes("x"))).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, "upstream_timeout"));
+    });
+    let lines = bed.access_lines(2);
+    let ended: Vec<_> = lines.iter().map(|line| line["ended"].as_str().unwrap_or("-")).collect();
+    assert_eq!(ended, ["read", "stream_idle"], "{lines:?}");
+    assert_eq!(api.calls(), 2, "each once");
 }
