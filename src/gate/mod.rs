@@ -153,8 +153,11 @@ impl ProxyHttp for Gate {
         let asks = if is_handshake { Asks::WebSocket } else { Asks::Answer };
         match upstream.choose(passage.attempt.take(), asks) {
             Ok((mut peer, attempt)) => {
+                passage.shared = None;
                 if peer.options.custom_l4.is_none() {
-                    peer.options.read_timeout = Some(watch::shared_limit(session, passage));
+                    let (limit, deadline) = watch::shared_limit(session, passage);
+                    peer.options.read_timeout = Some(limit);
+                    passage.shared = Some(deadline);
                 }
                 passage.attempt = Some(attempt);
                 Ok(peer)
@@ -219,7 +222,7 @@ impl ProxyHttp for Gate {
         if session.is_http2() {
             passage.tail.hold(&session.req_header().headers, body, passage.body_seen, end);
         }
-        if session.is_http2() && !end && watch::is_too_slow(passage) {
+        if session.is_http2() && !end && watch::is_too_slow(session, passage) {
             passage.slow = Some(Slow::Rate);
             passage.refusal = Some(Refusal::Upstream(Code::RequestTimeout));
             return Error::e_explain(ErrorType::HTTPStatus(408), "body below limits.body_min_rate");
@@ -304,6 +307,9 @@ impl ProxyHttp for Gate {
         passage: &mut Passage,
         reused: bool,
     ) -> Box<Error> {
+        if watch::is_silence(&error) {
+            passage.timed_out = passage.shared;
+        }
         if let Some(deadline) = passage.ended() {
             error = watch::told(deadline);
         }

@@ -47,6 +47,10 @@ pub struct Passage {
     pub upstream_status: Option<u16>,
     /// The connection to the API, where it can be ended at a deadline.
     pub hold: Option<Hold>,
+    /// What the read timeout stands for of a connection that other requests share.
+    pub shared: Option<Ended>,
+    /// That timeout ran out.
+    pub timed_out: Option<Ended>,
     /// The API's answer ends with its connection.
     pub close_delimited: bool,
     _in_flight: InFlightGuard,
@@ -72,6 +76,8 @@ impl Passage {
             attempt: None,
             upstream_status: None,
             hold: None,
+            shared: None,
+            timed_out: None,
             close_delimited: false,
             _in_flight: in_flight.enter(),
         }
@@ -84,7 +90,7 @@ impl Passage {
 
     /// Which deadline ended the request, if one did.
     pub fn ended(&self) -> Option<Ended> {
-        self.hold.as_ref().and_then(Hold::ended)
+        self.hold.as_ref().and_then(Hold::ended).or(self.timed_out)
     }
 
     /// The request's id, once it has one.

@@ -12,7 +12,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODI
 use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::passage::Passage;
@@ -58,9 +58,12 @@ pub(super) fn sent(session: &Session, end: bool, passage: &Passage) {
 }
 
 /// Whether a body over HTTP/2 has come too slowly up to this piece. Counts all time, also the API's in taking it: nobody
-/// below HTTP/2 knows whom a stream waits for.
-pub(super) fn is_too_slow(passage: &Passage) -> bool {
+/// below HTTP/2 knows whom a stream waits for. A gRPC stream may rest: it is not held to a rate where it can be one.
+pub(super) fn is_too_slow(session: &Session, passage: &Passage) -> bool {
     let Some(rate) = passage.snapshot.request.limits.body_min_rate else { return false };
+    if passage.shared.is_some() && is_stream(&session.req_header().headers) {
+        return false;
+    }
     let counted = passage.body_since.elapsed().saturating_sub(guard::GRACE);
     u128::from(passage.body_seen) * 1000 < u128::from(rate) * counted.as_millis()
 }
@@ -105,14 +108,23 @@ pub(super) fn told(deadline: Ended) -> Box<Error> {
     }
 }
 
+/// Whether the read timeout of the API's connection ran out.
+pub(super) fn is_silence(error: &Error) -> bool {
+    *error.esource() == ErrorSource::Upstream && *error.etype() == ErrorType::ReadTimedout
+}
+
 /// The read timeout of a connection that other requests share: one for the whole request, chosen by what it asks for.
-pub(super) fn shared_limit(session: &Session, passage: &Passage) -> Duration {
+pub(super) fn shared_limit(session: &Session, passage: &Passage) -> (Duration, Ended) {
     let headers = &session.req_header().headers;
     let asks_for_events = headers.get_all(ACCEPT).iter().any(|line| {
         let is_events = |range: &[u8]| starts_with(range.trim_ascii(), b"text/event-stream");
         line.as_bytes().split(|byte| *byte == b',').any(is_events)
     });
-    if asks_for_events || is_stream(headers) { times(passage).stream_idle } else { read_limit(passage) }
+    if asks_for_events || is_stream(headers) {
+        (times(passage).stream_idle, Ended::StreamIdle)
+    } else {
+        (read_limit(passage), Ended::Silent)
+    }
 }
 
 /// What rests by nature: server-sent events and gRPC.

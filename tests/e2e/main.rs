@@ -20,6 +20,7 @@ mod cors;
 mod crossed;
 mod faults;
 mod floods;
+mod grpc;
 mod headers;
 mod keys;
 mod memory;

@@ -17,9 +17,9 @@ use super::issuer::token;
 use super::upstreams::{Authority, authority, signed};
 use super::wire::Address;
 
-type Pem = (String, String);
+pub(crate) type Pem = (String, String);
 
-fn write(bed: &Bed, name: &str, (certificate, key): &Pem) {
+pub(crate) fn write(bed: &Bed, name: &str, (certificate, key): &Pem) {
     std::fs::write(bed.folder().join(format!("{name}.crt")), certificate).unwrap();
     std::fs::write(bed.folder().join(format!("{name}.key")), key).unwrap();
 }
@@ -30,7 +30,7 @@ fn bed(tls: &str) -> Bed {
 
 const OWN: &str = "certificate: own.crt, key: own.key";
 
-fn client(trusted: &Authority, own: Option<&Pem>, protocols: &[&[u8]]) -> ClientConfig {
+pub(crate) fn client(trusted: &Authority, own: Option<&Pem>, protocols: &[&[u8]]) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der().clone()).unwrap();
