@@ -3,7 +3,7 @@
 //! Pingora keeps an idle keep-alive connection for ever and restarts its header timer on every read, so that one
 //! byte a minute holds a connection open (measured; see docs/threat-model.md). [`Guard`] wraps each connection's
 //! stream: first byte by `limits.first_byte`, keep-alive idle by `limits.keepalive`, the whole head by
-//! `limits.header_read`; TLS handshakes happen in here, under the same deadlines ([`opening`]). A head that two parsers
+//! `limits.header_read`; TLS handshakes happen in here, under the same deadlines (`opening`). A head that two parsers
 //! could read in two ways ([`grammar`]) is answered here and reaches no parser, nor does a chunked body with such lines
 //! ([`chunks`]). Of HTTP/2 it watches only that the client keeps reading and writing. Connections beyond
 //! `limits.connections` are closed at their start. Never looks at what a client's bytes mean.
