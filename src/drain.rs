@@ -22,6 +22,9 @@ use crate::snapshot::DrainTimes;
 /// connections open that it never uses: these must not hold up the end.
 const YOUTH: Duration = Duration::from_millis(500);
 
+/// How long the connections that are left have for bytes of answers that were given already.
+const LAST_BYTES: Duration = Duration::from_millis(200);
+
 /// The process's shutdown watch.
 #[derive(Debug)]
 pub struct Drain {
@@ -77,11 +80,16 @@ impl Drain {
         let patience = end.min(Instant::now() + YOUTH);
         // A loop: a young connection becomes a request in flight, and only when both are gone is nothing under way.
         loop {
-            let idle = self.in_flight.wait_idle(end.saturating_duration_since(Instant::now())).await;
-            if !idle || self.young.count() == 0 || Instant::now() >= patience {
-                return idle;
+            if !self.in_flight.wait_idle(end.saturating_duration_since(Instant::now())).await {
+                return false;
             }
-            sleep(Duration::from_millis(5)).await;
+            let patience = patience.max(Instant::now() + LAST_BYTES).min(end);
+            while self.in_flight.count() == 0 {
+                if self.young.count() == 0 || Instant::now() >= patience {
+                    return true;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
         }
     }
 }

@@ -185,6 +185,8 @@ fn open_listeners(settings: &Settings, passed: &mut Passed) -> Result<Vec<(usize
 fn http2(headers: usize) -> H2Options {
     let mut options = default_h2_options();
     options.max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX));
+    // Of each stream, until the client takes it. The default would let a hundred streams hold 40 MB.
+    options.max_send_buffer_size(128 << 10);
     options
 }
 

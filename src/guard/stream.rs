@@ -113,7 +113,8 @@ impl Guarded {
 
     /// The gate's word on where the request stands. `Relaxed` is enough: one task owns the connection.
     pub(super) fn enter(&self, phase: Phase) {
-        self.mark.set(phase == Phase::Head);
+        // Over HTTP/2 a request may come at any time, until the client has been told to go and the connection ends.
+        self.mark.set(phase == Phase::Head || self.http2);
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 

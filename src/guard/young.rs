@@ -1,9 +1,10 @@
-//! Connections that are about to make a request, counted, so that a drain does not end between the two.
+//! Connections that are about to make a request, counted, so that a drain does not end between the two. Those that speak
+//! HTTP/2 count as long as they live: told to go, they end by themselves, with all that was written for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// How many connections have a request under way that no gate has seen yet.
+/// How many connections may have a request under way that no gate has seen yet, or an answer that has not left.
 #[derive(Debug, Default)]
 pub struct Young(AtomicUsize);
 

@@ -43,6 +43,9 @@ pub fn install(format: Format, level: LogLevel) {
         .with_default(others)
         // An error line for every client that goes away in the middle of a head: strangers could fill the log.
         .with_target("pingora_proxy", LevelFilter::OFF)
+        // The same for handshakes that end early, and a line for each pooled connection that the API has closed.
+        .with_target("pingora_core::apps", LevelFilter::OFF)
+        .with_target("pingora_core::connectors", LevelFilter::OFF)
         .with_target("crossgate", level);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let layer = match format {

@@ -3,6 +3,10 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
 use super::bed::{Bed, until};
 use super::origin::Answer;
 use super::wire::{Address, Call, Wire};
@@ -58,4 +62,33 @@ fn a_drain_serves_whoever_is_connected_already() {
     assert_eq!(slow.response("GET").unwrap().status, 200);
     let ended = bed.process.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn a_drain_tells_http2_clients_to_go_and_takes_what_they_have_begun() {
+    let bed = Bed::new().section("listeners: [{ address: \"{gate}\", h2c: true }]").start();
+    let Address::Tcp(gate) = bed.gate else { panic!("not on TCP") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(gate).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+        let ended = tokio::spawn(connection);
+        let request = |target: &str| {
+            http::Request::get(format!("http://api.test{target}")).body(Full::<Bytes>::default()).unwrap()
+        };
+        let slow = {
+            bed.origin().answers(|_| Answer::After(Duration::from_secs(1), Box::new(Answer::text(200, "late"))));
+            tokio::spawn(sender.send_request(request("/public/slow")))
+        };
+        while bed.origin().count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        bed.process.signal("TERM");
+        let answer = slow.await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "late");
+        ended.await.unwrap().unwrap();
+    });
+    assert_eq!(bed.process.wait().status.code(), Some(0));
 }
