@@ -92,9 +92,10 @@ impl ProxyHttp for Gate {
             passage.refusal = Some(broken_body());
             return Ok(());
         }
-        if let Err(refusal) = wire::await_no_body(session, passage.snapshot.request.limits.body_read).await? {
+        let awaited = wire::await_no_body(session, passage.snapshot.request.limits.body_read).await;
+        if !matches!(awaited, Ok(Ok(()))) {
             passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
-            passage.refusal = Some(Refusal::Request(refusal));
+            passage.refusal = awaited?.err().map(Refusal::Request);
             return Ok(());
         }
         match wire::sanitize(session, &passage.snapshot.request) {

@@ -69,7 +69,10 @@ pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Res
         return Ok(Ok(()));
     }
     let ended = async {
-        while let Some(data) = session.as_downstream_mut().read_request_body().await? {
+        // What goes wrong here is the client's doing: more DATA than was announced, or a reset.
+        while let Some(data) =
+            session.as_downstream_mut().read_request_body().await.map_err(|error| error.into_down())?
+        {
             if !data.is_empty() {
                 return Ok(Err(Refusal::Malformed("DATA where there is no body")));
             }
@@ -78,7 +81,7 @@ pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Res
     };
     match tokio::time::timeout(limit, ended).await {
         Ok(outcome) => outcome,
-        Err(_) => Error::e_explain(ErrorType::ReadTimedout, "the end of a body without bytes"),
+        Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the end of a body without bytes").into_down()),
     }
 }
 

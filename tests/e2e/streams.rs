@@ -211,22 +211,23 @@ fn a_slow_api_is_not_held_against_its_client() {
     assert_eq!(answer.status, 200);
 }
 
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+/// A header field with a name of the static table, unindexed (RFC 7541 6.2.2).
+fn field(name: u8, value: &str) -> Vec<u8> {
+    let name = if name < 15 { vec![name] } else { vec![15, name - 15] };
+    let length = match value.len() {
+        short @ 0..127 => vec![short as u8],
+        long => vec![127, ((long - 127) % 128) as u8 | 128, ((long - 127) / 128) as u8],
+    };
+    [name, length, value.as_bytes().to_vec()].concat()
+}
+
 /// Frames by hand: no HTTP/2 client would stop in the middle of its body.
 #[test]
 fn a_body_that_stops_over_http2_is_408() {
-    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
-    }
-    /// A header field with a name of the static table, unindexed (RFC 7541 6.2.2).
-    fn field(name: u8, value: &str) -> Vec<u8> {
-        let name = if name < 15 { vec![name] } else { vec![15, name - 15] };
-        let length = match value.len() {
-            short @ 0..127 => vec![short as u8],
-            long => vec![127, ((long - 127) % 128) as u8 | 128, ((long - 127) / 128) as u8],
-        };
-        [name, length, value.as_bytes().to_vec()].concat()
-    }
     let bed = Bed::new()
         .section("listeners: [{ address: \"{gate}\", h2c: true }]")
         .section("limits: { body_read: 500ms }")
@@ -241,4 +242,27 @@ fn a_body_that_stops_over_http2_is_408() {
     let line = bed.access_lines(1).remove(0);
     assert_eq!((&line["status"], &line["code"]), (&408.into(), &"request_timeout".into()), "{line}");
     assert_eq!(line["ended"], "body_read", "{line}");
+}
+
+#[test]
+fn what_a_client_does_to_its_body_is_no_fault_of_the_server() {
+    let bed = Bed::new().section("listeners: [{ address: \"{gate}\", h2c: true }]").start();
+    let head = [vec![0x83, 0x86], field(4, "/public/x"), field(1, "api.test"), field(28, "0")].concat();
+    let lies = frame(0, 1, 1, b"x");
+    let leaves = frame(3, 0, 1, &[0, 0, 0, 8]);
+    for (name, next) in [("DATA behind `content-length: 0`", lies), ("a reset", leaves)] {
+        let mut wire = bed.connect();
+        assert!(wire.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+        assert!(wire.write(&frame(4, 0, 0, b"")));
+        assert!(wire.write(&frame(1, 4, 1, &head)));
+        until("the request is there", || (bed.metric("crossgate_requests_in_flight") == 1.0).then_some(()));
+        assert!(wire.write(&next), "{name}");
+        until("it has ended", || (bed.metric("crossgate_requests_in_flight") == 0.0).then_some(()));
+    }
+    for line in bed.access_lines(2) {
+        assert_ne!(line["code"], "internal", "{line}");
+        assert_ne!(line["request_id"], "", "{line}");
+    }
+    assert!(!bed.ask_admin("/metrics").text().contains("fault=\"server\""), "no client can cause it");
+    assert_eq!(bed.origin().count(), 0);
 }
