@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::admin::health::Readiness;
 use crate::gate::passage::InFlight;
@@ -76,6 +76,8 @@ impl Drain {
     async fn requests_end(&self) -> bool {
         sleep(self.times.delay).await;
         self.close.send_replace(true);
+        // Until the last loop has let go: what it accepted at the last moment is counted then.
+        let _ = timeout(YOUTH, self.close.closed()).await;
         let end = Instant::now() + self.times.limit;
         let patience = end.min(Instant::now() + YOUTH);
         // A loop: a young connection becomes a request in flight, and only when both are gone is nothing under way.

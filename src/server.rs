@@ -126,7 +126,8 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
             .into_iter()
             .filter_map(|(listener, door)| Some((door, Arc::clone(guards.get(listener)?))))
             .collect(),
-        closing,
+        closing: Some(closing),
+        young: Arc::clone(&young),
         started: Box::new(move || {
             readiness.set_listening();
             tell_manager(sd_notify::NotifyState::Ready);
@@ -150,7 +151,8 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         name: "admin",
         threads: Some(1),
         doors: admin_doors.into_iter().map(|door| (door, Arc::clone(&admin))).collect(),
-        closing: never,
+        closing: Some(never),
+        young: Arc::default(),
         started: Box::new(|| {}),
     });
 

@@ -28,13 +28,12 @@ use pingora::server::ShutdownWatch;
 
 use cap::Cap;
 use stream::Guarded;
-use young::Mark;
 
 pub use cap::{CapLimits, subscriber};
 pub use opening::{Speaks, Unopened};
 pub use pace::{GRACE, PaceLimits, Slow};
 pub use stream::Phase;
-pub use young::Young;
+pub use young::{Mark, Young};
 
 /// Deadlines of one connection.
 #[derive(Debug, Clone, Copy)]

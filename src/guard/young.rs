@@ -16,14 +16,14 @@ impl Young {
 
 /// One connection's part of the count.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub struct Mark {
     all: Arc<Young>,
     set: AtomicBool,
 }
 
 impl Mark {
     /// A new connection: what it was made for is still to come.
-    pub(super) fn new(all: Arc<Young>) -> Self {
+    pub fn new(all: Arc<Young>) -> Self {
         all.0.fetch_add(1, Ordering::Relaxed);
         Self { all, set: AtomicBool::new(true) }
     }

@@ -4,7 +4,9 @@
 //! manager passed, and at the end of a drain it accepts what already waits in a socket that dies with this process,
 //! while what waits in a passed socket is left for the next process. Never reads a byte.
 
+use std::future::{Future, poll_fn};
 use std::os::fd::AsRawFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::socket::{Listening, Open};
+use crate::guard::{Mark, Young};
 
 /// How long to leave a socket alone when the system is out of descriptors: others must end first.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
@@ -28,14 +31,16 @@ pub(super) struct Accept<A> {
     pub(super) threads: Option<usize>,
     /// Each socket with its application; taken when the service starts.
     pub(super) doors: Vec<(Listening, Arc<A>)>,
-    /// Becomes true when nothing more is to be accepted.
-    pub(super) closing: watch::Receiver<bool>,
+    /// Becomes true when nothing more is to be accepted; let go of when nothing more is. Taken when the service starts.
+    pub(super) closing: Option<watch::Receiver<bool>>,
+    pub(super) young: Arc<Young>,
     pub(super) started: Box<dyn Fn() + Send + Sync>,
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> Service for Accept<A> {
     async fn start_service(&mut self, _fds: Option<ListenFds>, shutdown: ShutdownWatch, _listeners_per_fd: usize) {
+        let Some(closing) = self.closing.take() else { return };
         let mut loops = Vec::with_capacity(self.doors.len());
         for (listening, app) in std::mem::take(&mut self.doors) {
             let Listening { socket, name, passed, .. } = listening;
@@ -47,9 +52,10 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Accept<A> {
                 }
             };
             tracing::info!(address = name, "listening");
-            let door = Door { socket, passed, app, shutdown: shutdown.clone() };
-            loops.push(tokio::spawn(door.serve(self.closing.clone(), shutdown.clone())));
+            let door = Door { socket, passed, app, shutdown: shutdown.clone(), young: Arc::clone(&self.young) };
+            loops.push(tokio::spawn(door.serve(closing.clone(), shutdown.clone())));
         }
+        drop(closing);
         (self.started)();
         for one in loops {
             // A loop that panicked has accepted its last; the others go on.
@@ -111,6 +117,7 @@ struct Door<A> {
     passed: bool,
     app: Arc<A>,
     shutdown: ShutdownWatch,
+    young: Arc<Young>,
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Door<A> {
@@ -141,8 +148,17 @@ impl<A: ServerApp + Send + Sync + 'static> Door<A> {
     fn handle(&self, stream: Stream) {
         let app = Arc::clone(&self.app);
         let shutdown = self.shutdown.clone();
+        // From here on, not from when its task first runs: a drain that ends in between would lose it.
+        let mut mark = Some(Mark::new(Arc::clone(&self.young)));
         tokio::spawn(async move {
-            let mut next = app.process_new(stream, &shutdown).await;
+            let mut first = pin!(app.process_new(stream, &shutdown));
+            let mut next = poll_fn(|context| {
+                let outcome = first.as_mut().poll(context);
+                // The application counts it by itself now.
+                mark = None;
+                outcome
+            })
+            .await;
             while let Some(stream) = next {
                 next = app.process_new(stream, &shutdown).await;
             }
