@@ -42,3 +42,10 @@ pub fn now() -> Now {
     };
     Now { unix_ms, mono: Instant::now() }
 }
+
+/// Microseconds since the epoch, for what is written down rather than judged.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub fn unix_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

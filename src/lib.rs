@@ -18,6 +18,7 @@
 //! table that turns refusals into answers.
 
 // The story, in the order in which a request meets it.
+pub mod audit;
 pub mod identity;
 pub mod inject;
 pub mod policy;

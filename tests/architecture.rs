@@ -103,6 +103,11 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("identity", &["route", "request", "clock"], "who is calling does not depend on what they may do"),
     ("policy", &["identity", "route", "request", "clock"], "policy looks leftwards: identity, route, request"),
     (
+        "audit",
+        &["policy", "identity", "route", "request", "clock", "telemetry"],
+        "the trail writes down what the story decided, and decides nothing",
+    ),
+    (
         "inject",
         &["policy", "identity", "route", "request"],
         "inject writes what policy permitted, and asks nobody else",

@@ -1,0 +1,14 @@
+//! The trail: every privileged action written down before it happens, in a chain that proves its own completeness.
+//!
+//! ```text
+//! entry ─ Trail ─ writer ─ segments, checkpoints
+//!  line    queue   thread   on disk
+//! ```
+//!
+//! Asked by `gate` with entries; answers when one is durable, or that it is not. Decides nothing about a request: that an
+//! action does not go on unrecorded is the gate's rule. Never waits on a thread that serves requests.
+
+pub mod chain;
+pub mod entry;
+
+pub use entry::{Entry, Event, Id};
