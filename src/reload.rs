@@ -45,7 +45,7 @@ impl Reloader {
         };
         if compiled.settings != self.settings {
             tracing::warn!(
-                "listeners, admin, server, telemetry, state_dir, limits.first_byte, keepalive or header_read changed: they are read at start only"
+                "listeners, admin, server, telemetry, state_dir, limits.first_byte, keepalive or header_read, audit.file, rotate or copy_to changed: they are read at start only"
             );
         }
         let snapshot = Arc::new(compiled.snapshot);

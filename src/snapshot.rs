@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
+use crate::audit;
 use crate::identity::clerk::Instances;
 use crate::identity::{HeaderNames, cache::TokenCache};
 use crate::policy::Policy;
@@ -46,6 +47,7 @@ pub struct Snapshot {
     pub tls: Vec<Option<Tls>>,
     pub cors: Cors,
     pub endpoints: Endpoints,
+    pub audit: audit::Rules,
     pub files: Vec<PathBuf>,
 }
 
@@ -92,6 +94,22 @@ pub struct Settings {
     pub access_log: AccessLog,
     pub log: LogLevel,
     pub state_dir: PathBuf,
+    pub audit: AuditSettings,
+}
+
+/// `audit`, as far as the writer of the trail reads it at start; the rest is [`Snapshot::audit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Where entries are appended; older segments and checkpoints lie beside it.
+    pub file: PathBuf,
+    /// Bytes, 64 KiB to 64 GiB: a segment that has reached them is sealed.
+    pub rotate_size: u64,
+    /// Sealed segments that are kept, 1 to 100,000.
+    pub rotate_keep: usize,
+    /// Each entry is repeated there, for log shippers.
+    pub copy_to_stdout: bool,
+    /// There is a trail: `audit` is written, or a route is privileged.
+    pub required: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

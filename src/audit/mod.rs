@@ -10,5 +10,7 @@
 
 pub mod chain;
 pub mod entry;
+pub mod rules;
 
 pub use entry::{Entry, Event, Id};
+pub use rules::{EventClass, Events, Labels, OnFailure, RouteRules, Rules};

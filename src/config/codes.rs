@@ -95,6 +95,11 @@ codes! {
     TENANT_UNCHECKED = "CG0701", "a path names a tenant that no rule compares with the caller's";
     PUBLIC_CATCH_ALL = "CG0702", "a public route covers everything below its path";
     TRAILING_SLASH = "CG0703", "a pattern ends with a slash";
+    PRIVILEGED_REPORT = "CG0704", "a privileged route lets through what it should refuse";
+
+    // Audit.
+    AUDIT_EVENTS = "CG0801", "a list of audit events is empty, names one twice or leaves out what is needed";
+    AUDIT_LABEL = "CG0802", "an action or resource of the audit trail is too long or no single line";
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use super::codes;
 use super::places::At;
 use super::report::Problem;
-use crate::route::{Access, Pattern};
+use crate::route::{Access, Mode, Pattern};
 
 /// Names that people give to the tenant in a path.
 const TENANTS: &[&str] = &[
@@ -52,7 +52,7 @@ pub(super) fn route(
         span
     };
     match access {
-        Access::Protected => {
+        Access::Protected | Access::Privileged => {
             for name in pattern.names().filter(|name| TENANTS.contains(name) && !compared.contains(*name)) {
                 let braced = format!("{{{name}}}");
                 let message =
@@ -82,6 +82,18 @@ pub(super) fn route(
         problems.push(
             Problem::at_span(codes::TRAILING_SLASH, path.source, path.within(text, text.len() - 1), message)
                 .help(format!("write {bare}, or {bare}/{{*rest}} for all below it"))
+                .warning(),
+        );
+    }
+}
+
+/// `mode: report` where being let through matters most.
+pub(super) fn mode(access: Access, mode: Mode, at: At<'_>, problems: &mut Vec<Problem>) {
+    if access == Access::Privileged && mode == Mode::Report {
+        let message = "a privileged route in report mode lets through whom it should refuse";
+        problems.push(
+            Problem::at(codes::PRIVILEGED_REPORT, at, message)
+                .help("write mode: enforce once the counters show no refusal that surprises you")
                 .warning(),
         );
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::identity::clerk::{Attempt, Instance, Pause, Verifier};
+use crate::identity::clerk::{Attempt, Health, Instance, Pause, Verifier};
 use crate::identity::{self, Carrier, Identity, Reason, Verdict};
 use crate::policy::{self, Permit};
 use crate::request::{self, View};
@@ -27,6 +27,8 @@ pub enum Refusal {
     Overloaded,
     /// Too many bad signatures came from the client's address: this unknown token was not even checked.
     Unchecked,
+    /// The privileged action cannot be recorded, so that it does not go on. Raised by the gate, never by [`decide`].
+    Audit,
     /// The API's side failed.
     Upstream(super::reply::Code),
 }
@@ -123,7 +125,16 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
         Caller::Assumed(person) => format!("{}, assumed", person.facts.subject),
     });
 
-    let identity = match resolve(&verdict, route, view, snapshot) {
+    let resolved = resolve(&verdict, route, view, snapshot).and_then(|person| match (route.access, caller, &person) {
+        // At each request, also for a token that the cache knows: keys grow old while tokens live.
+        (Access::Privileged, Caller::Credentials(_), Some((identity, _)))
+            if !are_keys_young(identity, snapshot, now) =>
+        {
+            Err(identity::Refusal::StaleKeys)
+        }
+        (Access::Public | Access::Protected | Access::Privileged, ..) => Ok(person),
+    });
+    let identity = match resolved {
         Ok(identity) => identity,
         Err(refusal) => {
             steps.step("resolve", "refused", || refusal.to_string());
@@ -199,8 +210,15 @@ fn resolve(
         Verdict::Conflict => Err(identity::Refusal::Conflict),
     };
     match (identity, route.access) {
-        (Ok(identity), Access::Public | Access::Protected) => Ok(Some(identity)),
+        (Ok(identity), Access::Public | Access::Protected | Access::Privileged) => Ok(Some(identity)),
         (Err(_), Access::Public) => Ok(None),
-        (Err(refusal), Access::Protected) => Err(refusal),
+        (Err(refusal), Access::Protected | Access::Privileged) => Err(refusal),
     }
+}
+
+/// Whether the keys that vouch for somebody are young enough for what is privileged: a key that was stolen and taken
+/// away is still held while refreshing fails. Never so for keys that are gone by now.
+fn are_keys_young(identity: &Identity, snapshot: &Snapshot, now: Now) -> bool {
+    let instance = snapshot.instances.named(&identity.facts.instance);
+    instance.is_some_and(|instance| instance.keys.health(now) == Health::Ok)
 }

@@ -38,6 +38,8 @@ pub enum Code {
     /// The same code with another status: nothing was tried.
     NoEndpoint,
     ClerkOutage,
+    StaleKeys,
+    AuditUnavailable,
     Overloaded,
     UpstreamTimeout,
 }
@@ -84,6 +86,8 @@ impl Code {
             | Self::UpstreamUnavailable
             | Self::NoEndpoint
             | Self::ClerkOutage
+            | Self::StaleKeys
+            | Self::AuditUnavailable
             | Self::UpstreamTimeout => Fault::Server,
             _ => Fault::Client,
         }
@@ -106,6 +110,8 @@ impl Code {
             Self::UpstreamUnavailable
             | Self::NoEndpoint
             | Self::ClerkOutage
+            | Self::StaleKeys
+            | Self::AuditUnavailable
             | Self::Overloaded
             | Self::UpstreamTimeout => 14, // UNAVAILABLE
             Self::NoCredential | Self::ClerkExpired | Self::ClerkInvalid | Self::Invalid => 16, // UNAUTHENTICATED
@@ -138,6 +144,10 @@ impl Code {
             Self::UpstreamUnavailable => ("upstream_unavailable", 502, "the API cannot be reached"),
             Self::NoEndpoint => ("upstream_unavailable", 503, "the API is not available right now"),
             Self::ClerkOutage => ("clerk_outage", 503, "the session cannot be verified right now"),
+            Self::StaleKeys => {
+                ("jwks_stale_privileged", 503, "the session cannot be verified well enough for this right now")
+            }
+            Self::AuditUnavailable => ("audit_unavailable", 503, "the action cannot be recorded right now"),
             Self::Overloaded => ("overloaded", 503, "too many requests are being served right now"),
             Self::UpstreamTimeout => ("upstream_timeout", 504, "the API took too long to answer"),
         }
@@ -170,6 +180,7 @@ impl Refusal {
                 Unauthenticated::Invalid { explicit: true, .. } => Code::ClerkInvalid,
                 Unauthenticated::Invalid { explicit: false, .. } => Code::Invalid,
                 Unauthenticated::Unverifiable { .. } => Code::ClerkOutage,
+                Unauthenticated::StaleKeys => Code::StaleKeys,
                 Unauthenticated::Conflict => Code::IdentityConflict,
                 Unauthenticated::Ambiguous => Code::BadHeader,
                 Unauthenticated::CrossSite => Code::Csrf,
@@ -179,6 +190,7 @@ impl Refusal {
                 policy::Refusal::Reverification(_) => Code::Reverification,
             },
             Self::Overloaded | Self::Unchecked => Code::Overloaded,
+            Self::Audit => Code::AuditUnavailable,
             Self::Upstream(code) => *code,
         }
     }
@@ -200,6 +212,7 @@ impl Refusal {
             Self::Policy(refusal) => refusal.to_string(),
             Self::Overloaded => "limits.in_flight is reached".to_owned(),
             Self::Unchecked => "too many bad signatures came from this address lately".to_owned(),
+            Self::Audit => "the audit trail does not take the entry".to_owned(),
             Self::Upstream(code) => code.title().to_owned(),
         }
     }

@@ -167,8 +167,13 @@ pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, Hea
 
 fn one(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    encode(text, &mut out, |_| false);
+    push_visible(text.as_bytes(), &mut out);
     out
+}
+
+/// Appends bytes so that they can be told again and stay on one line: all but visible ASCII is percent-encoded, and `%`.
+pub(crate) fn push_visible(bytes: &[u8], out: &mut String) {
+    encode(bytes, out, |_| false);
 }
 
 fn join<'a>(items: impl Iterator<Item = &'a str>) -> String {
@@ -177,19 +182,14 @@ fn join<'a>(items: impl Iterator<Item = &'a str>) -> String {
         if at > 0 {
             out.push(',');
         }
-        encode(item, &mut out, |byte| byte == b',');
+        encode(item.as_bytes(), &mut out, |byte| byte == b',');
     }
     out
 }
 
-fn encode(text: &str, out: &mut String, also: impl Fn(u8) -> bool) {
-    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%' && !also(byte);
-    if text.bytes().all(plain) {
-        out.push_str(text);
-        return;
-    }
-    for byte in text.bytes() {
-        if plain(byte) {
+fn encode(bytes: &[u8], out: &mut String, also: impl Fn(u8) -> bool) {
+    for &byte in bytes {
+        if byte.is_ascii_graphic() && byte != b'%' && !also(byte) {
             out.push(char::from(byte));
         } else {
             // INVARIANT: writing to a String cannot fail.

@@ -205,6 +205,8 @@ pub enum Refusal {
     Invalid { reason: Reason, explicit: bool },
     /// No key can tell now: 503, never 401, or a whole company is logged out by a key server.
     Unverifiable { held: bool },
+    /// The token verifies, by keys that are too old for a privileged route: 503.
+    StaleKeys,
     /// Two verified people in one request: 400.
     Conflict,
     /// Two sessions under one cookie name: 400.
@@ -220,6 +222,7 @@ impl std::fmt::Display for Refusal {
             Self::Expired => f.write_str("token-expired"),
             Self::Invalid { reason, .. } => f.write_str(reason.as_str()),
             Self::Unverifiable { held } => f.write_str(cannot_tell(*held)),
+            Self::StaleKeys => f.write_str("the keys are older than privileged_max_stale and cannot be refreshed"),
             Self::Conflict => f.write_str("header and cookie name two people"),
             Self::Ambiguous => f.write_str("two sessions under one cookie name"),
             Self::CrossSite => f.write_str("a cookie session on an unsafe method without same-origin evidence"),

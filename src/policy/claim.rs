@@ -83,7 +83,7 @@ impl ClaimPath {
         &self.text
     }
 
-    fn find<'c>(&self, claims: &'c Map<String, Value>) -> Result<&'c Value, Cause> {
+    pub(super) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Result<&'c Value, Cause> {
         let (first, inner) = self.names.split_first().ok_or(Cause::MissingClaim)?;
         let mut value = claims.get(&**first).ok_or(Cause::MissingClaim)?;
         for name in inner {

@@ -26,7 +26,7 @@ pub use has::{PermissionName, RoleName, ScopedName, feature_holds, permission_ho
 pub use permit::{Permit, Reported};
 pub use reverify::{Level, Preset, ReverificationParams, Reverified, reverified_holds};
 pub use rule::{OrgName, OrgRule, Rule, WorkspaceRule};
-pub use template::{Template, TemplateProblem, TemplateProblemKind};
+pub use template::{Sources, Template, TemplateProblem, TemplateProblemKind};
 pub use trace::Trace;
 pub use tri::{Cause, Tri};
 
@@ -154,12 +154,12 @@ pub fn authorize(
 ) -> Result<Permit, Refusal> {
     let verdict = match (route.access, identity) {
         (Access::Public, _) => Ok(()),
-        (Access::Protected, Some(identity)) => {
+        (Access::Protected | Access::Privileged, Some(identity)) => {
             let source = template::Source::new(captures, view);
             policy.decide(&rule::Context { facts: &identity.facts, source, assumed: &[] }, trace)
         }
         // Answered as 401, or reported, before it comes to this; should it ever come, nobody passes in any mode.
-        (Access::Protected, None) => {
+        (Access::Protected | Access::Privileged, None) => {
             return Err(Refusal::Forbidden { predicate: "token", why: Why::Unknown(Cause::NoIdentity) });
         }
     };

@@ -46,7 +46,7 @@ impl Permit {
             (Mode::Enforce, _) | (Mode::Report, R::Conflict | R::Ambiguous) => None,
             (
                 Mode::Report,
-                R::NoCredential | R::Expired | R::Invalid { .. } | R::Unverifiable { .. } | R::CrossSite,
+                R::NoCredential | R::Expired | R::Invalid { .. } | R::Unverifiable { .. } | R::StaleKeys | R::CrossSite,
             ) => {
                 let reported = Some(Reported::Unauthenticated(refusal.clone()));
                 Some(Self { identity: None, route: route.index, upstream: route.upstream, reported })

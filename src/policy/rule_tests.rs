@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use super::{Context, OrgName, OrgRule, Rule, WorkspaceRule};
 use crate::identity::{Facts, Org, Workspace, Workspaces};
 use crate::policy::claim::{ClaimPath, ClaimRule, ClaimValue};
-use crate::policy::template::Template;
+use crate::policy::template::{Sources, Template};
 use crate::policy::tests::{Asked, member, named};
 use crate::policy::{Cause, Tri};
 
@@ -75,7 +75,7 @@ fn a_workspace_is_one_of_those_that_may_be_entered() {
     ];
     let asked = Asked::new("/w/{workspace}", "/w/w1", &[]);
     for (name, workspaces, roles, expected) in table {
-        let template = Template::parse("{workspace}", &asked.pattern()).unwrap();
+        let template = Template::parse("{workspace}", &asked.pattern(), Sources::Request).unwrap();
         let roles = roles.iter().map(|role| Box::from(*role)).collect();
         let rule = Rule::Workspace(vec![WorkspaceRule { template, roles }]);
         assert_eq!(evaluate(&rule, &Facts { workspaces, ..member() }, &asked), expected, "{name}");

@@ -1,14 +1,19 @@
 //! Values that a policy takes from the request: literal text with `{segment}`, `{query.name}`, `{header.name}`.
 //!
 //! Parsed at load against the route's pattern, so that a misspelt segment is a problem and never an empty value.
-//! A value is compared decoded, byte for byte; what the request does not have, or has twice, is unknown.
+//! A value is compared decoded, byte for byte; what the request does not have, or has twice, is unknown. Templates of
+//! the audit trail may name `{claim.name}` too; they are written down and never compared.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use http::{HeaderMap, HeaderName};
+use serde_json::{Map, Value};
 
+use super::claim::{ClaimPath, ClaimPathProblemKind};
 use super::tri::Cause;
+use crate::identity::Identity;
+use crate::identity::headers::push_visible;
 use crate::request::{QueryValue, View, query_value};
 use crate::route::{Captures, Pattern};
 
@@ -18,11 +23,13 @@ pub(super) struct Source<'a, 'v> {
     pub captures: &'a Captures<'a, 'v>,
     pub query: Option<&'a str>,
     pub headers: &'a HeaderMap,
+    /// `None` where claims are compared by their own rule.
+    pub claims: Option<&'a Map<String, Value>>,
 }
 
 impl<'a, 'v> Source<'a, 'v> {
     pub(super) fn new(captures: &'a Captures<'a, 'v>, view: &View<'a>) -> Self {
-        Self { captures, query: view.request.query.as_deref(), headers: view.headers }
+        Self { captures, query: view.request.query.as_deref(), headers: view.headers, claims: None }
     }
 }
 
@@ -39,6 +46,15 @@ enum Piece {
     Segment(usize),
     Query(Box<str>),
     Header(HeaderName),
+    Claim(ClaimPath),
+}
+
+/// What a template may name beside the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    Request,
+    /// Also the caller's verified claims.
+    RequestAndClaims,
 }
 
 /// What is wrong, and at which byte of the template's text.
@@ -57,8 +73,11 @@ pub enum TemplateProblemKind {
     UnknownSegment(String),
     /// `{something.name}` with anything but `query` and `header`.
     UnknownSource(String),
+    /// The same where `claim` may be named too.
+    UnknownSourceOfAudit(String),
     /// `{query.}`, or a header name that is none.
     BadName,
+    BadClaim(ClaimPathProblemKind),
 }
 
 impl fmt::Display for TemplateProblemKind {
@@ -68,6 +87,10 @@ impl fmt::Display for TemplateProblemKind {
             Self::Brace => f.write_str("a brace has no partner"),
             Self::UnknownSegment(name) => write!(f, "the path has no segment `{{{name}}}`"),
             Self::UnknownSource(name) => write!(f, "`{name}.…` is neither `query.…` nor `header.…`"),
+            Self::UnknownSourceOfAudit(name) => {
+                write!(f, "`{name}.…` is none of `query.…`, `header.…` and `claim.…`")
+            }
+            Self::BadClaim(kind) => kind.fmt(f),
             Self::BadName => f.write_str("the name of a query parameter or header is missing or malformed"),
         }
     }
@@ -78,7 +101,7 @@ impl Template {
     ///
     /// # Errors
     /// [`TemplateProblem`] with the place of the first mistake.
-    pub fn parse(text: &str, pattern: &Pattern) -> Result<Self, TemplateProblem> {
+    pub fn parse(text: &str, pattern: &Pattern, sources: Sources) -> Result<Self, TemplateProblem> {
         let problem = |at, kind| TemplateProblem { at, kind };
         if text.is_empty() {
             return Err(problem(0, TemplateProblemKind::Empty));
@@ -99,7 +122,7 @@ impl Template {
             let Some((name, after)) = inner.filter(|(name, _)| !name.contains('{')) else {
                 return Err(problem(at + open, TemplateProblemKind::Brace));
             };
-            parts.push(piece(name, pattern).map_err(|kind| problem(at + open + 1, kind))?);
+            parts.push(piece(name, pattern, sources).map_err(|kind| problem(at + open + 1, kind))?);
             rest = after;
         }
         Ok(Self { parts })
@@ -109,7 +132,7 @@ impl Template {
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.parts.iter().filter_map(|part| match part {
             Piece::Header(name) => Some(name),
-            Piece::Literal(_) | Piece::Segment(_) | Piece::Query(_) => None,
+            Piece::Literal(_) | Piece::Segment(_) | Piece::Query(_) | Piece::Claim(_) => None,
         })
     }
 
@@ -123,6 +146,22 @@ impl Template {
             value.extend_from_slice(&part.resolve(source)?);
         }
         Ok(Cow::Owned(value))
+    }
+
+    /// The value for one request as text to write down: literals as they are, values percent-encoded where they are not
+    /// visible ASCII (`%` too), what is not there or is there twice as nothing.
+    pub fn label(&self, captures: &Captures<'_, '_>, view: &View<'_>, identity: Option<&Identity>) -> String {
+        let claims = identity.map(|identity| &identity.facts.claims);
+        let source = Source { claims, ..Source::new(captures, view) };
+        let mut label = String::new();
+        for part in &self.parts {
+            match (part, part.resolve(&source)) {
+                (Piece::Literal(text), _) => label.push_str(text),
+                (_, Ok(value)) => push_visible(&value, &mut label),
+                (_, Err(_)) => {}
+            }
+        }
+        label
     }
 }
 
@@ -146,11 +185,16 @@ impl Piece {
                     (Some(_), Some(_)) => Err(Cause::AmbiguousValue),
                 }
             }
+            Self::Claim(path) => match path.find(source.claims.ok_or(Cause::MissingClaim)?)? {
+                Value::String(text) => Ok(Cow::Borrowed(text.as_bytes())),
+                scalar @ (Value::Number(_) | Value::Bool(_)) => Ok(Cow::Owned(scalar.to_string().into_bytes())),
+                Value::Null | Value::Array(_) | Value::Object(_) => Err(Cause::OtherType),
+            },
         }
     }
 }
 
-fn piece(name: &str, pattern: &Pattern) -> Result<Piece, TemplateProblemKind> {
+fn piece(name: &str, pattern: &Pattern, sources: Sources) -> Result<Piece, TemplateProblemKind> {
     match name.split_once('.') {
         None => match pattern.position(name) {
             Some(position) => Ok(Piece::Segment(position)),
@@ -161,6 +205,12 @@ fn piece(name: &str, pattern: &Pattern) -> Result<Piece, TemplateProblemKind> {
             name.parse::<HeaderName>().map(Piece::Header).map_err(|_| TemplateProblemKind::BadName)
         }
         Some(("query", _)) => Err(TemplateProblemKind::BadName),
+        Some(("claim", path)) if sources == Sources::RequestAndClaims => {
+            ClaimPath::parse(path).map(Piece::Claim).map_err(|problem| TemplateProblemKind::BadClaim(problem.kind))
+        }
+        Some((source, _)) if sources == Sources::RequestAndClaims => {
+            Err(TemplateProblemKind::UnknownSourceOfAudit(source.to_owned()))
+        }
         Some((source, _)) => Err(TemplateProblemKind::UnknownSource(source.to_owned())),
     }
 }

@@ -1,4 +1,4 @@
-use super::{Template, TemplateProblemKind as Kind};
+use super::{Sources, Template, TemplateProblemKind as Kind};
 use crate::policy::Cause;
 use crate::policy::tests::Asked;
 use crate::route::Pattern;
@@ -26,7 +26,7 @@ fn a_value_is_taken_decoded_or_not_at_all() {
         ("{org}{header.x-none}", Err(Cause::MissingValue)),
     ];
     for (text, expected) in table {
-        let template = Template::parse(text, &asked.pattern()).unwrap();
+        let template = Template::parse(text, &asked.pattern(), Sources::Request).unwrap();
         let value = asked.with_source(|source| template.resolve(source).map(|value| value.into_owned()));
         assert_eq!(value, expected.map(|text| text.as_bytes().to_vec()), "{text}");
     }
@@ -53,7 +53,7 @@ fn templates_that_mean_nothing_are_problems() {
         ("{claims.sub}", 1, Kind::UnknownSource("claims".to_owned())),
     ];
     for (text, at, kind) in table {
-        let problem = Template::parse(text, &pattern).unwrap_err();
+        let problem = Template::parse(text, &pattern, Sources::Request).unwrap_err();
         assert_eq!((problem.at, problem.kind), (at, kind), "{text}");
     }
 }
@@ -61,6 +61,6 @@ fn templates_that_mean_nothing_are_problems() {
 #[test]
 fn a_template_says_which_headers_it_reads() {
     let pattern = Pattern::parse("/{org}").unwrap();
-    let template = Template::parse("{header.X-A}-{org}-{header.x-b}", &pattern).unwrap();
+    let template = Template::parse("{header.X-A}-{org}-{header.x-b}", &pattern, Sources::Request).unwrap();
     assert_eq!(template.header_names().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-a", "x-b"]);
 }

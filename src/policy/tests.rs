@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::template::{Source, Template};
+use super::template::{Source, Sources, Template};
 use super::{
     Cause, OrgName, OrgRule, PermissionName, Permit, Policy, Preset, Refusal, ReverificationParams, Reverified,
     RoleName, Rule, Trace, Tri, Why, authorize,
@@ -85,7 +85,7 @@ impl Asked {
 }
 
 pub(super) fn named(namespace: OrgName, template: &str, pattern: &Pattern) -> OrgRule {
-    OrgRule::Named { namespace, template: Template::parse(template, pattern).unwrap() }
+    OrgRule::Named { namespace, template: Template::parse(template, pattern, Sources::Request).unwrap() }
 }
 
 /// `u1`, active in `org_1` (slug `acme`) as `org:member`, first factor just now and no second one.

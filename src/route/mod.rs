@@ -29,6 +29,8 @@ pub enum Access {
     Public,
     /// Only people whose credential was verified and whom the route's rule permits.
     Protected,
+    /// The same, by keys that are not old, and only once the audit trail holds that they do.
+    Privileged,
 }
 
 impl Access {
@@ -36,6 +38,7 @@ impl Access {
         match self {
             Self::Public => "public",
             Self::Protected => "protected",
+            Self::Privileged => "privileged",
         }
     }
 }

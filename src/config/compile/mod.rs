@@ -5,6 +5,7 @@
 //! nothing that came of it is handed out unless there was no error at all.
 
 mod address;
+mod audit;
 mod clerk;
 mod header;
 mod identity;
@@ -13,6 +14,7 @@ mod origin;
 mod pem;
 pub(crate) mod route;
 mod rule;
+mod template;
 mod trust;
 mod upstream;
 
@@ -30,6 +32,7 @@ use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, ReadHeaders, Rules};
+use crate::route::{Access, Route};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::tls::{Material, Tls};
@@ -68,6 +71,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         upstreams,
         clerk,
         identity,
+        audit,
         policies: patterns,
         endpoints,
         telemetry,
@@ -86,6 +90,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     if patterns.unwrap_or_default().is_empty() && !root.key("policies").has_gaps() {
         missing(root, "policies", "name the policy files: policies: [policies/*.yaml]", problems);
     }
+    let is_audited = audit.is_some();
+    let mut audit = audit::compile(audit, root, problems);
     let cors = compile_cors(cors, &instances, root, problems);
     let endpoints = compile_endpoints(endpoints, root, problems);
     let reserved = Reserved::new(identity.renamed.iter().cloned());
@@ -95,8 +101,13 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         own_paths: &endpoints.prefix,
         org_name: identity.org_name,
         has_workspaces: identity.has_workspaces,
+        on_failure: audit.on_failure,
+        is_audited,
     };
     let routes = route::compile(policies, &context, problems);
+    let privileged = routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));
+    audit::beside_routes(audit.events, privileged, root, problems);
+    audit.settings.required |= privileged;
     // Two with one issuer or one name were told with their places when the specs were made.
     let instances = Instances::new(instances, previous.map(|snapshot| &snapshot.instances)).ok();
     let (listeners, material): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
@@ -105,7 +116,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     if problems.iter().any(Problem::is_error) {
         return None;
     }
-    let route::Compiled { routes, policies, extra_methods, read_headers, hosts_named } = routes?;
+    let route::Compiled { routes, policies, audit: recorded, extra_methods, read_headers, hosts_named } = routes?;
     let by_route = routes.iter().map(|route| RouteMetrics::new(metrics, &route.id, route.access.as_str())).collect();
     let snapshot = Snapshot {
         id: files.id(),
@@ -129,6 +140,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         tls,
         cors,
         endpoints,
+        audit: crate::audit::Rules { on_failure: audit.on_failure, events: audit.events, routes: recorded },
         files: files.paths.clone(),
     };
     let settings = Settings {
@@ -143,8 +155,13 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         access_log: telemetry.access_log,
         log: telemetry.log,
         state_dir,
+        audit: audit.settings,
     };
     Some(Compiled { settings, snapshot })
+}
+
+fn is_privileged(route: &Route) -> bool {
+    route.access == Access::Privileged
 }
 
 /// A key that must be there.

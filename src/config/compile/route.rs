@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
+use super::audit;
 use super::header;
 use super::listen::above_zero;
 use super::missing;
 use super::origin;
 use super::rule::{Rules, Scope};
+use super::template;
 use super::upstream::Upstreams;
+use crate::audit::{OnFailure, RouteRules};
 use crate::config::codes;
 use crate::config::lint;
 use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
-use crate::policy::{OrgName, Policy};
+use crate::policy::{OrgName, Policy, Sources};
 use crate::request::CanonicalPath;
 use crate::request::fold::Reserved;
 use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes, WebSocket};
@@ -40,6 +43,10 @@ pub(super) struct Context<'a> {
     pub(super) own_paths: &'a str,
     pub(super) org_name: OrgName,
     pub(super) has_workspaces: bool,
+    /// `audit.on_failure`.
+    pub(super) on_failure: OnFailure,
+    /// `audit` is written in the config.
+    pub(super) is_audited: bool,
 }
 
 /// The compiled routes, and what sanitizing has to know of them.
@@ -47,6 +54,8 @@ pub(super) struct Compiled {
     pub(super) routes: Routes,
     /// By route index.
     pub(super) policies: Vec<Policy>,
+    /// By route index.
+    pub(super) audit: Vec<RouteRules>,
     pub(super) extra_methods: HashSet<Method>,
     pub(super) read_headers: HashSet<HeaderName>,
     pub(super) hosts_named: bool,
@@ -66,6 +75,7 @@ pub(super) fn compile(
 ) -> Option<Compiled> {
     let mut definitions = Vec::new();
     let mut policies = Vec::new();
+    let mut audit = Vec::new();
     let mut places = Vec::new();
     let mut seen = Seen::default();
     // Copies of one route are told one by one here: as pairs they would be half their square.
@@ -77,7 +87,7 @@ pub(super) fn compile(
         }
         for (index, raw) in routes.unwrap_or_default().into_iter().enumerate() {
             let at = at.item(index);
-            let Some((definition, policy)) = route(raw, at, context, &mut seen, problems) else { continue };
+            let Some((definition, policy, recorded)) = route(raw, at, context, &mut seen, problems) else { continue };
             if let Some((first, place)) = alike.get(&Alike::of(&definition)) {
                 problems.push(clash(&definition.id, at, first, place));
                 continue;
@@ -85,13 +95,18 @@ pub(super) fn compile(
             alike.insert(Alike::of(&definition), (Arc::clone(&definition.id), definition.place.clone()));
             definitions.push(definition);
             policies.push(policy);
+            audit.push(recorded);
             places.push(at);
         }
+    }
+    if !context.is_audited {
+        unrecorded(&definitions, &places, problems);
     }
     let read_headers = definitions
         .iter()
         .flat_map(|definition| definition.headers.iter().map(|(name, _)| name.clone()))
         .chain(policies.iter().flat_map(|policy| policy.header_names().into_iter().cloned()))
+        .chain(audit.iter().flat_map(RouteRules::header_names).cloned())
         .collect();
     let hosts_named = definitions.iter().any(|definition| definition.host.is_some());
     let extra_methods = definitions
@@ -103,7 +118,7 @@ pub(super) fn compile(
     let named: Vec<(Arc<str>, Place)> =
         definitions.iter().map(|definition| (Arc::clone(&definition.id), definition.place.clone())).collect();
     match Routes::compile(definitions) {
-        Ok(routes) => Some(Compiled { routes, policies, extra_methods, read_headers, hosts_named }),
+        Ok(routes) => Some(Compiled { routes, policies, audit, extra_methods, read_headers, hosts_named }),
         Err(clashes) => {
             let clashes = clashes.into_iter().take(MAX_CLASHES);
             problems.extend(clashes.filter_map(|Clash { first, second }| {
@@ -154,8 +169,8 @@ fn route(
     context: &Context<'_>,
     seen: &mut Seen,
     problems: &mut Vec<Problem>,
-) -> Option<(Definition, Policy)> {
-    let raw::Route { id, matches, access, require, upstream, timeout, mode, websocket, response } = raw;
+) -> Option<(Definition, Policy, RouteRules)> {
+    let raw::Route { id, matches, access, require, audit, upstream, timeout, mode, websocket, response } = raw;
     let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
     let id = route_id(id, at, &place, &mut seen.ids, problems);
@@ -176,6 +191,11 @@ fn route(
     let access = match access {
         Some(raw::Access::Public) => Access::Public,
         None | Some(raw::Access::Protected) => Access::Protected,
+        Some(raw::Access::Privileged) => Access::Privileged,
+    };
+    let mode = match mode.unwrap_or(raw::Mode::Enforce) {
+        raw::Mode::Enforce => Mode::Enforce,
+        raw::Mode::Report => Mode::Report,
     };
     reachable(&pattern, context.own_paths, in_match.key("path"), problems);
     let scope = Scope {
@@ -195,10 +215,18 @@ fn route(
                 .help("remove `require`, or write access: protected"),
         );
     }
+    let around = audit::Surroundings {
+        scope: template::Scope { pattern: &pattern, reserved: context.reserved, sources: Sources::RequestAndClaims },
+        access,
+        on_failure: context.on_failure,
+        rules: compiled.as_deref().unwrap_or_default(),
+    };
+    let recorded = audit::route(audit, around, at.key("audit"), problems);
     // Advice about a route with errors would be advice about something else.
     let lost = at.lost_keys() || in_match.lost_keys() || at.key("require").lost_keys();
-    if problems.len() == told_before && !lost {
+    if problems.iter().skip(told_before).all(|problem| !problem.is_error()) && !lost {
         lint::route(&pattern, access, &compared, in_match.key("path"), problems);
+        lint::mode(access, mode, at.key("mode"), problems);
     }
     let timeout = timeout.map(|time| above_zero(Some(time), 0, at.key("timeout"), problems));
     let websocket = websocket.map_or_else(WebSocket::default, |raw| tunnel(raw, at.key("websocket"), problems));
@@ -213,17 +241,31 @@ fn route(
         headers,
         query,
         access,
-        mode: match mode.unwrap_or(raw::Mode::Enforce) {
-            raw::Mode::Enforce => Mode::Enforce,
-            raw::Mode::Report => Mode::Report,
-        },
+        mode,
         timeout,
         websocket,
         private: private.unwrap_or(false),
         upstream,
         exact_paths: context.upstreams.specs.get(upstream).is_some_and(|spec| spec.exact_paths),
     };
-    Some((definition, Policy::new(compiled.unwrap_or_default())))
+    Some((definition, Policy::new(compiled.unwrap_or_default()), recorded))
+}
+
+/// Routes that name what the trail is to say, where there is no trail.
+fn unrecorded(definitions: &[Definition], places: &[At<'_>], problems: &mut Vec<Problem>) {
+    if definitions.iter().any(|definition| definition.access == Access::Privileged)
+        || problems.iter().any(Problem::is_error)
+    {
+        return;
+    }
+    for at in places.iter().map(|at| at.key("audit")).filter(|at| at.is_written()) {
+        let message = "`audit` has no effect: no route is privileged and the config has no `audit`";
+        problems.push(
+            Problem::at_span(codes::NO_EFFECT, at.source, at.key_span(), message)
+                .help("say access: privileged, or write audit: { file: audit/audit.jsonl } in the config")
+                .warning(),
+        );
+    }
 }
 
 /// Which pages may open tunnels, and until when these last.

@@ -5,9 +5,7 @@
 
 use std::collections::HashSet;
 
-use http::HeaderName;
-
-use super::header;
+use super::template;
 use crate::config::codes::{self, Code};
 use crate::config::decode::near;
 use crate::config::places::At;
@@ -16,7 +14,7 @@ use crate::config::report::Problem;
 use crate::identity::TokenKind;
 use crate::policy::{
     ClaimPath, ClaimRule, ClaimValue, Level, OrgName, OrgRule, PermissionName, Preset, Reverified, RoleName, Rule,
-    ScopedName, Template, WorkspaceRule,
+    ScopedName, Sources, Template, WorkspaceRule,
 };
 use crate::request::fold::Reserved;
 use crate::route::Pattern;
@@ -127,37 +125,11 @@ impl<'a, 'p> Rules<'a, 'p> {
     }
 
     fn template(&mut self, text: &str, at: At<'_>) -> Option<Template> {
-        match Template::parse(text, self.scope.pattern) {
-            Ok(template) => {
-                self.sources(text, at);
-                self.compared.extend(segments(text));
-                Some(template)
-            }
-            Err(problem) => {
-                let span = at.within(text, problem.at);
-                let names: Vec<String> = self.scope.pattern.names().map(|name| format!("{{{name}}}")).collect();
-                let written: String = text.chars().skip(problem.at).take_while(|c| *c != '}').collect();
-                let help = match near(&written, self.scope.pattern.names()) {
-                    Some(near) => format!("did you mean `{{{near}}}`?"),
-                    None if names.is_empty() => "the path of this route has no segments with names".to_owned(),
-                    None => format!("the path has {}; also {{query.name}} and {{header.name}}", names.join(", ")),
-                };
-                let message = problem.kind.to_string();
-                self.problems.push(Problem::at_span(codes::BAD_TEMPLATE, at.source, span, message).help(help));
-                None
-            }
-        }
-    }
-
-    /// What a template reads besides the path.
-    fn sources(&mut self, text: &str, at: At<'_>) {
-        for source in segments(text) {
-            let name = source.strip_prefix("header.").and_then(|name| name.parse::<HeaderName>().ok());
-            if let Some((message, help)) = name.and_then(|name| header::unreadable(&name, self.scope.reserved)) {
-                let span = at.within(text, text.find(&source).unwrap_or(0));
-                self.problems.push(Problem::at_span(codes::BAD_TEMPLATE, at.source, span, message).help(help));
-            }
-        }
+        let Scope { pattern, reserved, .. } = self.scope;
+        let scope = template::Scope { pattern, reserved, sources: Sources::Request };
+        let template = template::compile(text, scope, at, self.problems)?;
+        self.compared.extend(template::segments(text));
+        Some(template)
     }
 
     fn org(&mut self, raw: raw::Several<raw::TextOr<raw::OrgBy>>, at: At<'_>) -> Option<Rule> {
@@ -370,9 +342,4 @@ fn names_org(rule: &Rule) -> bool {
         Rule::All(rules) => rules.iter().any(names_org),
         _ => false,
     }
-}
-
-/// What stands in braces.
-fn segments(text: &str) -> impl Iterator<Item = String> {
-    text.split('{').skip(1).filter_map(|piece| piece.split_once('}')).map(|(name, _)| name.to_owned())
 }

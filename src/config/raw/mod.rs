@@ -4,6 +4,7 @@
 //! what is required and what the defaults are. Unknown keys are refused. Neither `untagged` nor `flatten`: both
 //! lose the path of an error.
 
+mod audit;
 mod clerk;
 mod policy;
 mod scalar;
@@ -11,6 +12,7 @@ mod upstream;
 
 use serde::Deserialize;
 
+pub(crate) use audit::{Audit, AuditEvent, CopyTo, Rotate, RouteAudit};
 pub(crate) use clerk::{Clerk, Cookies, Csrf, DenyOrAllow, Jwks};
 pub(crate) use policy::{
     Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
@@ -32,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) upstreams: Option<Named<Upstream>>,
     pub(crate) clerk: Option<Vec<Clerk>>,
     pub(crate) identity: Option<Identity>,
+    pub(crate) audit: Option<Audit>,
     pub(crate) policies: Option<Vec<String>>,
     pub(crate) endpoints: Option<Endpoints>,
     pub(crate) telemetry: Option<Telemetry>,

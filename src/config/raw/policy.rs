@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::audit::RouteAudit;
 use super::scalar::{Named, OneOrMany, Scalars, Several, TextOr, Time};
 
 #[derive(Debug, Default, Deserialize)]
@@ -18,6 +19,7 @@ pub(crate) struct Route {
     pub(crate) matches: Option<Match>,
     pub(crate) access: Option<Access>,
     pub(crate) require: Option<Rule>,
+    pub(crate) audit: Option<RouteAudit>,
     pub(crate) upstream: Option<String>,
     pub(crate) timeout: Option<Time>,
     pub(crate) mode: Option<Mode>,
@@ -59,6 +61,7 @@ pub(crate) struct Match {
 pub(crate) enum Access {
     Public,
     Protected,
+    Privileged,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
