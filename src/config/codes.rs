@@ -100,6 +100,7 @@ codes! {
     // Audit.
     AUDIT_EVENTS = "CG0801", "a list of audit events is empty, names one twice or leaves out what is needed";
     AUDIT_LABEL = "CG0802", "an action or resource of the audit trail is too long or no single line";
+    AUDIT_FILE = "CG0803", "the file of the audit trail is taken";
 }
 
 #[cfg(test)]

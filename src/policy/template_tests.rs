@@ -1,6 +1,9 @@
+use serde_json::json;
+
 use super::{Sources, Template, TemplateProblemKind as Kind};
-use crate::policy::Cause;
-use crate::policy::tests::Asked;
+use crate::identity::Facts;
+use crate::policy::tests::{Asked, member};
+use crate::policy::{Cause, ClaimPathProblemKind};
 use crate::route::Pattern;
 
 #[test]
@@ -63,4 +66,67 @@ fn a_template_says_which_headers_it_reads() {
     let pattern = Pattern::parse("/{org}").unwrap();
     let template = Template::parse("{header.X-A}-{org}-{header.x-b}", &pattern, Sources::Request).unwrap();
     assert_eq!(template.header_names().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-a", "x-b"]);
+}
+
+fn claims() -> Facts {
+    let claims = json!({
+        "sub": "u 1", "level": 3, "staff": true, "none": null, "teams": ["a"], "meta": { "team": "ops\n%", "a.b": 1.5 },
+    });
+    Facts { claims: claims.as_object().unwrap().clone(), ..member() }
+}
+
+#[test]
+fn a_label_is_one_line_out_of_which_the_bytes_can_be_told() {
+    let asked = Asked::new(
+        "/orgs/{org}/{*rest}",
+        "/orgs/a%20b%C3%A9/x/%0Ay%25?w=w%201&twice=1&twice=1",
+        &[("x-team", "t 1"), ("x-twice", "a"), ("x-twice", "a")],
+    );
+    let table = [
+        ("fixed 100%", "fixed 100%"),
+        ("{org}", "a%20b%C3%A9"),
+        ("{rest}", "x/%0Ay%25"),
+        ("o:{org}:{query.w}", "o:a%20b%C3%A9:w%201"),
+        ("<{query.none}>", "<>"),
+        ("<{query.twice}>", "<>"),
+        ("{header.x-team}<{header.x-none}><{header.x-twice}>", "t%201<><>"),
+        ("{claim.sub}", "u%201"),
+        ("{claim.level}-{claim.staff}", "3-true"),
+        ("{claim.meta.team}", "ops%0A%25"),
+        ("{claim.meta.\"a.b\"}", "1.5"),
+        ("<{claim.none}><{claim.teams}><{claim.meta}><{claim.sub.x}><{claim.nowhere}>", "<><><><><>"),
+    ];
+    for (text, expected) in table {
+        let template = Template::parse(text, &asked.pattern(), Sources::RequestAndClaims).unwrap();
+        assert_eq!(asked.label(&template, Some(claims())), expected, "{text}");
+    }
+    let template = Template::parse("{org}:{claim.sub}", &asked.pattern(), Sources::RequestAndClaims).unwrap();
+    assert_eq!(asked.label(&template, None), "a%20b%C3%A9:", "nobody is named");
+}
+
+#[test]
+fn claims_are_named_by_the_audit_trail_only() {
+    let pattern = Pattern::parse("/orgs/{org}").unwrap();
+    let rule = Template::parse("{claim.sub}", &pattern, Sources::Request).unwrap_err();
+    assert_eq!(rule.kind, Kind::UnknownSource("claim".to_owned()));
+    let table = [
+        ("{claim.}", 1, Kind::BadClaim(ClaimPathProblemKind::EmptyName)),
+        ("a{claim.a..b}", 2, Kind::BadClaim(ClaimPathProblemKind::EmptyName)),
+        ("{claim.\"a}", 1, Kind::BadClaim(ClaimPathProblemKind::Quote)),
+        ("{claims.sub}", 1, Kind::UnknownSourceOfAudit("claims".to_owned())),
+        ("{claim}", 1, Kind::UnknownSegment("claim".to_owned())),
+        ("", 0, Kind::Empty),
+    ];
+    for (text, at, kind) in table {
+        let problem = Template::parse(text, &pattern, Sources::RequestAndClaims).unwrap_err();
+        assert_eq!((problem.at, problem.kind), (at, kind), "{text}");
+    }
+}
+
+#[test]
+fn a_claim_that_a_rule_should_ever_read_is_unknown() {
+    let asked = Asked::new("/{org}", "/a", &[]);
+    let template = Template::parse("{claim.sub}", &asked.pattern(), Sources::RequestAndClaims).unwrap();
+    let value = asked.with_source(|source| template.resolve(source).map(|value| value.into_owned()));
+    assert_eq!(value, Err(Cause::MissingClaim));
 }

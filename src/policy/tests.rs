@@ -77,6 +77,11 @@ impl Asked {
         read(&Source::new(&found.captures, &self.view()))
     }
 
+    pub(super) fn label(&self, template: &Template, facts: Option<Facts>) -> String {
+        let identity = facts.map(|facts| Identity { facts, headers: Vec::new() });
+        template.label(&self.found().captures, &self.view(), identity.as_ref())
+    }
+
     fn authorize(&self, policy: &Policy, facts: Option<Facts>, trace: &mut impl Trace) -> Result<Permit, Refusal> {
         let identity = facts.map(|facts| Arc::new(Identity { facts, headers: Vec::new() }));
         let found = self.found();

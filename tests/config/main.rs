@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be set up is a failure of the test")]
 
+mod audit;
 mod hostile;
 mod reload;
 

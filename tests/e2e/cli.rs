@@ -55,7 +55,7 @@ fn check_names_every_mistake_at_its_place() {
     require: { org: \"{tenant}\" }
   - id: b
     match: { path: /c }
-    access: privileged
+    access: login
 ";
     let policies = policies.replace("/a/{x }", "\"/a/{x\" }");
     let folder = folder(&config, &policies);
@@ -78,7 +78,7 @@ fn check_names_every_mistake_at_its_place() {
         ("crossgate.yaml", "perhaps"),
         ("crossgate.yaml", "5\n"),
         ("main.yaml", "{tenant}"),
-        ("main.yaml", "privileged"),
+        ("main.yaml", "login"),
     ] {
         let content = files.iter().find(|(name, _)| *name == file).unwrap().1;
         let start = match wanted {

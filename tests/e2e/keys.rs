@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::bed::{Bed, Running, until};
+use super::bed::{Bed, Running, STORY, until};
 use super::issuer::{self, Keys, first_pem, key_set, token};
 
 const PROTECTED: &str = "/me";
@@ -80,6 +80,56 @@ fn a_restart_during_an_outage_uses_the_last_good_keys() {
     std::fs::write(&stored, "{\"keys\":[").unwrap();
     let bed = bed.restart();
     assert_eq!(outcome(&bed, &good), "503 clerk_outage", "a broken file is no key set");
+}
+
+/// [`STORY`] with a privileged route.
+fn privileged_story() -> String {
+    format!("{STORY}  - {{ id: vault, match: {{ path: \"/vault/{{*rest}}\" }}, access: privileged }}\n")
+}
+
+#[test]
+fn old_keys_do_for_no_privileged_route() {
+    let jwks = "jwks: { url: \"{keys}\", allow_private: true, refresh: 1s, privileged_max_stale: 3s }";
+    let bed = Bed::new().policy(&privileged_story()).clerk_option(jwks).start();
+    let vault = |token: &str| bed.get("/vault/1").bearer(token).send();
+    let known = token("user_ada").issued(30).sign();
+    assert_eq!(vault(&known).outcome(), "200 ok");
+    bed.issuer().kill();
+    let refused = until("old keys", || Some(vault(&known)).filter(|answer| answer.status != 200));
+    assert_eq!(refused.outcome(), "503 jwks_stale_privileged", "a token that is cached");
+    assert!(refused.header("retry-after").is_some() && refused.header("www-authenticate").is_none());
+    until("the count", || (bed.metric(STALE) == 1.0).then_some(()));
+    assert_eq!(vault(&token("user_bob").sign()).outcome(), "503 jwks_stale_privileged", "a token that is new");
+    assert_eq!(vault(&issuer::tampered(&known, 2)).outcome(), "401 clerk_invalid", "a bad one stays bad");
+    assert_eq!(bed.get("/vault/1").send().outcome(), "401 no_credential");
+    assert_eq!(outcome(&bed, &known), "200 ok", "what is protected goes on");
+    assert_eq!(bed.get("/public/x").bearer(&known).send().outcome(), "200 ok");
+    let preflight = bed
+        .call("OPTIONS", "/vault/1")
+        .header("origin", "https://app.example.com")
+        .header("access-control-request-method", "GET");
+    let seen = bed.origin().count();
+    preflight.send();
+    assert_eq!(bed.origin().count(), seen + 1, "a preflight passes: its request is judged when it comes");
+    let seen = bed.origin().count();
+    vault(&known);
+    assert_eq!(bed.origin().count(), seen, "nothing reaches the API");
+    bed.issuer().revive();
+    until("young keys", || (vault(&token("user_ada").sign()).outcome() == "200 ok").then_some(()));
+}
+
+const STALE: &str = "crossgate_auth_decisions_total{access=\"privileged\",arm=\"clerk\",decision=\"deny\",fault=\"server\",reason=\"jwks_stale_privileged\",rollout=\"auth\"}";
+
+#[test]
+fn keys_of_a_file_are_never_too_old_for_a_privileged_route() {
+    let bed = Bed::new().policy(&privileged_story()).clerk_option("jwks: { file: keys.json }");
+    std::fs::write(bed.folder().join("keys.json"), key_set(&[issuer::first()])).unwrap();
+    let bed = bed.start();
+    assert_eq!(bed.get("/vault/1").bearer(&token("user_ada").sign()).send().outcome(), "200 ok");
+    assert_eq!(
+        bed.ask_admin("/v1/snapshot").json()["routes"].as_array().unwrap().last().unwrap()["access"],
+        "privileged"
+    );
 }
 
 /// A complete file below `folder` that holds `text`.

@@ -56,7 +56,7 @@ fn a_bad_config_ends_the_start() {
         ("a key that does not work yet", Bed::new().section("rollout: { percent: 10 }")),
         (
             "an access class that does not work yet",
-            Bed::new().policy(&STORY.replace("access: public", "access: privileged")),
+            Bed::new().policy(&STORY.replace("access: public", "access: login")),
         ),
     ] {
         let ended = bed.fail_at(&gate, &admin);

@@ -8,7 +8,7 @@ use crate::config::raw;
 use crate::config::report::Problem;
 use crate::policy::{Rule, Template, WorkspaceRule};
 use crate::route::Access;
-use crate::snapshot::AuditSettings;
+use crate::snapshot::{AccessLog, AuditSettings};
 
 const DEFAULT_SIZE: u64 = 256 << 20;
 const DEFAULT_KEEP: usize = 30;
@@ -57,6 +57,17 @@ pub(super) fn compile(raw: Option<raw::Audit>, root: At<'_>, problems: &mut Vec<
     let settings =
         AuditSettings { file: root.source.resolve(file), rotate_size, rotate_keep, copy_to_stdout, required };
     Audit { settings, on_failure, events }
+}
+
+/// Lines of another kind between entries would break the chain for ever.
+pub(super) fn beside_access_log(settings: &AuditSettings, log: &AccessLog, root: At<'_>, problems: &mut Vec<Problem>) {
+    if matches!(log, AccessLog::File(path) if *path == settings.file) {
+        let message = "the access log is written to this file";
+        problems.push(
+            Problem::at(codes::AUDIT_FILE, root.key("audit").key("file"), message)
+                .help("give the trail a file of its own, as in audit/audit.jsonl"),
+        );
+    }
 }
 
 /// Segments and checkpoints are named after it, beside it.

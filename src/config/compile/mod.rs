@@ -90,8 +90,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     if patterns.unwrap_or_default().is_empty() && !root.key("policies").has_gaps() {
         missing(root, "policies", "name the policy files: policies: [policies/*.yaml]", problems);
     }
-    let is_audited = audit.is_some();
     let mut audit = audit::compile(audit, root, problems);
+    audit::beside_access_log(&audit.settings, &telemetry.access_log, root, problems);
     let cors = compile_cors(cors, &instances, root, problems);
     let endpoints = compile_endpoints(endpoints, root, problems);
     let reserved = Reserved::new(identity.renamed.iter().cloned());
@@ -102,7 +102,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         org_name: identity.org_name,
         has_workspaces: identity.has_workspaces,
         on_failure: audit.on_failure,
-        is_audited,
+        is_audited: audit.settings.required,
     };
     let routes = route::compile(policies, &context, problems);
     let privileged = routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));

@@ -39,10 +39,13 @@ pub(super) fn compile(text: &str, scope: Scope<'_>, at: At<'_>, problems: &mut V
                 Sources::Request => "{query.name} and {header.name}",
                 Sources::RequestAndClaims => "{query.name}, {header.name} and {claim.name}",
             };
-            let help = match near(&written, pattern.names()) {
-                Some(near) => format!("did you mean `{{{near}}}`?"),
-                None if names.is_empty() => "the path of this route has no segments with names".to_owned(),
-                None => format!("the path has {}; also {others}", names.join(", ")),
+            let help = match (near(&written, pattern.names()), sources) {
+                (Some(near), _) => format!("did you mean `{{{near}}}`?"),
+                (None, Sources::RequestAndClaims) if names.is_empty() => format!("there are {others}"),
+                (None, Sources::Request) if names.is_empty() => {
+                    "the path of this route has no segments with names".to_owned()
+                }
+                (None, _) => format!("the path has {}; also {others}", names.join(", ")),
             };
             let message = problem.kind.to_string();
             problems.push(Problem::at_span(codes::BAD_TEMPLATE, at.source, span, message).help(help));
