@@ -65,7 +65,7 @@ fn a_request_is_named_in_the_words_of_its_route() {
     headers.insert("x-kind", HeaderValue::from_bytes(b"a\"b\xff").unwrap());
     let head = Head {
         method: &Method::POST,
-        target: b"/orgs/acme/workspaces/w%201%0A/executions",
+        target: b"/orgs/acme/workspaces/w%201/executions",
         authority: None,
         version: Version::HTTP_11,
         headers: &headers,
@@ -80,8 +80,8 @@ fn a_request_is_named_in_the_words_of_its_route() {
     let labels = rules.labels(&found.captures, &view, None);
     let expected = Labels {
         action: Some("execution.start".to_owned()),
-        resource: Some("workspace:w%201%0A?a\"b%FF".to_owned()),
-        workspace: Some("w%201%0A".to_owned()),
+        resource: Some("workspace:w%201?a\"b%FF".to_owned()),
+        workspace: Some("w%201".to_owned()),
     };
     assert_eq!(labels, expected);
     assert_eq!(RouteRules::default().labels(&found.captures, &view, None), Labels::default());

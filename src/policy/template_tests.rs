@@ -79,14 +79,14 @@ fn claims() -> Facts {
 fn a_label_is_one_line_out_of_which_the_bytes_can_be_told() {
     let asked = Asked::new(
         "/orgs/{org}/{*rest}",
-        "/orgs/a%20b%C3%A9/x/%0Ay%25?w=w%201&twice=1&twice=1",
+        "/orgs/a%20b%C3%A9/x/y%25?w=w%201%0d%0a&twice=1&twice=1",
         &[("x-team", "t 1"), ("x-twice", "a"), ("x-twice", "a")],
     );
     let table = [
         ("fixed 100%", "fixed 100%"),
         ("{org}", "a%20b%C3%A9"),
-        ("{rest}", "x/%0Ay%25"),
-        ("o:{org}:{query.w}", "o:a%20b%C3%A9:w%201"),
+        ("{rest}", "x/y%25"),
+        ("o:{org}:{query.w}", "o:a%20b%C3%A9:w%201%0D%0A"),
         ("<{query.none}>", "<>"),
         ("<{query.twice}>", "<>"),
         ("{header.x-team}<{header.x-none}><{header.x-twice}>", "t%201<><>"),
