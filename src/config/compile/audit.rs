@@ -163,7 +163,25 @@ fn one_line(
         problems.push(Problem::at(codes::AUDIT_LABEL, at, message).help("give it a short name, as in execution.start"));
         return None;
     }
-    template::compile(text, scope, at, problems)
+    let template = template::compile(text, scope, at, problems)?;
+    for source in template::segments(text).filter(|source| carries_a_secret(source)) {
+        let span = at.within(text, text.find(&source).unwrap_or(0));
+        let message = format!("`{source}` speaks of a secret, which the trail never holds");
+        problems.push(
+            Problem::at_span(codes::AUDIT_SECRET, at.source, span, message)
+                .help("name the resource by what is no secret; the entry has the caller and the session anyway"),
+        );
+    }
+    Some(template)
+}
+
+/// By its name: the trail is kept for years and read by many, so that one careless template would leak for long.
+fn carries_a_secret(source: &str) -> bool {
+    const WORDS: [&str; 7] = ["secret", "token", "passw", "api-key", "apikey", "credential", "jwt"];
+    const CLERKS: [&str; 3] = ["--session", "--clerk-", "--client-uat"];
+    let Some(name) = ["query.", "header."].into_iter().find_map(|kind| source.strip_prefix(kind)) else { return false };
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    WORDS.iter().any(|word| name.contains(word)) || CLERKS.iter().any(|start| name.starts_with(start))
 }
 
 /// The workspace that the caller has to be in, where `require` names exactly one.
@@ -175,4 +193,30 @@ fn workspace(rules: &[Rule]) -> Option<Template> {
         },
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::carries_a_secret;
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        let table = [
+            ("query.access_token", true),
+            ("query.__session", true),
+            ("query.__clerk_db_jwt", true),
+            ("header.X-API-Key", true),
+            ("header.x-csrf-token", true),
+            ("query.Password", true),
+            ("query.session", false),
+            ("header.idempotency-key", false),
+            ("query.branch", false),
+            // A segment of the path is in the entry's path already.
+            ("token", false),
+            ("claim.token_kind", false),
+        ];
+        for (source, expected) in table {
+            assert_eq!(carries_a_secret(source), expected, "{source}");
+        }
+    }
 }
