@@ -10,7 +10,13 @@
 
 pub mod chain;
 pub mod entry;
+pub mod ledger;
+mod rollup;
 pub mod rules;
+mod sample;
+pub mod trail;
 
-pub use entry::{Entry, Event, Id};
+pub use entry::{Actor, Entry, Event, Id, Outcome, Policy, Request, Text};
+pub use ledger::{Attempt, Ledger};
 pub use rules::{EventClass, Events, Labels, OnFailure, RouteRules, Rules};
+pub use trail::{Kind, Trail, Unavailable};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! early_request_filter      sanitize; refusals are kept for the next hook, which can answer
-//! request_filter            own endpoints, then route, identity, policy (decide); answers refusals
+//! request_filter            own endpoints, then route, identity, policy (decide); record; answers refusals
 //! upstream_peer             the arm's upstream
 //! connected_to_upstream     deadlines begin
 //! upstream_request_filter   inject: remove, then insert; without a permit nothing goes upstream
@@ -11,7 +11,7 @@
 //! fail_to_connect           another endpoint, once; nothing was sent
 //! error_while_proxy         the endpoint is told how it fared; what may be done twice may be tried again
 //! fail_to_proxy             what went wrong becomes a code
-//! logging                   access line, metrics
+//! logging                   access line, metrics, the outcome of a recorded action
 //! ```
 //!
 //! Hooks stay short and call one step each; what a step does is told in its own module.
@@ -22,6 +22,7 @@ pub mod fairness;
 mod own;
 pub mod passage;
 mod privacy;
+mod record;
 pub mod reply;
 mod tail;
 mod tunnel;
@@ -42,6 +43,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use crate::audit::Ledger;
 use crate::clock;
 use crate::guard::{self, Phase, Slow};
 use crate::identity::clerk::Attempt;
@@ -66,6 +68,7 @@ pub struct Gate {
     pub live: Live,
     pub metrics: Metrics,
     pub log: Log,
+    pub ledger: Ledger,
     pub in_flight: Arc<InFlight>,
     pub fairness: Fairness,
     /// Set while draining: answers then close their connections.
@@ -130,6 +133,7 @@ impl ProxyHttp for Gate {
         }
         if passage.refusal.is_none() {
             self.decide(session, passage).await;
+            record::record(self, session, passage).await;
         }
         if passage.refusal.is_some() {
             return own::refuse(session, passage).await;
@@ -179,6 +183,7 @@ impl ProxyHttp for Gate {
         digest: Option<&Digest>,
         passage: &mut Passage,
     ) -> Result<()> {
+        passage.was_connected = true;
         watch::connected(session, digest, passage)
     }
 
@@ -191,6 +196,9 @@ impl ProxyHttp for Gate {
         let (Some(permit), Some(request)) = (&passage.permit, &passage.request) else {
             return Error::e_explain(ErrorType::InternalError, "no permit: nothing goes upstream");
         };
+        if !record::may_go_up(passage) {
+            return Error::e_explain(ErrorType::InternalError, "no record: nothing privileged goes upstream");
+        }
         let snapshot = &passage.snapshot;
         let forwards = snapshot.upstreams.get(permit.upstream()).is_some_and(|upstream| upstream.forward.clerk);
         let carrier = passage.identity.as_ref().map(|(_, carrier)| *carrier).filter(|_| permit.identity().is_some());
@@ -321,7 +329,10 @@ impl ProxyHttp for Gate {
             attempt.broke_off(&error, Progress { request_done, reused });
         }
         // As Pingora's own: again only what may be done twice, on a pooled connection that broke before an answer.
-        let is_safe = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        // What is recorded once is sent once.
+        let is_safe = session.req_header().method.is_idempotent()
+            && passage.action.is_none()
+            && !session.as_ref().retry_buffer_truncated();
         if is_safe && passage.ended().is_none() {
             error.retry.decide_reuse(reused);
         } else {
@@ -355,6 +366,7 @@ impl ProxyHttp for Gate {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, passage: &mut Passage) {
         close::close(self, session, error, passage);
+        record::close(session, error, passage);
         passage.hold = None;
         if session.was_upgraded() {
             return;
