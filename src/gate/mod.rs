@@ -18,6 +18,7 @@
 
 mod close;
 pub mod decide;
+mod failure;
 pub mod fairness;
 mod own;
 pub mod passage;
@@ -40,7 +41,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::audit::Ledger;
@@ -54,6 +55,7 @@ use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Asks, Ended, NoEndpoint, Progress};
 use decide::{Caller, Decided, Refusal};
+use failure::{broken_body, client_is_gone, failure};
 use fairness::{Fairness, Spent};
 use passage::{InFlight, Passage};
 use reply::Code;
@@ -460,37 +462,4 @@ impl Gate {
             Err(refusal) => passage.refusal = Some(refusal),
         }
     }
-}
-
-fn broken_body() -> Refusal {
-    Refusal::Request(request::Refusal::Malformed("the chunked body is malformed"))
-}
-
-/// Whether the client closed its connection or broke it. Also when it sent its next request before this one's answer
-/// (`ConnectError`): this one may have been executed by now, and a 400 would say that it was not.
-fn client_is_gone(error: &Error) -> bool {
-    *error.esource() == ErrorSource::Downstream
-        && matches!(
-            error.etype(),
-            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
-        )
-}
-
-/// What a failure below means for the client. Never the error's own text: it names peers.
-fn failure(error: &Error) -> Refusal {
-    let timeout = matches!(
-        error.etype(),
-        ErrorType::ConnectTimedout
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout
-            | ErrorType::TLSHandshakeTimedout
-    );
-    let code = match error.esource() {
-        ErrorSource::Upstream if timeout => Code::UpstreamTimeout,
-        ErrorSource::Upstream => Code::UpstreamUnavailable,
-        ErrorSource::Downstream if timeout => Code::RequestTimeout,
-        ErrorSource::Downstream => Code::BadRequest,
-        ErrorSource::Internal | ErrorSource::Unset => Code::Internal,
-    };
-    Refusal::Upstream(code)
 }

@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering;
 use pingora::Error;
 use pingora_proxy::Session;
 
+use super::Gate;
 use super::decide::Refusal;
+use super::failure::client_is_gone;
 use super::passage::Passage;
 use super::reply::Code;
-use super::{Gate, client_is_gone};
 use crate::audit::{Actor, Attempt, Entry, Event, EventClass, Id, Labels, OnFailure, Outcome, Policy, Request, Text};
 use crate::clock;
 use crate::identity::Identity;
