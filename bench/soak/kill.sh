@@ -3,5 +3,5 @@
 # trail; at the end every acknowledged action has to be in it, without a gap. The test that `make test` runs 20 rounds of.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-CROSSGATE_KILLS=${1:-1000} cargo test --quiet --locked --release --no-default-features --test e2e \
+CROSSGATE_KILLS=${1:-1000} cargo test --quiet --locked --profile demo --no-default-features --test e2e \
   audit::kill::what_was_acknowledged_survives_kill_9 -- --exact --nocapture
