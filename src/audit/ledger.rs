@@ -43,13 +43,9 @@ impl Ledger {
     /// # Errors
     /// [`Unavailable`]: it is not, and must not be done.
     pub async fn attempt(&self, entry: &Entry<'_>) -> Result<Attempt, Unavailable> {
-        let body = entry.body();
-        // Before the wait: a task that is cancelled while it waits leaves an attempt that may be written all the same.
-        let mut attempt = Attempt { ledger: self.clone(), id: entry.id, is_open: true };
-        let durable = self.0.trail.commit(Kind::Attempt(entry.id), Event::Attempt, body).await;
-        // The writer itself closes what it wrote too late.
-        attempt.is_open = durable.is_ok();
-        durable.map(|()| attempt)
+        // Of a task that is cancelled while it waits, the trail itself says that nothing was sent.
+        self.0.trail.commit(Kind::Attempt(entry.id), Event::Attempt, entry.body()).await?;
+        Ok(Attempt { ledger: self.clone(), id: entry.id, is_open: true })
     }
 
     /// Writes down a refusal: the first of a kind now, what repeats it as a count. `entry` is asked only when its words
