@@ -9,8 +9,29 @@
 //! action does not go on unrecorded is the gate's rule. Never waits on a thread that serves requests.
 
 pub mod chain;
+pub mod checkpoint;
+mod disk;
 pub mod entry;
+mod journal;
+pub mod keys;
+pub mod names;
+mod queue;
+mod recover;
 pub mod rules;
+mod site;
+pub mod status;
+mod system;
+pub mod trail;
+mod witness;
+mod writer;
 
 pub use entry::{Entry, Event, Id};
+pub use queue::Kind;
 pub use rules::{EventClass, Events, Labels, OnFailure, RouteRules, Rules};
+pub use status::Status;
+pub use trail::{Options, Trail, Unavailable};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod trail_tests;
