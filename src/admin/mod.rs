@@ -15,8 +15,7 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde::Serialize;
 
-use crate::audit::Ledger;
-use crate::audit::trail::Status;
+use crate::audit::{Ledger, Status};
 use crate::clock;
 use crate::gate::passage::InFlight;
 use crate::snapshot::{Address, Live, Socket};
@@ -136,11 +135,11 @@ fn trail(status: &Status) -> TrailState {
         available: status.available,
         queue_entries: status.queue_entries,
         queue_bytes: status.queue_bytes,
-        last_durable: status.last_durable.map(|age| age.as_secs_f64()),
-        free_permille: status.free_permille,
+        last_durable: status.durable_age.map(|age| age.as_secs_f64()),
+        free_permille: status.free_permille.map(u32::from),
         dropped: status.dropped,
         entries: status.entries.iter().map(|(event, count)| (event.as_str(), *count)).collect(),
-        failures: status.failures.clone(),
+        failures: status.failures.iter().map(|(kind, count)| (kind.as_str(), *count)).collect(),
     }
 }
 

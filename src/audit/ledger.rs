@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use super::entry::{Entry, Event, Id, Text};
 use super::rollup::{Due, Noted, Rollup};
 use super::sample::Sample;
-use super::trail::{Kind, Trail, Unavailable};
+use super::queue::Kind;
+use super::trail::{Trail, Unavailable};
 use crate::clock;
 
 /// The trail and what is known of its latest entries; cheap to clone.

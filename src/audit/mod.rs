@@ -9,14 +9,28 @@
 //! action does not go on unrecorded is the gate's rule. Never waits on a thread that serves requests.
 
 pub mod chain;
+pub mod checkpoint;
+mod disk;
 pub mod entry;
+mod journal;
+pub mod keys;
 pub mod ledger;
+pub mod names;
+mod queue;
+mod recover;
 mod rollup;
 pub mod rules;
 mod sample;
+mod site;
+pub mod status;
+mod system;
 pub mod trail;
+mod witness;
+mod writer;
 
 pub use entry::{Actor, Entry, Event, Id, Outcome, Policy, Request, Text};
 pub use ledger::{Attempt, Ledger};
+pub use queue::Kind;
 pub use rules::{EventClass, Events, Labels, OnFailure, RouteRules, Rules};
-pub use trail::{Kind, Trail, Unavailable};
+pub use status::Status;
+pub use trail::{Options, Trail, Unavailable};

@@ -10,8 +10,7 @@ use clap::Args;
 
 use super::{ConfigPath, Failure, first_problem};
 use crate::admin::health::Readiness;
-use crate::audit::trail::Options;
-use crate::audit::{Ledger, Trail};
+use crate::audit::{Ledger, Options, Trail};
 use crate::clock;
 use crate::config;
 use crate::reload::Reloader;

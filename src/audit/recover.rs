@@ -1,0 +1,337 @@
+//! The start: what a stop, a crash or a stranger left behind, and where the chain goes on.
+//!
+//! Owns the difference between a torn tail and a broken trail. What no checkpoint covers was at most never acknowledged,
+//! or is the loss of a disk that lied: it is put aside and the trail goes on. What a checkpoint covers must be there, bit
+//! by bit; if not, nothing is touched and the trail says so for ever. Reads one segment, by position.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::chain::{Line, Link, MAX_LINE};
+use super::disk::{Lock, Undone, put, remove_if_there, sync};
+use super::entry::Id;
+use super::journal::{Fault, Journal, Segment};
+use super::keys::Keys;
+use super::queue::Item;
+use super::site::Site;
+use super::system::{self, Reason};
+use super::witness::{self, Witness};
+
+impl Journal {
+    /// Takes the trail over: locks it, finds its end, and makes durable that a process started.
+    ///
+    /// # Errors
+    /// A sentence that names the file and the cause.
+    pub(super) fn open(site: &Site) -> Result<Self, String> {
+        let (disk, names) = (&*site.disk, &site.names);
+        let failed = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
+        disk.create_folder(names.folder()).map_err(|error| failed(names.folder(), &error))?;
+        let lock = Lock::take(&names.lock())?;
+        let keys = Keys::load(disk, &site.options.state_dir, names)?;
+        remove_if_there(disk, &names.fresh()).map_err(|error| failed(&names.fresh(), &error))?;
+        let older = names.older_ones().map_err(|error| failed(names.folder(), &error))?;
+        let mut journal = Self {
+            lock,
+            keys,
+            witness: Witness::new(Instant::now()),
+            segment: None,
+            link: Link::START,
+            first: None,
+            placed: None,
+            sealed: false,
+            pending: BTreeSet::new(),
+            buffer: Vec::new(),
+        };
+        if journal.keys.made && (!older.is_empty() || names.active().exists()) {
+            tracing::warn!(
+                "{}: the key of the audit trail is gone: a new one signs from now on",
+                site.options.state_dir.join("audit.key").display()
+            );
+        }
+        let said = journal.find_end(site, older.last())?;
+        journal.say(site, said).map_err(|fault| fault.sentence)?;
+        if let Some(key) = site.shared.token.get().is_none().then(|| journal.keys.token()) {
+            let _ = site.shared.token.set(key);
+        }
+        Ok(journal)
+    }
+
+    /// Puts the journal behind the last entry that holds, and gives what is to be said about it.
+    fn find_end(&mut self, site: &Site, newest: Option<&(u64, PathBuf)>) -> Result<Vec<Item>, String> {
+        let active = site.names.active();
+        let mut found = Found::read(active, site, &self.keys)?;
+        // A file in which nothing can be read does not say where the trail was: the one before does.
+        let unreadable = found.take_if(|found| found.first.is_none());
+        let in_place = found.is_some();
+        if found.is_none() {
+            found = match newest {
+                Some((_, path)) => Found::read(path, site, &self.keys)?,
+                None => None,
+            };
+        }
+        let path = if in_place { active } else { newest.map_or(active, |(_, path)| path) };
+        let covered = match &found {
+            Some(found) => found.covered.clone(),
+            None => witness::last(site, None, &self.keys.public),
+        };
+        let mut end = found.unwrap_or(Found::NOTHING);
+        let problem = end.problem(&covered);
+        self.link = end.link;
+        self.first = end.first;
+        self.placed = in_place.then_some(end.first).flatten();
+        self.sealed = end.sealed;
+        self.pending = std::mem::take(&mut end.pending);
+        let fault = |fault: Fault| fault.sentence;
+        let next = self.link.seq.saturating_add(1);
+
+        if let Some(problem) = problem {
+            let evidence = match (unreadable, end.first) {
+                (Some(_), _) => {
+                    let aside = site.names.torn(next);
+                    let moved = site.disk.rename(active, &aside);
+                    moved.map_err(|error| format!("{}: cannot be put aside: {error}", active.display()))?;
+                    Some(site.names.torn_name(next))
+                }
+                (None, first) => first.map(|first| site.names.older_name(first)),
+            };
+            tracing::error!("{}: the audit trail is broken: {problem}", path.display());
+            self.begin(site, Reason::Broken).map_err(fault)?;
+            return Ok(vec![system::broken(evidence.as_deref(), &problem)]);
+        }
+        let mut said = Vec::new();
+        if let Some(unreadable) = &unreadable {
+            if unreadable.size > 0 {
+                said.push(cut(site, active, 0, unreadable.size, next)?);
+            }
+            remove_if_there(&*site.disk, active).map_err(|error| format!("{}: {error}", active.display()))?;
+        }
+        if end.good < end.size {
+            said.push(cut(site, path, end.good, end.size, next)?);
+        }
+        if in_place && !end.sealed {
+            let file = site.disk.append(active).map_err(|error| format!("{}: {error}", active.display()))?;
+            self.segment = Some(Segment { file, bytes: end.good });
+            if let Some(first) = end.first {
+                self.witness.follow(first);
+            }
+        } else {
+            let reason = match (in_place, end.first) {
+                (true, _) => Reason::Rotated,
+                (false, Some(_)) => Reason::Restarted,
+                (false, None) => Reason::First,
+            };
+            self.begin(site, reason).map_err(fault)?;
+        }
+        Ok(said)
+    }
+
+    /// The first entries of a process.
+    fn say(&mut self, site: &Site, said: Vec<Item>) -> Result<(), Fault> {
+        let mut backlog = VecDeque::from(said);
+        backlog.push_front(system::start(self.keys.id()));
+        backlog.extend(self.pending.iter().map(|id| system::unknown(*id)));
+        while !backlog.is_empty() {
+            self.write(site, &mut backlog).map_err(|(fault, _)| fault)?;
+            self.turn(site)?;
+        }
+        self.witness.sign(site, &self.keys, self.link, Instant::now());
+        Ok(())
+    }
+
+    /// Goes on in the next segment if this one is sealed.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub(super) fn turn(&mut self, site: &Site) -> Result<(), Fault> {
+        let mut retired = false;
+        while self.sealed {
+            self.witness.sign(site, &self.keys, self.link, Instant::now());
+            self.go_on(site)?;
+            // Once: what it writes may, with absurdly small segments, fill the next one.
+            if !std::mem::replace(&mut retired, true) {
+                self.retire(site)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a segment holds.
+#[derive(Debug)]
+struct Found {
+    /// `seq` of the first line; none when not even that can be read.
+    first: Option<u64>,
+    /// Before the first line.
+    before: Link,
+    /// The last line that holds.
+    link: Link,
+    /// Bytes up to and with it.
+    good: u64,
+    size: u64,
+    /// Why the next one does not.
+    broken: Option<String>,
+    sealed: bool,
+    pending: BTreeSet<Id>,
+    /// What checkpoints say.
+    covered: Vec<Link>,
+    /// Of the entries that checkpoints cover, those here.
+    seen: Vec<Link>,
+}
+
+impl Found {
+    const NOTHING: Self = Self {
+        first: None,
+        before: Link::START,
+        link: Link::START,
+        good: 0,
+        size: 0,
+        broken: None,
+        sealed: false,
+        pending: BTreeSet::new(),
+        covered: Vec::new(),
+        seen: Vec::new(),
+    };
+
+    /// None when there is no such file.
+    fn read(path: &Path, site: &Site, keys: &Keys) -> Result<Option<Self>, String> {
+        match File::open(path) {
+            Ok(file) => Self::scan(file, site, keys).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| format!("{}: cannot be read: {error}", path.display()))
+    }
+
+    fn scan(file: File, site: &Site, keys: &Keys) -> io::Result<Self> {
+        let mut found = Self { size: file.metadata()?.len(), ..Self::NOTHING };
+        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let mut bytes = Vec::with_capacity(MAX_LINE);
+        loop {
+            bytes.clear();
+            let read = reader.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut bytes)?;
+            if read == 0 {
+                return Ok(found);
+            }
+            let Some((b'\n', line)) = bytes.split_last() else {
+                found.broken = Some("the line is not finished".to_owned());
+                return Ok(found);
+            };
+            let Some(line) = Line::read(line) else {
+                found.broken = Some("this is no line of the trail".to_owned());
+                return Ok(found);
+            };
+            if found.first.is_none() {
+                // Whether it follows the segment before is for `verify`: there the first line of each is looked at.
+                found.before = Link { seq: line.seq.saturating_sub(1), hash: line.prev };
+                found.link = found.before;
+            }
+            if let Err(broken) = found.link.follow(&line) {
+                found.broken = Some(broken.to_string());
+                return Ok(found);
+            }
+            if found.first.is_none() {
+                found.first = Some(line.seq);
+                found.covered = witness::last(site, found.first, &keys.public);
+                found.note(found.before);
+            }
+            found.link = Link { seq: line.seq, hash: line.hash };
+            found.note(found.link);
+            found.good += read as u64;
+            found.book(&line);
+        }
+    }
+
+    fn note(&mut self, link: Link) {
+        if self.covered.iter().any(|covered| covered.seq == link.seq) {
+            self.seen.push(link);
+        }
+    }
+
+    /// Keeps the book of attempts and outcomes.
+    fn book(&mut self, line: &Line<'_>) {
+        self.sealed = false;
+        match line.event() {
+            b"privileged.attempt" => {
+                if let Some(id) = Id::parse(line.id()) {
+                    self.pending.insert(id);
+                }
+            }
+            b"privileged.outcome" => {
+                if let Some(id) = line.reference().and_then(Id::parse) {
+                    self.pending.remove(&id);
+                }
+            }
+            b"system" => {
+                // The few lines that are read as JSON; a body lacks the object's first brace.
+                let text = [b"{", line.body].concat();
+                let Ok(read) = serde_json::from_slice::<serde_json::Value>(&text) else { return };
+                match read.get("action").and_then(|action| action.as_str()) {
+                    Some("trail.seal") => self.sealed = true,
+                    Some("trail.pending") => {
+                        let ids = read.get("refs").and_then(|refs| refs.as_array()).into_iter().flatten();
+                        self.pending.extend(ids.filter_map(|id| Id::parse(id.as_str()?.as_bytes())));
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What does not agree with the checkpoints, if anything.
+    fn problem(&self, covered: &[Link]) -> Option<String> {
+        for link in covered {
+            if link.seq > self.link.seq {
+                let why = self.broken.as_deref().unwrap_or("the file ends there");
+                return Some(format!(
+                    "a checkpoint covers entry {}, but they hold only to {}: {why}",
+                    link.seq, self.link.seq
+                ));
+            }
+            if self.seen.iter().any(|seen| seen.seq == link.seq && seen.hash != link.hash) {
+                return Some(format!("entry {} is not the one that its checkpoint covers", link.seq));
+            }
+        }
+        None
+    }
+}
+
+/// Puts the bytes from `good` on aside, durably, and only then cuts them off.
+fn cut(site: &Site, path: &Path, good: u64, size: u64, seq: u64) -> Result<Item, String> {
+    let torn = site.names.torn(seq);
+    let done = aside(site, path, good, &torn).and_then(|()| {
+        let mut file = site.disk.append(path)?;
+        file.truncate(good)?;
+        sync(&mut *file)
+    });
+    done.map_err(|error| format!("{}: a torn tail cannot be cut off: {error}", path.display()))?;
+    let bytes = size.saturating_sub(good);
+    tracing::warn!(
+        seq,
+        bytes,
+        "{}: the last lines were torn, and are put aside as {}: nobody was told that they are durable",
+        path.display(),
+        torn.display()
+    );
+    Ok(system::torn(&site.names.torn_name(seq), bytes))
+}
+
+fn aside(site: &Site, path: &Path, good: u64, torn: &Path) -> io::Result<()> {
+    // From a start that did not come this far.
+    remove_if_there(&*site.disk, torn)?;
+    let mut from = File::open(path)?;
+    from.seek(io::SeekFrom::Start(good))?;
+    let mut to = site.disk.create(torn)?;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        let read = from.read(&mut piece)?;
+        if read == 0 {
+            return site.disk.sync_folder(site.names.folder());
+        }
+        put(&mut *to, piece.get(..read).unwrap_or_default())
+            .map_err(|(Undone::Write(error) | Undone::Sync(error))| error)?;
+    }
+}

@@ -1,0 +1,220 @@
+//! The writer: the one thread that touches the disk.
+//!
+//! Owns when what is written: all that queued while the last batch became durable is the next batch, without waiting for
+//! more. Owns who is told. While the trail fails, those who wait are turned away at once, outcomes stay queued, and a
+//! fresh segment is tried until one holds.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::entry::Id;
+use super::journal::{Fault, Journal};
+use super::queue::{Item, Kind, Work};
+use super::site::Site;
+use super::status::Failure;
+use super::system;
+use super::trail::Shared;
+
+/// Between two tries of a fresh segment.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Between two tries to open a trail that never was.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
+/// How often free space is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// Bytes taken from the queue at once.
+const HAUL: usize = 4 << 20;
+/// Free permille at which operators are warned.
+const LOW: [u16; 2] = [200, 50];
+
+pub(super) struct Writer {
+    site: Site,
+    /// None until the trail could be opened.
+    journal: Option<Journal>,
+    backlog: VecDeque<Item>,
+    /// When to try again what failed.
+    again: Instant,
+    look: Instant,
+    /// Of [`LOW`], those that free space is below.
+    low: usize,
+}
+
+impl Writer {
+    /// Without a journal the thread opens one as soon as it can.
+    pub(super) fn new(site: Site, journal: Option<Journal>) -> Self {
+        let now = Instant::now();
+        let mut writer = Self { site, journal, backlog: VecDeque::new(), again: now, look: now, low: 0 };
+        writer.look_at_space(now);
+        writer
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.site.shared)
+    }
+
+    /// Until the end is asked for.
+    pub(super) fn run(mut self) {
+        loop {
+            let open = self.is_open();
+            self.site.shared.meter.idle();
+            let work = self.site.shared.queue.take(self.wake(open), open, HAUL);
+            self.site.shared.meter.busy();
+            let (ending, idle) = (work.ending, work.items.is_empty());
+            self.step(work, Instant::now());
+            if ending && (idle || !self.is_open()) {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    fn is_open(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_open)
+    }
+
+    /// When there is something to do without new work.
+    fn wake(&self, open: bool) -> Instant {
+        match &self.journal {
+            Some(journal) if open => self.look.min(journal.witness.due()),
+            _ => self.again,
+        }
+    }
+
+    fn step(&mut self, work: Work, now: Instant) {
+        self.admit(work);
+        if self.is_open() {
+            self.drain();
+        } else if now >= self.again {
+            self.retry(now);
+        }
+        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_open())
+            && journal.witness.is_due(journal.link, now)
+        {
+            journal.witness.sign(&self.site, &journal.keys, journal.link, now);
+        }
+        if now >= self.look {
+            self.look_at_space(now);
+        }
+    }
+
+    fn admit(&mut self, work: Work) {
+        self.backlog.extend(work.items);
+        let known = |id: &Id| self.journal.as_ref().is_some_and(|journal| journal.pending.contains(id));
+        let unsent = work.unsent.into_iter().filter(known).map(system::not_sent);
+        let lost = work.lost.into_iter().filter(known).map(system::unknown);
+        self.backlog.extend(unsent.chain(lost));
+    }
+
+    /// Writes the backlog and tells those who wait.
+    fn drain(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        while !self.backlog.is_empty() {
+            match journal.write(&self.site, &mut self.backlog) {
+                Ok(durable) => {
+                    for item in durable {
+                        let gone = item.ack.is_some_and(|ack| ack.send(()).is_err());
+                        if let (Kind::Attempt(id), true) = (item.kind, gone) {
+                            self.backlog.push_back(system::not_sent(id));
+                        }
+                    }
+                }
+                Err((fault, tried)) => {
+                    // Before what queued behind it.
+                    tried.into_iter().rev().for_each(|item| self.backlog.push_front(item));
+                    return self.fail(&fault);
+                }
+            }
+            let full = journal.sealed;
+            if let Err(fault) = journal.turn(&self.site) {
+                return self.fail(&fault);
+            }
+            if full {
+                // A rotation may have freed some.
+                self.look = Instant::now();
+            }
+        }
+    }
+
+    /// Tells everybody who waits, and keeps what nobody waits for.
+    fn fail(&mut self, fault: &Fault) {
+        let shared = &self.site.shared;
+        shared.meter.failed(fault.failure);
+        shared.meter.problem(Some(fault.sentence.clone()));
+        shared.queue.shut();
+        self.backlog.retain(|item| item.ack.is_none());
+        self.again = Instant::now() + AGAIN;
+        tracing::error!("the audit trail fails, and nothing privileged goes on: {}", fault.sentence);
+    }
+
+    fn retry(&mut self, now: Instant) {
+        let done = match &mut self.journal {
+            Some(journal) => {
+                self.again = now + AGAIN;
+                journal.go_on(&self.site).map_err(|fault| (fault.failure, fault.sentence))
+            }
+            none => {
+                self.again = now + OPEN_AGAIN;
+                Journal::open(&self.site)
+                    .map(|journal| *none = Some(journal))
+                    .map_err(|sentence| (Failure::Open, sentence))
+            }
+        };
+        let meter = &self.site.shared.meter;
+        match done {
+            Ok(()) => {
+                tracing::info!("{}: the audit trail is written again", self.site.options.file.display());
+                meter.problem(None);
+                self.site.shared.queue.open();
+                self.drain();
+            }
+            // One line in the log told that it fails; the count tells that it still does.
+            Err((failure, sentence)) => {
+                meter.failed(failure);
+                meter.problem(Some(sentence));
+            }
+        }
+    }
+
+    fn look_at_space(&mut self, now: Instant) {
+        self.look = now + LOOK;
+        let folder = self.site.names.folder();
+        let Ok(space) = self.site.disk.space(folder) else { return };
+        self.site.shared.meter.free(space.permille);
+        let below = LOW.iter().filter(|mark| space.permille < **mark).count();
+        if below > self.low {
+            tracing::warn!(
+                "{}: {} % of the disk is left: without any the audit trail stops, and with it all that is privileged",
+                folder.display(),
+                space.permille / 10
+            );
+        }
+        self.low = below;
+    }
+
+    /// Says that it ends here, if that can be written.
+    fn end(mut self) {
+        if !self.is_open() && self.journal.is_some() {
+            self.retry(Instant::now());
+        }
+        if self.is_open() {
+            let rest = self.site.shared.queue.take(Instant::now(), true, usize::MAX);
+            self.admit(rest);
+            self.backlog.push_back(system::stop());
+            self.drain();
+        }
+        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_open()) {
+            journal.witness.sign(&self.site, &journal.keys, journal.link, Instant::now());
+        }
+    }
+}
+
+/// Tells everybody that the thread is gone, however it went.
+pub(super) struct Ended(pub(super) Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.meter.idle();
+        self.0.meter.problem(Some("the audit trail has ended".to_owned()));
+        self.0.queue.ended();
+    }
+}
