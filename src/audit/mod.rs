@@ -24,6 +24,8 @@ mod system;
 pub mod trail;
 mod witness;
 mod writer;
+pub mod read;
+pub mod verify;
 
 pub use entry::{Entry, Event, Id};
 pub use queue::Kind;
