@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -380,5 +381,40 @@ impl Lines {
     /// The file itself.
     pub fn file(&self) -> &File {
         self.reader.get_ref()
+    }
+}
+
+/// Hands on the lines of one file: its name, the line's number, and the line, or nothing where it is too long to be one.
+/// What a failed disk left behind, as `after` tells, does not count. Gives the reader back, unless it was told to break.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn each(
+    place: &Place,
+    file: File,
+    name: &str,
+    after: Option<&Opening>,
+    each: &mut dyn FnMut(&str, u64, Option<&[u8]>) -> ControlFlow<()>,
+) -> Result<Option<Lines>, Unreadable> {
+    let failed = |problem| Unreadable::Failed(place.folder().join(name), problem);
+    let rest = after.filter(|after| after.leaves_a_rest()).map(|after| after.first);
+    let mut lines = Lines::of(file);
+    let mut seq = 0;
+    loop {
+        let number = lines.count + 1;
+        let line = match lines.read().map_err(failed)? {
+            Next::Line(line) => Some(line),
+            Next::TooLong => None,
+            Next::Unfinished(_) | Next::End => return Ok(Some(lines)),
+        };
+        if let Some(rest) = rest {
+            seq = line.and_then(Line::read).map_or(seq, |line| line.seq);
+            if seq >= rest || (seq + 1 == rest && line.and_then(Line::read).is_none()) {
+                continue;
+            }
+        }
+        if each(name, number, line).is_break() {
+            return Ok(None);
+        }
     }
 }

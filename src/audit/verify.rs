@@ -470,7 +470,8 @@ impl<'a> Walk<'a> {
             None => report.last = Some(moment(time(line).unwrap_or_default())),
         }
         let event = line.event();
-        for (event, count) in Event::ALL.iter().zip(&mut report.events).filter(|(known, _)| known.as_str().as_bytes() == event)
+        for (event, count) in
+            Event::ALL.iter().zip(&mut report.events).filter(|(known, _)| known.as_str().as_bytes() == event)
         {
             *count += 1;
             match event {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -41,6 +41,16 @@ impl PublicKey {
         let key = STANDARD.decode(text.trim()).ok();
         key.and_then(|bytes| Self::new(&bytes, path.display().to_string()))
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not one line of base64 with 32 bytes behind it"))
+    }
+
+    /// The public half of `audit.key`.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no Ed25519 key in PKCS#8.
+    pub fn of_private(path: &Path) -> io::Result<Self> {
+        let pair = Ed25519KeyPair::from_pkcs8(&std::fs::read(path)?).ok();
+        pair.and_then(|pair| Self::new(pair.public_key().as_ref(), path.display().to_string()))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no Ed25519 key in PKCS#8"))
     }
 }
 

@@ -16,36 +16,64 @@ pub enum Broken {
     /// Bytes without a line feed, where no writer can have left them.
     Unfinished,
     /// Entries from `from` to `to` are in no file.
-    Missing { from: u64, to: u64 },
+    Missing {
+        from: u64,
+        to: u64,
+    },
     /// The same, before the oldest file.
-    Dropped { to: u64 },
+    Dropped {
+        to: u64,
+    },
     /// A signed checkpoint covers `covered`, and the trail ends before it.
-    Cut { covered: u64, by: String },
+    Cut {
+        covered: u64,
+        by: String,
+    },
     /// The entry is not the one that was signed.
-    Rewritten { by: String },
+    Rewritten {
+        by: String,
+    },
     /// The file that is written is not there.
     NoActive,
     /// The first line does not say that a segment begins.
     NoOpening,
     /// The file's name and its first entry differ.
-    Name { named: u64 },
-    Seal { field: &'static str, said: u64, found: u64 },
+    Name {
+        named: u64,
+    },
+    Seal {
+        field: &'static str,
+        said: u64,
+        found: u64,
+    },
     NoSeal,
     AfterSeal,
     /// Sealed or closed, and nothing signed says so.
-    Unsigned { seq: u64 },
+    Unsigned {
+        seq: u64,
+    },
     /// So many entries that a checkpoint must be among them.
-    Uncovered { entries: u64 },
+    Uncovered {
+        entries: u64,
+    },
     NoCheckpoint,
     Signature,
-    ForeignKey { key: String },
+    ForeignKey {
+        key: String,
+    },
     /// It covers entries that its segment cannot have.
-    Misplaced { seq: u64 },
+    Misplaced {
+        seq: u64,
+    },
     NoKey,
     /// The key in the folder is not the one that is trusted.
-    OtherKey { key: String },
+    OtherKey {
+        key: String,
+    },
     /// The service itself found the trail broken when it started.
-    Declared { reason: String },
+    Declared {
+        reason: String,
+    },
 }
 
 impl fmt::Display for Broken {
@@ -55,7 +83,9 @@ impl fmt::Display for Broken {
             Self::Unfinished => f.write_str("the line has no end"),
             Self::Missing { from, to } if from == to => write!(f, "entry {from} is missing"),
             Self::Missing { from, to } => write!(f, "entries {from} to {to} are missing"),
-            Self::Dropped { to } => write!(f, "entries up to {to} are missing, and no `trail.retire` says that they went"),
+            Self::Dropped { to } => {
+                write!(f, "entries up to {to} are missing, and no `trail.retire` says that they went")
+            }
             Self::Cut { covered, by } => write!(f, "the trail ends here, but {by} covers entry {covered}"),
             Self::Rewritten { by } => write!(f, "{by} covers another entry with this seq"),
             Self::NoActive => f.write_str("the file is not there"),
@@ -118,7 +148,9 @@ impl Broken {
             Self::ForeignKey { .. } | Self::OtherKey { .. } => {
                 "compare with the key id that `trail.start` entries name; give an older key with --key FILE"
             }
-            Self::NoActive => "start the service, which begins a new segment, and verify again; if it ran, keep the folder as it is",
+            Self::NoActive => {
+                "start the service, which begins a new segment, and verify again; if it ran, keep the folder as it is"
+            }
             _ => "keep the folder as it is, and compare with a copy or with what `audit.copy_to` shipped",
         }
     }
@@ -183,7 +215,13 @@ impl Report {
         self.problems.is_empty()
     }
 
-    pub(super) fn broken(&mut self, file: &str, line: impl Into<Option<u64>>, seq: impl Into<Option<u64>>, broken: Broken) {
+    pub(super) fn broken(
+        &mut self,
+        file: &str,
+        line: impl Into<Option<u64>>,
+        seq: impl Into<Option<u64>>,
+        broken: Broken,
+    ) {
         if self.problems.len() >= MOST {
             self.more += 1;
             return;
