@@ -16,16 +16,16 @@ mod journal;
 pub mod keys;
 pub mod names;
 mod queue;
+pub mod read;
 mod recover;
 pub mod rules;
 mod site;
 pub mod status;
 mod system;
 pub mod trail;
+pub mod verify;
 mod witness;
 mod writer;
-pub mod read;
-pub mod verify;
 
 pub use entry::{Entry, Event, Id};
 pub use queue::Kind;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::chain::{Line, MAX_LINE};
+use super::names::Names;
 
 /// Digits of a segment's first `seq` in its name.
 const DIGITS: usize = 20;
@@ -52,9 +53,7 @@ impl fmt::Display for Unreadable {
 /// A trail on disk: a folder and the name of the file that is written.
 #[derive(Debug, Clone)]
 pub struct Place {
-    folder: PathBuf,
-    stem: String,
-    ending: String,
+    names: Names,
 }
 
 impl Place {
@@ -83,59 +82,62 @@ impl Place {
         Self::of_file(&path.join(name)).ok_or_else(|| Unreadable::Absent(path.to_owned()))
     }
 
-    /// The trail that a file belongs to, by the file's name.
+    /// The trail that a file belongs to, by the file's name: also by that of a sealed segment.
     pub fn of_file(path: &Path) -> Option<Self> {
-        let stem = path.file_stem()?.to_str()?;
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let stem = match stem.rsplit_once('-') {
-            Some((stem, digits)) if number(digits).is_some() => stem,
-            _ => stem,
+        let sealed = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.rsplit_once('-'));
+        let stem = sealed.filter(|(_, digits)| number(digits).is_some()).map(|(stem, _)| stem);
+        let active = match (stem, path.extension()) {
+            (None, _) => path.to_owned(),
+            (Some(stem), None) => path.with_file_name(stem),
+            (Some(stem), Some(ending)) => path.with_file_name(stem).with_extension(ending),
         };
-        Some(Self { folder: folder.to_owned(), stem: stem.to_owned(), ending: ending.to_owned() })
+        Names::of(&active).ok().map(|names| Self { names })
     }
 
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.names.folder()
     }
 
     /// Name of the active file.
     pub fn name(&self) -> String {
-        if self.ending.is_empty() { self.stem.clone() } else { format!("{}.{}", self.stem, self.ending) }
+        last(self.names.active())
     }
 
     pub fn active(&self) -> PathBuf {
-        self.folder.join(self.name())
+        self.names.active().to_owned()
+    }
+
+    /// A segment that is just being begun.
+    pub(super) fn fresh(&self) -> PathBuf {
+        self.names.fresh()
     }
 
     /// Name of the segment that begins with `first`, once it is not the active one any more.
     pub fn segment(&self, first: u64) -> String {
-        let dot = if self.ending.is_empty() { "" } else { "." };
-        format!("{}-{first:0DIGITS$}{dot}{}", self.stem, self.ending)
+        self.names.older_name(first)
     }
 
     /// Name of the checkpoints of the segment that begins with `first`.
-    pub fn checkpoints(&self, first: u64) -> String {
-        format!("{}-{first:0DIGITS$}.checkpoints", self.stem)
+    pub(super) fn checkpoints(&self, first: u64) -> String {
+        last(&self.names.checkpoints(first))
     }
 
-    /// The key that the folder carries for its checkpoints.
-    pub fn public_key(&self) -> PathBuf {
-        self.folder.join(format!("{}.pub", self.stem))
+    /// The keys that the folder carries for its checkpoints.
+    pub(super) fn public_key(&self) -> PathBuf {
+        self.names.public_key()
     }
 
     /// First entries of the files with such names, in order.
     ///
     /// # Errors
     /// The folder cannot be listed.
-    pub fn listed(&self, name: impl Fn(&Self, u64) -> String) -> Result<Vec<u64>, Unreadable> {
-        let folder = if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder };
-        let failed = |problem| Unreadable::Failed(folder.to_owned(), problem);
+    pub(super) fn listed(&self, name: impl Fn(&Self, u64) -> String) -> Result<Vec<u64>, Unreadable> {
+        let failed = |problem| Unreadable::Failed(self.folder().to_owned(), problem);
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
+        for entry in std::fs::read_dir(self.folder()).map_err(failed)? {
             let entry = entry.map_err(failed)?.file_name();
             let Some(text) = entry.to_str() else { continue };
-            let digits = text.strip_prefix(&self.stem).and_then(|rest| rest.strip_prefix('-')?.get(..DIGITS));
+            let digits = text.rsplit_once('-').and_then(|(_, rest)| rest.get(..DIGITS));
             found.extend(digits.and_then(number).filter(|first| name(self, *first) == text));
         }
         found.sort_unstable();
@@ -170,7 +172,7 @@ impl Place {
                 Some(file) => {
                     let inode = inode(file.metadata());
                     let same = |path: &Path| inode.is_some() && self::inode(std::fs::metadata(path)) == inode;
-                    let rotated = older.iter().copied().find(|first| same(&self.folder.join(self.segment(*first))));
+                    let rotated = older.iter().copied().find(|first| same(&self.folder().join(self.segment(*first))));
                     if let Some(first) = rotated {
                         older.retain(|other| *other < first);
                     }
@@ -190,7 +192,7 @@ impl Place {
     /// # Errors
     /// It is there and cannot be opened.
     pub fn open_segment(&self, first: u64) -> Result<Option<File>, Unreadable> {
-        let path = self.folder.join(self.segment(first));
+        let path = self.folder().join(self.segment(first));
         match File::open(&path) {
             Ok(file) => Ok(Some(file)),
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -213,12 +215,16 @@ impl Place {
             return Ok(None);
         }
         // Under the name that it has now; gone, everything that is there comes after it.
-        let known = |first: &u64| self::inode(std::fs::metadata(self.folder.join(self.segment(*first)))) == inode;
+        let known = |first: &u64| self::inode(std::fs::metadata(self.folder().join(self.segment(*first)))) == inode;
         if let Some(first) = opened.older.iter().copied().find(known) {
             opened.older.retain(|other| *other > first);
         }
         Ok(Some(opened))
     }
+}
+
+fn last(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn number(digits: &str) -> Option<u64> {
@@ -245,7 +251,11 @@ impl Opened {
     pub fn opening_after(&mut self, place: &Place, index: usize) -> Option<Opening> {
         match self.older.get(index + 1) {
             Some(first) => Opening::read(&mut place.open_segment(*first).ok()??),
-            None => self.active.as_mut().and_then(Opening::read),
+            None => match &mut self.active {
+                Some(active) => Opening::read(active),
+                // A rotation that stopped half way had begun it.
+                None => Opening::read(&mut File::open(place.fresh()).ok()?),
+            },
         }
     }
 }

@@ -7,8 +7,6 @@
 
 mod marks;
 mod report;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,9 +15,9 @@ use std::path::PathBuf;
 use super::chain::{self, Hash, Line, Link};
 use super::entry::{Event, Id};
 use super::read::{About, Lines, Next, Opening, Place, Span, Unreadable, time};
-use marks::{Checkpoint, Mark, Marks};
+use marks::{Mark, Marks, checked};
 
-pub use marks::PublicKey;
+pub use marks::Trusted;
 pub use report::{Broken, Moment, Problem, Report, Segment};
 
 /// Entries that may follow a checkpoint without another: twice what the writer allows, as a batch may pass the bound.
@@ -34,7 +32,7 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub struct Trust {
     /// None: the key in the folder is believed.
-    pub keys: Vec<PublicKey>,
+    pub keys: Vec<Trusted>,
     /// Checkpoints that were kept elsewhere: where, and the bytes of the file. Read them before the trail is opened.
     pub witnesses: Vec<(String, Vec<u8>)>,
 }
@@ -95,11 +93,13 @@ struct End {
     link: Link,
     /// The process may be about to sign it.
     fresh: bool,
+    /// Only deleted checkpoints leave it so, unless a later one was signed; else a crash may have come first.
+    bare: bool,
 }
 
 struct Walk<'a> {
     place: &'a Place,
-    keys: Vec<PublicKey>,
+    keys: Vec<Trusted>,
     /// Sorted: where it is from, and what it says.
     witnesses: Vec<(String, u64, Hash)>,
     witness: usize,
@@ -158,14 +158,21 @@ impl<'a> Walk<'a> {
     fn choose_keys(&mut self) {
         let path = self.place.public_key();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match PublicKey::read(&path) {
-            Ok(key) if self.keys.is_empty() => self.keys.push(key),
-            Ok(key) if self.keys.iter().all(|known| known.id != key.id) => {
-                self.report.broken(&name, None, None, Broken::OtherKey { key: key.id });
+        let found = std::fs::read_to_string(&path);
+        let found = found.map(|text| Trusted::all(&text, &path.display().to_string())).unwrap_or_default();
+        if self.keys.is_empty() {
+            if found.is_empty() {
+                self.report.broken(&name, None, None, Broken::NoKey);
             }
-            Ok(_) => {}
-            Err(_) if self.keys.is_empty() => self.report.broken(&name, None, None, Broken::NoKey),
-            Err(problem) => self.report.note(format!("{name} is not used: {problem}")),
+            self.keys = found;
+        } else {
+            let is_known = |key: &&Trusted| self.keys.iter().any(|known| known.id == key.id);
+            let strangers: Vec<_> = found.iter().filter(|key| !is_known(key)).map(|key| key.id.clone()).collect();
+            if !found.is_empty() && strangers.len() == found.len() {
+                self.report.broken(&name, None, None, Broken::OtherKey { key: strangers.join(", ") });
+            } else if !strangers.is_empty() {
+                self.report.note(format!("{name} also has {}, which is not trusted", strangers.join(", ")));
+            }
         }
         self.report.keys = self.keys.iter().map(|key| (key.id.clone(), key.from.clone())).collect();
     }
@@ -175,7 +182,7 @@ impl<'a> Walk<'a> {
             if line.iter().all(u8::is_ascii_whitespace) || self.keys.is_empty() {
                 continue;
             }
-            match Checkpoint::read(line, &self.keys) {
+            match checked(line, &self.keys) {
                 Ok((checkpoint, hash)) => self.witnesses.push((from.to_owned(), checkpoint.seq, hash)),
                 Err(broken) => self.report.broken(from, number, None, broken),
             }
@@ -196,7 +203,12 @@ impl<'a> Walk<'a> {
             let Some(file) = opened.active.take() else {
                 let name = self.place.name();
                 self.files.push(name.clone());
-                self.report.broken(&name, None, self.at.saturating_add(1), Broken::NoActive);
+                if self.place.fresh().exists() {
+                    // The next start removes it and goes on; what was signed of entries that are gone shows below.
+                    self.report.note(format!("{name} is not there: the service stopped in the middle of a rotation"));
+                } else {
+                    self.report.broken(&name, None, self.at.saturating_add(1), Broken::NoActive);
+                }
                 break;
             };
             let (lines, sealed) = self.segment(file, opened.rotated, None, true)?;
@@ -410,7 +422,11 @@ impl<'a> Walk<'a> {
                 let file = &here.name;
                 self.report.note(format!("{file}: begun at entry {} because the disk failed before it", line.seq));
             }
-            "trail.broken" => self.declare(here, line.seq, about.reason),
+            "trail.broken" => {
+                let (file, number, reason) = (&here.name, here.line, &about.reason);
+                self.report.note(format!("{file}:{number}: the service found that {reason}"));
+                self.declare(here, line.seq, about.reason);
+            }
             "trail.retire" => self.retired.extend(about.seal),
             "trail.torn" => self.report.note(format!(
                 "{}:{}: {} bytes that were never acknowledged were cut at the start of entry {}; they are in {:?}",
@@ -549,14 +565,11 @@ impl<'a> Walk<'a> {
             self.report.broken(&here.name, here.line + 1, next, Broken::NoSeal);
         }
         let Some(link) = self.good.filter(|_| !self.keys.is_empty()) else { return };
-        let covered = here.marks.last().map_or(here.first.saturating_sub(1), |mark| mark.seq);
-        let ended = (here.seal.is_some() && (rotated || here.active)) || (here.active && self.stopped);
-        if ended && covered < link.seq {
-            let (file, line, fresh) = (here.name.clone(), here.line, here.active);
-            self.ends.push(End { checkpoints, file, line, link, fresh });
-        } else if link.seq.saturating_sub(covered) > UNCOVERED {
-            let broken = Broken::Uncovered { entries: link.seq - covered };
-            self.report.broken(&here.name, here.line, link.seq, broken);
+        let stopped = here.active && self.stopped;
+        if (here.seal.is_some() || stopped) && here.marks.last().is_none_or(|mark| mark.seq < link.seq) {
+            let (file, line) = (here.name.clone(), here.line);
+            let bare = stopped || here.marks.is_empty();
+            self.ends.push(End { checkpoints, file, line, link, fresh: here.active, bare });
         }
     }
 
@@ -574,8 +587,21 @@ impl<'a> Walk<'a> {
             let file = self.files.first().cloned().unwrap_or_default();
             self.report.broken(&file, 1, base, Broken::Dropped { to: base - 1 });
         }
-        for end in std::mem::take(&mut self.ends) {
-            self.signed(&end);
+        let ends = std::mem::take(&mut self.ends);
+        let unsigned = self.report.problems.len();
+        for end in &ends {
+            self.signed(end);
+        }
+        let signed = self
+            .report
+            .signed
+            .as_ref()
+            .map_or(0, |signed| signed.seq)
+            .max(self.base.map_or(0, |base| base.saturating_sub(1)));
+        let behind = self.at.saturating_sub(signed);
+        if behind > UNCOVERED && !self.keys.is_empty() && self.report.problems.len() == unsigned {
+            let file = self.report.segments.last().map(|last| last.file.clone()).unwrap_or_default();
+            self.report.broken(&file, self.last_line, self.at, Broken::Uncovered { entries: behind });
         }
         let file = self.report.segments.last().map_or_else(|| self.place.name(), |last| last.file.clone());
         let (line, next) = (self.last_line + 1, self.at.saturating_add(1));
@@ -610,9 +636,11 @@ impl<'a> Walk<'a> {
         next > gap.last
     }
 
-    /// An end whose checkpoint was not there before its lines were read: perhaps it is now.
+    /// An end whose checkpoint was not there before its lines were read: perhaps it is now. What a later one covers is
+    /// proved by that one, as a crash or a full disk can come between a seal and its checkpoint.
     fn signed(&mut self, end: &End) {
-        let tries = if end.fresh { TRIES } else { 1 };
+        let later = self.report.signed.as_ref().is_some_and(|signed| signed.seq >= end.link.seq);
+        let tries = if end.fresh && !later { TRIES } else { 1 };
         for attempt in 0..tries {
             if attempt > 0 {
                 std::thread::sleep(PAUSE);
@@ -624,6 +652,7 @@ impl<'a> Walk<'a> {
                 return;
             }
             if marks.good.last().is_some_and(|mark| mark.seq >= end.link.seq) {
+                self.raise(end.link);
                 return;
             }
             // Retired in the meantime, with its checkpoints.
@@ -631,6 +660,18 @@ impl<'a> Walk<'a> {
                 return;
             }
         }
-        self.report.broken(&end.file, end.line, end.link.seq, Broken::Unsigned { seq: end.link.seq });
+        if later || !end.bare {
+            let (file, seq) = (&end.file, end.link.seq);
+            let by = if later { "; a later one covers it" } else { ": what a crash leaves, or it was deleted" };
+            self.report.note(format!("{file}: no checkpoint at its end, entry {seq}{by}"));
+        } else {
+            self.report.broken(&end.file, end.line, end.link.seq, Broken::Unsigned { seq: end.link.seq });
+        }
+    }
+
+    fn raise(&mut self, link: Link) {
+        if let Some(last) = self.report.last.as_ref().filter(|last| last.seq == link.seq) {
+            self.report.signed = Some(last.clone());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crossgate::audit::entry::Seal;
 use crossgate::audit::read::Place;
-use crossgate::audit::verify::{PublicKey, Report, Trust, verify};
+use crossgate::audit::verify::{Report, Trust, Trusted, verify};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -235,8 +235,8 @@ fn a_trail_of_another_key_is_found_by_the_key() {
         forged
     };
     assert!(check(&forged.folder).ok(), "its own key makes it whole");
-    let key = PublicKey::read(&ours.folder.join("audit.pub")).unwrap();
-    let trust = Trust { keys: vec![key], witnesses: Vec::new() };
+    let keys = Trusted::read(&ours.folder.join("audit.pub")).unwrap();
+    let trust = Trust { keys, witnesses: Vec::new() };
     let report = verify(&Place::find(&forged.folder).unwrap(), &trust).unwrap();
     let told: Vec<_> =
         report.problems.iter().map(|problem| (problem.file.as_str(), problem.broken.to_string())).collect();
@@ -301,8 +301,14 @@ fn deleted_checkpoints_are_missed() {
         let whole = fs::read(&signs).unwrap();
         fs::remove_file(&signs).unwrap();
         let report = check(&trail.folder);
-        let expected = (name(&path), Some(count as u64), Some(first_seq + count as u64 - 1));
-        assert_eq!(place_of(&report), expected, "{:#?}", report.problems);
+        let last = first_seq + count as u64 - 1;
+        if last == trail.link.seq {
+            assert_eq!(place_of(&report), (name(&path), Some(count as u64), Some(last)), "{:#?}", report.problems);
+        } else {
+            // A crash leaves it like this, and the later ones prove what stands before them.
+            let note = format!("{}: no checkpoint at its end, entry {last}; a later one covers it", name(&path));
+            assert!(report.ok() && report.notes.contains(&note), "{:?}{:#?}", report.notes, report.problems);
+        }
         fs::write(&signs, whole).unwrap();
     }
     let key = trail.folder.join("audit.pub");

@@ -12,30 +12,30 @@ use crossgate::audit::entry::{Actor, Outcome, Request, Seal, Text, timestamp};
 use crossgate::audit::{Entry, Event, Id};
 
 /// 2026-11-27T04:00:00Z, in microseconds.
-pub const START: i64 = 1_795_752_000_000_000;
+pub(crate) const START: i64 = 1_795_752_000_000_000;
 
-pub struct Trail {
-    pub folder: PathBuf,
-    pub key: Vec<u8>,
-    pub link: Link,
+pub(crate) struct Trail {
+    pub(crate) folder: PathBuf,
+    pub(crate) key: Vec<u8>,
+    pub(crate) link: Link,
     /// Of the active segment.
-    pub first: u64,
+    pub(crate) first: u64,
     lines: u64,
     signed: u64,
     id: u128,
     name: String,
 }
 
-pub fn new_key() -> Vec<u8> {
+pub(crate) fn new_key() -> Vec<u8> {
     Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap().as_ref().to_vec()
 }
 
 impl Trail {
-    pub fn begin(folder: &Path) -> Self {
+    pub(crate) fn begin(folder: &Path) -> Self {
         Self::with_key(folder, new_key())
     }
 
-    pub fn with_key(folder: &Path, key: Vec<u8>) -> Self {
+    pub(crate) fn with_key(folder: &Path, key: Vec<u8>) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(&key).unwrap();
         std::fs::write(folder.join("audit.pub"), format!("{}\n", STANDARD.encode(pair.public_key()))).unwrap();
@@ -54,26 +54,26 @@ impl Trail {
         trail
     }
 
-    pub fn active(&self) -> PathBuf {
+    pub(crate) fn active(&self) -> PathBuf {
         self.folder.join("audit.jsonl")
     }
 
-    pub fn segment(&self, first: u64) -> PathBuf {
+    pub(crate) fn segment(&self, first: u64) -> PathBuf {
         self.folder.join(format!("audit-{first:020}.jsonl"))
     }
 
-    pub fn checkpoints(&self) -> PathBuf {
+    pub(crate) fn checkpoints(&self) -> PathBuf {
         self.folder.join(format!("audit-{:020}.checkpoints", self.first))
     }
 
-    pub fn append(&mut self, entry: &Entry<'_>) {
+    pub(crate) fn append(&mut self, entry: &Entry<'_>) {
         let mut line = Vec::new();
         self.link = self.link.append(&entry.body(), &mut line);
         self.lines += 1;
         self.write(&line);
     }
 
-    pub fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         use std::io::Write;
         let file = std::fs::OpenOptions::new().append(true).create(true).open(self.active());
         file.unwrap().write_all(bytes).unwrap();
@@ -84,14 +84,14 @@ impl Trail {
         Entry::new(Id(self.id), START + i64::try_from(self.link.seq).unwrap() * 1_000_000, event)
     }
 
-    pub fn system(&mut self, action: &'static str, fill: impl FnOnce(&mut Entry<'_>)) {
+    pub(crate) fn system(&mut self, action: &'static str, fill: impl FnOnce(&mut Entry<'_>)) {
         let mut entry = self.entry(Event::System);
         entry.action = Some(Text(action));
         fill(&mut entry);
         self.append(&entry);
     }
 
-    pub fn open(&mut self, reason: &'static str) {
+    pub(crate) fn open(&mut self, reason: &'static str) {
         self.first = self.link.seq + 1;
         self.lines = 0;
         let before = self.name.clone();
@@ -100,7 +100,7 @@ impl Trail {
     }
 
     /// An attempt of `user` and, if `ends`, its outcome.
-    pub fn action(&mut self, user: &str, ends: bool) {
+    pub(crate) fn action(&mut self, user: &str, ends: bool) {
         let mut attempt = self.entry(Event::Attempt);
         attempt.decision = Some("allow");
         attempt.route = Some(Text("execution.start"));
@@ -136,7 +136,7 @@ impl Trail {
         }
     }
 
-    pub fn denied(&mut self, user: &str) {
+    pub(crate) fn denied(&mut self, user: &str) {
         let mut denied = self.entry(Event::Denied);
         denied.decision = Some("deny");
         denied.code = Some("forbidden");
@@ -147,7 +147,7 @@ impl Trail {
     }
 
     /// A checkpoint of where the trail is.
-    pub fn signed_line(&self) -> String {
+    pub(crate) fn signed_line(&self) -> String {
         let pair = Ed25519KeyPair::from_pkcs8(&self.key).unwrap();
         let mut id = String::new();
         for byte in &digest(&SHA256, pair.public_key().as_ref()).as_ref()[..8] {
@@ -162,20 +162,20 @@ impl Trail {
         )
     }
 
-    pub fn sign(&mut self) {
+    pub(crate) fn sign(&mut self) {
         use std::io::Write;
         let file = std::fs::OpenOptions::new().append(true).create(true).open(self.checkpoints());
         file.unwrap().write_all(self.signed_line().as_bytes()).unwrap();
         self.signed = self.link.seq;
     }
 
-    pub fn rotate(&mut self) {
+    pub(crate) fn rotate(&mut self) {
         self.seal();
         std::fs::rename(self.active(), self.segment(self.first)).unwrap();
         self.open("rotated");
     }
 
-    pub fn seal(&mut self) {
+    pub(crate) fn seal(&mut self) {
         let (count, seal) = (self.lines, Seal { first: self.first, last: self.link.seq });
         self.system("trail.seal", |entry| {
             entry.count = Some(count);
@@ -185,7 +185,7 @@ impl Trail {
     }
 
     /// Says that a segment goes, and takes it away.
-    pub fn retire(&mut self, seal: Seal) {
+    pub(crate) fn retire(&mut self, seal: Seal) {
         let path = self.segment(seal.first);
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let mut entry = self.entry(Event::System);
@@ -198,14 +198,14 @@ impl Trail {
         std::fs::remove_file(path.with_extension("checkpoints")).unwrap();
     }
 
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.system("trail.stop", |_| {});
         self.sign();
     }
 }
 
 /// Three segments and a clean end: 1 to 12, 13 to 24, 25 to 36.
-pub fn whole(folder: &Path) -> Trail {
+pub(crate) fn whole(folder: &Path) -> Trail {
     let mut trail = Trail::begin(folder);
     for segment in 0..3 {
         if segment > 0 {

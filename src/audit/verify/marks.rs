@@ -7,40 +7,45 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 
 use super::report::Broken;
 use crate::audit::chain::Hash;
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::keys::PublicKey;
 use crate::audit::read::{Lines, Next};
 
-/// An Ed25519 public key, and where it was taken from.
+/// A public key that is trusted, and where it was taken from.
 #[derive(Debug, Clone)]
-pub struct PublicKey {
-    bytes: Vec<u8>,
-    /// First 16 hex digits of its SHA-256, as checkpoints name it.
+pub struct Trusted {
+    key: PublicKey,
+    /// As checkpoints name it.
     pub id: String,
     pub from: String,
 }
 
-impl PublicKey {
-    pub fn new(bytes: &[u8], from: String) -> Option<Self> {
-        let id = digest(&SHA256, bytes).as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        (bytes.len() == 32).then(|| Self { bytes: bytes.to_owned(), id, from })
+impl Trusted {
+    fn new(key: PublicKey, from: &str) -> Self {
+        Self { id: key.id(), key, from: from.to_owned() }
     }
 
-    /// A file with one line of base64, such as `audit.pub`.
+    /// The keys in the text of a file such as `audit.pub`: a line of base64 each.
+    pub(super) fn all(text: &str, from: &str) -> Vec<Self> {
+        PublicKey::all(text).into_iter().map(|key| Self::new(key, from)).collect()
+    }
+
+    /// The keys of a file such as `audit.pub`.
     ///
     /// # Errors
-    /// It cannot be read, or holds something else.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        let text = std::fs::read_to_string(path)?;
-        let key = STANDARD.decode(text.trim()).ok();
-        key.and_then(|bytes| Self::new(&bytes, path.display().to_string()))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not one line of base64 with 32 bytes behind it"))
+    /// It cannot be read, or has none.
+    pub fn read(path: &Path) -> io::Result<Vec<Self>> {
+        let keys = Self::all(&std::fs::read_to_string(path)?, &path.display().to_string());
+        if keys.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no line of base64 with the 32 bytes of a key"));
+        }
+        Ok(keys)
     }
 
     /// The public half of `audit.key`.
@@ -49,61 +54,43 @@ impl PublicKey {
     /// It cannot be read, or is no Ed25519 key in PKCS#8.
     pub fn of_private(path: &Path) -> io::Result<Self> {
         let pair = Ed25519KeyPair::from_pkcs8(&std::fs::read(path)?).ok();
-        pair.and_then(|pair| Self::new(pair.public_key().as_ref(), path.display().to_string()))
+        pair.and_then(|pair| PublicKey::parse(&STANDARD.encode(pair.public_key())))
+            .map(|key| Self::new(key, &path.display().to_string()))
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no Ed25519 key in PKCS#8"))
     }
-}
-
-/// A line of a checkpoint file.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Checkpoint {
-    node: String,
-    pub seq: u64,
-    hash: String,
-    pub time: String,
-    key: String,
-    signature: String,
 }
 
 /// What a good checkpoint says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
-    pub seq: u64,
-    pub hash: Hash,
+    pub(super) seq: u64,
+    pub(super) hash: Hash,
     /// Of its file, from 1.
-    pub line: u64,
+    pub(super) line: u64,
 }
 
-impl Checkpoint {
-    /// Reads a line and checks it with the trusted keys.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(super) fn read(line: &[u8], keys: &[PublicKey]) -> Result<(Self, Hash), Broken> {
-        let read: Self = serde_json::from_slice(line).map_err(|_| Broken::NoCheckpoint)?;
-        let hash = Hash::parse(read.hash.as_bytes()).ok_or(Broken::NoCheckpoint)?;
-        let Some(key) = keys.iter().find(|key| key.id == read.key) else {
-            return Err(Broken::ForeignKey { key: read.key });
-        };
-        let signed = format!("crossgate-checkpoint-1\n{}\n{}\n{}\n{}\n", read.node, read.seq, read.hash, read.time);
-        let signature = STANDARD.decode(&read.signature).map_err(|_| Broken::Signature)?;
-        UnparsedPublicKey::new(&ED25519, &key.bytes)
-            .verify(signed.as_bytes(), &signature)
-            .map_err(|_| Broken::Signature)?;
-        Ok((read, hash))
+/// Reads a checkpoint and checks it with the trusted keys.
+pub(super) fn checked(line: &[u8], keys: &[Trusted]) -> Result<(Checkpoint, Hash), Broken> {
+    let read = Checkpoint::parse(line).ok_or(Broken::NoCheckpoint)?;
+    let link = read.link().ok_or(Broken::NoCheckpoint)?;
+    let Some(trusted) = keys.iter().find(|trusted| trusted.id == read.key) else {
+        return Err(Broken::ForeignKey { key: read.key });
+    };
+    if !read.is_signed_by(std::slice::from_ref(&trusted.key)) {
+        return Err(Broken::Signature);
     }
+    Ok((read, link.hash))
 }
 
 /// The checkpoints of one file.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// Good ones, by `seq`.
-    pub good: Vec<Mark>,
-    pub newest: Option<(u64, String)>,
+    pub(super) good: Vec<Mark>,
     /// Lines that are no good, with what is wrong.
-    pub bad: Vec<(u64, Broken)>,
+    pub(super) bad: Vec<(u64, Broken)>,
     /// The file is there.
-    pub present: bool,
+    pub(super) present: bool,
 }
 
 impl Marks {
@@ -112,7 +99,7 @@ impl Marks {
     ///
     /// # Errors
     /// The file is there and cannot be read.
-    pub(super) fn read(path: &Path, keys: &[PublicKey]) -> io::Result<Self> {
+    pub(super) fn read(path: &Path, keys: &[Trusted]) -> io::Result<Self> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -122,17 +109,12 @@ impl Marks {
         let mut lines = Lines::of(file);
         loop {
             let read = match lines.read()? {
-                Next::Line(line) => Checkpoint::read(line, keys),
+                Next::Line(line) => checked(line, keys),
                 Next::TooLong => Err(Broken::NoCheckpoint),
                 Next::Unfinished(_) | Next::End => break,
             };
             match read {
-                Ok((checkpoint, hash)) => {
-                    marks.good.push(Mark { seq: checkpoint.seq, hash, line: lines.count });
-                    if marks.newest.as_ref().is_none_or(|(seq, _)| *seq < checkpoint.seq) {
-                        marks.newest = Some((checkpoint.seq, checkpoint.time));
-                    }
-                }
+                Ok((checkpoint, hash)) => marks.good.push(Mark { seq: checkpoint.seq, hash, line: lines.count }),
                 Err(broken) => marks.bad.push((lines.count, broken)),
             }
         }

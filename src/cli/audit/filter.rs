@@ -5,16 +5,15 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::hmac;
 use clap::{Args, ValueEnum};
 use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::super::Failure;
-use super::contents;
 use crate::audit::Event;
 use crate::audit::chain::Line;
 use crate::audit::entry::{Text, timestamp};
+use crate::audit::keys::TokenKey;
 use crate::audit::read::time;
 use crate::clock;
 
@@ -184,16 +183,15 @@ impl Filters {
 
     /// The token itself goes no further than this.
     fn hashed(&self, token: &str, state_dir: Option<&Path>) -> Result<String, Failure> {
-        let path = match (&self.key, state_dir) {
-            (Some(path), _) => path.clone(),
-            (None, Some(state_dir)) => state_dir.join("audit-token.key"),
+        let key = match (&self.key, state_dir) {
+            (Some(path), _) => TokenKey::read_file(path)?,
+            (None, Some(state_dir)) => TokenKey::read(state_dir)?,
             (None, None) => {
                 let message =
                     "--token needs the key that tokens are hashed with: name a config with -c, or the key with --key";
                 return Err(Failure::Usage(message.to_owned()));
             }
         };
-        let key = contents(&path)?;
         let mut typed = String::new();
         if token == "-" {
             std::io::stdin().read_line(&mut typed).map_err(|problem| format!("stdin cannot be read: {problem}"))?;
@@ -202,8 +200,7 @@ impl Filters {
         if token.is_empty() {
             return Err(Failure::Usage("--token: no token".to_owned()));
         }
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), token.as_bytes());
-        Ok(tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Ok(key.hash(token))
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::{Failure, Format, say};
 use super::{Found, Source, contents, table};
 use crate::audit::Event;
-use crate::audit::verify::{self, Moment, PublicKey, Report, Trust};
+use crate::audit::verify::{self, Moment, Report, Trust, Trusted};
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -42,17 +42,13 @@ impl Verify {
     fn trust(&self, found: &Found) -> Result<(Trust, Vec<String>), Failure> {
         let (mut trust, mut notes) = (Trust::default(), Vec::new());
         for path in &self.key {
-            let key = PublicKey::read(path).map_err(|problem| format!("{}: {problem}", path.display()))?;
-            trust.keys.push(key);
+            trust.keys.extend(Trusted::read(path).map_err(|problem| format!("{}: {problem}", path.display()))?);
         }
         if let Some(state_dir) = &found.state_dir {
-            if trust.keys.is_empty() {
-                match PublicKey::of_private(&state_dir.join("audit.key")) {
-                    Ok(key) => trust.keys.push(key),
-                    Err(problem) => notes.push(format!(
-                        "{} is not used ({problem}); the key beside the trail is trusted",
-                        state_dir.join("audit.key").display()
-                    )),
+            match Trusted::of_private(&state_dir.join("audit.key")) {
+                Ok(key) => trust.keys.push(key),
+                Err(problem) => {
+                    notes.push(format!("{} is not used ({problem})", state_dir.join("audit.key").display()))
                 }
             }
             let witness = state_dir.join("audit.checkpoint");
