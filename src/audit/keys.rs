@@ -84,9 +84,16 @@ impl TokenKey {
     /// # Errors
     /// A sentence that names the file.
     pub fn read(state_dir: &Path) -> Result<Self, String> {
-        let path = state_dir.join(TOKEN_KEY);
-        let bytes = std::fs::read(&path).map_err(|error| sentence(&path, "cannot be read", &error))?;
-        Self::of(&path, &bytes)
+        Self::read_file(&state_dir.join(TOKEN_KEY))
+    }
+
+    /// The same, from a copy of the key.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn read_file(path: &Path) -> Result<Self, String> {
+        let bytes = std::fs::read(path).map_err(|error| sentence(path, "cannot be read", &error))?;
+        Self::of(path, &bytes)
     }
 
     fn of(path: &Path, bytes: &[u8]) -> Result<Self, String> {

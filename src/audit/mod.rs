@@ -17,6 +17,7 @@ pub mod keys;
 pub mod ledger;
 pub mod names;
 mod queue;
+pub mod read;
 mod recover;
 mod rollup;
 pub mod rules;
@@ -25,6 +26,7 @@ mod site;
 pub mod status;
 mod system;
 pub mod trail;
+pub mod verify;
 mod witness;
 mod writer;
 

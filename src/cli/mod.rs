@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. Exit codes are part of the product: 0, 1 for problems, 2 for wrong
 //! usage, 3 for a denial of `explain`.
 
+mod audit;
 mod check;
 mod demo;
 mod explain;
@@ -46,6 +47,11 @@ enum Command {
         after_help = "Example:\n  crossgate explain GET /v1/orgs/org_1/invoices/7 -H 'authorization: Bearer …'\n  crossgate explain POST /v1/orgs/org_1/invoices --as person.json --format json"
     )]
     Explain(explain::Explain),
+    /// Prove and read the audit trail.
+    #[command(
+        after_help = "Example:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
+    )]
+    Audit(audit::Audit),
     /// Make and read tokens, for development only.
     #[command(
         after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
@@ -93,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(format),
         Command::Check(command) => command.run(format),
         Command::Explain(command) => command.run(format),
+        Command::Audit(command) => command.run(format),
         Command::Token(command) => command.run(format),
         Command::Version => {
             say(&match format {
