@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Event, Id, Text};
+use super::queue::Kind;
 use super::rollup::{Due, Noted, Rollup};
 use super::sample::Sample;
-use super::queue::Kind;
 use super::trail::{Trail, Unavailable};
 use crate::clock;
 

@@ -189,7 +189,7 @@ fn nothing_sent_is_an_outcome_too() {
 #[test]
 fn the_first_denial_is_written_before_its_answer_and_repeats_are_counted() {
     let bed = bed().start();
-    let member = token("user_bob").org("org_1", "acme", "member").sign();
+    let member = token("user_bob").org("org_1", "acme", "member").claim("workspaces", serde_json::json!(["w1"])).sign();
     for times in 0..5 {
         assert_eq!(bed.post(PATH).bearer(&member).body("{}").send().outcome(), "403 forbidden");
         let denied = entries(bed.folder(), "denied");
