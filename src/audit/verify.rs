@@ -576,13 +576,13 @@ impl<'a> Walk<'a> {
     /// What only the whole trail can tell.
     fn finish(&mut self) {
         for gap in std::mem::take(&mut self.gaps) {
-            if !self.explained(gap.span) {
+            if !self.explained(gap.span.last) {
                 let broken = Broken::Missing { from: gap.span.first, to: gap.span.last };
                 self.report.broken(&gap.file, 1, gap.span.first, broken);
             }
         }
         if let Some(base) = self.base.filter(|base| *base > 1)
-            && !self.retired.iter().any(|span| span.last == base - 1)
+            && !self.explained(base - 1)
         {
             let file = self.files.first().cloned().unwrap_or_default();
             self.report.broken(&file, 1, base, Broken::Dropped { to: base - 1 });
@@ -623,17 +623,10 @@ impl<'a> Walk<'a> {
         self.report.problems.sort_by_key(|problem| (rank(problem), problem.line));
     }
 
-    /// Whether retention says that it took all of these.
-    fn explained(&self, gap: Span) -> bool {
-        let mut spans = self.retired.clone();
-        spans.sort_unstable_by_key(|span| span.first);
-        let mut next = gap.first;
-        for span in spans {
-            if span.first <= next && span.last >= next {
-                next = span.last.saturating_add(1);
-            }
-        }
-        next > gap.last
+    /// Whether retention says that it took everything up to there: it begins with the oldest, so that whoever is named
+    /// last went last.
+    fn explained(&self, last: u64) -> bool {
+        self.retired.iter().any(|span| span.last == last)
     }
 
     /// An end whose checkpoint was not there before its lines were read: perhaps it is now. What a later one covers is

@@ -9,5 +9,6 @@
 
 mod trail;
 
+mod book;
 mod commands;
 mod tamper;
