@@ -22,6 +22,11 @@ POLICY = """routes:
   - id: thing
     match: { method: [GET, POST], path: "/api/orgs/{org}/things/{id}" }
     require: { org: "{org}", role: [org:admin, org:operator] }
+  - id: act
+    match: { method: [GET, POST], path: "/api/orgs/{org}/acts/{id}" }
+    access: privileged
+    require: { org: "{org}", role: [org:admin, org:operator] }
+    audit: { action: act, resource: "act:{id}" }
   - id: large
     match: { path: /large }
     require: { org: any, role: [org:admin, org:operator] }
@@ -95,6 +100,7 @@ class Stand:
             "clerk": f"[{{ name: bench, issuer: {ISSUER}, jwks: {{ file: keys.json }}, authorized_parties: [{PARTY}] }}]",
             "identity": "{ workspaces: { claim: workspaces } }",
             "state_dir": f"{name}.state",
+            "audit": f"{{ file: {name}.audit/audit.jsonl }}",
             "policies": "[policies/main.yaml]",
             "telemetry": "{ access_log: off, log: warn }",
         }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::admin::health::Readiness;
+use crate::audit::{Entry, Event, EventClass, Id, Ledger, Policy, Text};
+use crate::clock;
 use crate::config::{self, Problem};
 use crate::snapshot::{Live, Settings, Snapshot};
 use crate::telemetry::metrics::Metrics;
@@ -18,6 +20,7 @@ pub struct Reloader {
     pub settings: Settings,
     pub live: Live,
     pub metrics: Metrics,
+    pub ledger: Ledger,
     pub readiness: Arc<Readiness>,
     /// One reload at a time; two signals in a row must not swap in the older of two files.
     pub turn: Mutex<()>,
@@ -40,6 +43,9 @@ impl Reloader {
                 "reload refused, the last good config serves; `crossgate check` shows every problem"
             );
             self.metrics.config_stale().set(1);
+            let error = loaded.problems.iter().find(|problem| problem.is_error());
+            let place = error.map(|error| format!("{} at {}:{}", error.code, error.file, error.line));
+            self.record(&previous, "config.refused", place.as_deref());
             self.readiness.set_stale_config(Some(first.unwrap_or_default()));
             return Err(loaded.problems);
         };
@@ -56,6 +62,23 @@ impl Reloader {
             instance.keys.wake();
         }
         tracing::info!(snapshot = &*snapshot.id, routes = snapshot.routes.len(), "config loaded");
+        self.record(&snapshot, "config.reload", None);
         Ok(snapshot)
+    }
+
+    /// Writes down which config serves from now on: `config.load` at start, `config.reload`, or `config.refused` with
+    /// the first problem's code and place, never its text, which may quote a value.
+    pub fn record(&self, snapshot: &Snapshot, action: &'static str, refused: Option<&str>) {
+        if !snapshot.audit.events.has(EventClass::Config) {
+            return;
+        }
+        let path = self.path.display().to_string();
+        let mut entry = Entry::new(Id::random(), clock::unix_micros(), Event::Config);
+        entry.decision = Some(if action == "config.refused" { "deny" } else { "allow" });
+        entry.reason = refused.map(Text);
+        entry.action = Some(Text(action));
+        entry.resource = Some(Text(&path));
+        entry.policy = Some(Policy { snapshot: Text(&snapshot.id), file: None, line: None });
+        self.ledger.post(&entry);
     }
 }

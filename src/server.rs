@@ -11,6 +11,7 @@ mod upstreams;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::admin::health::Readiness;
+use crate::audit::Ledger;
 use crate::drain::Drain;
 use crate::gate::Gate;
 use crate::gate::fairness::Fairness;
@@ -41,11 +43,15 @@ use socket::{Listening, Passed};
 /// move and the cost of connecting.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
 
+/// How long the trail has for its last entries. A disk that hangs must not hold the process for ever.
+const LAST_ENTRIES: Duration = Duration::from_secs(5);
+
 /// What a process is started with.
 #[derive(Debug)]
 pub struct Start {
     pub reloader: Arc<Reloader>,
     pub log: Log,
+    pub ledger: Ledger,
     pub readiness: Arc<Readiness>,
     /// What `check` would advise, to be said once it is clear that the process starts.
     pub advice: Vec<String>,
@@ -93,6 +99,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         live: Arc::clone(&live),
         metrics: metrics.clone(),
         log: start.log.clone(),
+        ledger: start.ledger.clone(),
         in_flight: Arc::clone(&in_flight),
         fairness: Fairness::default(),
         draining: Arc::clone(&draining),
@@ -142,6 +149,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         readiness: Arc::clone(&start.readiness),
         in_flight: Arc::clone(&in_flight),
         log: start.log.clone(),
+        ledger: start.ledger.clone(),
         socket: settings.admin.socket.clone(),
     };
     let admin = Arc::new(admin);
@@ -157,11 +165,14 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     });
 
     server.add_service(background_service("deadlines", Watching));
+    server.add_service(background_service("ledger", RollUp(start.ledger.clone())));
     server.add_service(background_service("reload", ReloadOnHangup(Arc::clone(&start.reloader))));
 
     let drain = Drain { times: settings.drain, readiness: start.readiness, in_flight, young, draining, goaway, close };
     server.run(RunArgs { shutdown_signal: Box::new(drain) });
 
+    // After the last request: what became of it is written, and the trail says that it ends here.
+    start.ledger.finish(LAST_ENTRIES);
     for file in files {
         // Gone already is as good.
         let _ = std::fs::remove_file(file);
@@ -290,6 +301,22 @@ impl BackgroundService for Watching {
     async fn start(&self, _shutdown: ShutdownWatch) {
         // Also while draining: until the process ends.
         upstream::watch().await;
+    }
+}
+
+/// Writes down repeats when their minute is over.
+struct RollUp(Ledger);
+
+#[async_trait]
+impl BackgroundService for RollUp {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => self.0.roll_up(false),
+                // What is left is written with the trail's last entries.
+                _ = shutdown.changed() => return,
+            }
+        }
     }
 }
 

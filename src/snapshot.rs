@@ -108,7 +108,7 @@ pub struct AuditSettings {
     pub rotate_keep: usize,
     /// Each entry is repeated there, for log shippers.
     pub copy_to_stdout: bool,
-    /// There is a trail: `audit` is written, or a route is privileged.
+    /// No start without it: `audit` is written, or a route is privileged.
     pub required: bool,
 }
 

@@ -160,7 +160,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reload",
-        &["config", "snapshot", "admin", "telemetry", "audit"],
+        &["config", "snapshot", "admin", "telemetry", "audit", "clock"],
         "a reload compiles a config and swaps the snapshot",
     ),
     (

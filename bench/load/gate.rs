@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crossgate::audit::{Ledger, Trail};
 use crossgate::config;
 use crossgate::gate::Gate;
 use crossgate::gate::fairness::Fairness;
@@ -63,6 +64,7 @@ pub(crate) fn serve(path: &str, guarded: bool) {
         live: Arc::new(ArcSwap::from_pointee(compiled.snapshot)),
         metrics,
         log: Log::open(&settings.access_log, Format::Json).unwrap(),
+        ledger: Ledger::new(Trail::off()),
         in_flight: Arc::new(InFlight::default()),
         draining: Arc::new(AtomicBool::new(false)),
         keepalive: settings.keepalive,

@@ -4,7 +4,7 @@
 //! load origin LISTEN                        an API that answers at once
 //! load bare LISTEN UPSTREAM                 a Pingora pass-through, what crossgate is measured against
 //! load gate CONFIG on|off                   crossgate's gate with and without the guard below it
-//! load probe ADDRESS RATE SECONDS [TOKEN]   requests at a fixed rate; prints p50, p99 and the longest
+//! load probe ADDRESS RATE SECONDS [TOKEN [TARGET]]   requests at a fixed rate; prints p50, p99 and the longest
 //! load crowd ADDRESS KIND COUNT [TOKEN]     holds connections until stdin ends: idle, readers, writers
 //! ```
 //!
@@ -39,7 +39,8 @@ fn main() {
         ["gate", config, guard @ ("on" | "off")] => gate::serve(config, guard == "on"),
         ["probe", address, rate, seconds, ref token @ ..] => {
             let seconds = Duration::from_secs(seconds.parse().unwrap());
-            on_runtime(probe::run(address, rate.parse().unwrap(), seconds, token.first().copied()));
+            let target = token.get(1).copied().unwrap_or(TARGET);
+            on_runtime(probe::run(address, rate.parse().unwrap(), seconds, token.first().copied(), target));
         }
         ["crowd", address, kind, count, ref token @ ..] => {
             on_runtime(crowd::hold(address, kind, count.parse().unwrap(), token.first().copied()));

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 /// Connections that share the rate; a request whose connection is busy waits, and that wait counts.
 const CONNECTIONS: u32 = 16;
 
-pub(crate) async fn run(address: &str, rate: u32, length: Duration, token: Option<&str>) {
-    let request: Arc<str> = super::request(token, super::TARGET).into();
+pub(crate) async fn run(address: &str, rate: u32, length: Duration, token: Option<&str>, target: &str) {
+    let request: Arc<str> = super::request(token, target).into();
     let latencies = Arc::new(Mutex::new(Vec::new()));
     let gap = Duration::from_secs(1) * CONNECTIONS / rate;
     let start = Instant::now() + Duration::from_millis(50);

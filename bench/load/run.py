@@ -19,13 +19,13 @@ RATE = 4000
 PATH = "/api/orgs/org_1/things/42"
 
 
-def wrk(port, token, connections=32, seconds=SECONDS):
+def wrk(port, token, connections=32, seconds=SECONDS, path=PATH):
     """Requests served; every answer has to be a 200."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"authorization: Bearer {token}"]
     for line in ["accept: application/json, text/plain, */*", "accept-language: en-GB,en;q=0.9",
                  "user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"]:
         command += ["-H", line]
-    text = subprocess.run([*command, f"http://127.0.0.1:{port}{PATH}"], check=True, capture_output=True, text=True).stdout
+    text = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in text or "Socket errors" in text:
         raise SystemExit(f"port {port} did not answer 200 to everything:\n{text}")
     return int(re.search(r"(\d+) requests in", text)[1])
@@ -134,8 +134,8 @@ def memory(bed, count=10_000):
     print(f"| {start:.0f} MiB | {held:.0f} MiB | {after:.0f} MiB |")
 
 
-def probe(port, token, rate=300, seconds=10):
-    command = [stand.TOOLS, "probe", f"127.0.0.1:{port}", str(rate), str(seconds), token]
+def probe(port, token, rate=300, seconds=10, path=PATH):
+    command = [stand.TOOLS, "probe", f"127.0.0.1:{port}", str(rate), str(seconds), token, path]
     words = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     found = {name: int(value) for name, value in zip(words[::2], words[1::2])}
     if found["failed"]:
@@ -215,7 +215,45 @@ def flood(bed, count=1_000):
     print(f"\nAll {count:,} were closed by crossgate, the last one {closed:.0f} s after the measurement.")
 
 
-PARTS = {"cpu": cpu, "guard": guard, "memory": memory, "crowd": crowd, "flood": flood}
+ACT = "/api/orgs/org_1/acts/42"
+
+
+def durable(admin):
+    """Entries of the trail that are on disk."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(admin))
+        stream.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        text = b"".join(iter(lambda: stream.recv(65536), b"")).decode()
+    return sum(int(float(count)) for count in re.findall(r"^crossgate_audit_entries_total\{.*\} (\S+)$", text, re.M))
+
+
+def audit(bed):
+    """What a durable record costs: the same rule on a protected and on a privileged route of one process."""
+    origin, port = upstream(bed), free_port()
+    bed.crossgate(bed.config("audit", origin, port), port)
+    wrk(port, bed.token, seconds=1)
+    steady_rows, speeds = {PATH: [], ACT: []}, {PATH: [], ACT: []}
+    entries = []
+    for turn in range(ROUNDS):
+        for path in (PATH, ACT) if turn % 2 == 0 else (ACT, PATH):
+            steady_rows[path].append(probe(port, bed.token, 1000, SECONDS, path))
+            before = durable(bed.folder / "audit.admin")
+            speeds[path].append(wrk(port, bed.token, 64, path=path) / SECONDS)
+            if path == ACT:
+                entries.append((durable(bed.folder / "audit.admin") - before) / SECONDS)
+        say(f"  {steady_rows[PATH][-1]} {steady_rows[ACT][-1]} {entries[-1]:.0f} entries/s")
+    of = lambda path, key: statistics.median(row[key] for row in steady_rows[path])
+    print(f"\n### Audit: a privileged route beside a protected one, trail on {bed.folder} ({ROUNDS} rounds)\n")
+    print("| | p50 at 1,000/s | p99 at 1,000/s | requests/s, 64 connections | durable entries/s |\n|---|---|---|---|---|")
+    for name, path in [("protected", PATH), ("privileged", ACT)]:
+        written = f"{statistics.median(entries):,.0f}" if path == ACT else ""
+        print(f"| {name} | {of(path, 'p50_us')} µs | {of(path, 'p99_us')} µs | "
+              f"{statistics.median(speeds[path]):,.0f} | {written} |")
+    print(f"\nMore for a privileged one: {of(ACT, 'p50_us') - of(PATH, 'p50_us')} µs at the median, "
+          f"{of(ACT, 'p99_us') - of(PATH, 'p99_us')} µs at p99.")
+
+
+PARTS = {"audit": audit, "cpu": cpu, "guard": guard, "memory": memory, "crowd": crowd, "flood": flood}
 
 
 def main():

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The load bench, whole, with one command: `bench/load/run.sh [cpu] [guard] [memory] [crowd] [flood]`, all without a name.
+# The load bench, whole, with one command: `bench/load/run.sh [audit] [cpu] [guard] [memory] [crowd] [flood]`, all without a name.
 # Builds the release binary and the bench's own parts, installs what a fresh Debian machine lacks, prints Markdown.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -37,7 +37,7 @@ pub struct Report {
 /// One reason.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 pub struct Why {
-    /// `draining`, `starting`, `no_keys`, `stale_keys`, `stale_config`.
+    /// `draining`, `starting`, `no_keys`, `stale_keys`, `stale_config`, `audit_unavailable`.
     pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -69,7 +69,8 @@ impl Readiness {
     }
 
     /// Judges the process at this moment.
-    pub fn report(&self, snapshot: &Snapshot, now: Now) -> Report {
+    /// `trail` says what is wrong with the audit trail, if anything is.
+    pub fn report(&self, snapshot: &Snapshot, trail: Option<&str>, now: Now) -> Report {
         let mut reasons = Vec::new();
         let mut ready = true;
         let mut say = |code, issuer: Option<&Arc<str>>, detail: String| {
@@ -98,6 +99,10 @@ impl Readiness {
         }
         if let Some(problem) = self.stale_config.load_full() {
             say("stale_config", None, format!("the last good config serves; the new one was refused: {problem}"));
+        }
+        // Public and protected traffic goes on, so that the process stays in the balancer.
+        if let Some(problem) = trail {
+            say("audit_unavailable", None, format!("privileged requests are 503: {problem}"));
         }
         let degraded = !reasons.is_empty();
         Report { ready, degraded, reasons, snapshot: snapshot.id.to_string() }

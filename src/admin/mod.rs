@@ -15,11 +15,13 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde::Serialize;
 
+use crate::audit::{Ledger, Status};
 use crate::clock;
 use crate::gate::passage::InFlight;
 use crate::snapshot::{Address, Live, Socket};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::{Metrics, UpstreamState};
+use crate::telemetry::trail::TrailState;
 use crate::upstream::Stats;
 use health::Readiness;
 
@@ -31,6 +33,7 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
     pub in_flight: Arc<InFlight>,
     pub log: Log,
+    pub ledger: Ledger,
     pub socket: Socket,
 }
 
@@ -62,7 +65,8 @@ impl Admin {
         match path {
             "/healthz" => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             "/readyz" => {
-                let report = self.readiness.report(&self.live.load(), clock::now());
+                let problem = self.ledger.trail().status().problem;
+                let report = self.readiness.report(&self.live.load(), problem.as_deref(), clock::now());
                 json(if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &report)
             }
             "/metrics" => {
@@ -92,6 +96,7 @@ impl Admin {
         }
         self.metrics
             .show_upstreams(snapshot.upstreams.iter().map(|upstream| (&*upstream.name, state(&upstream.stats()))));
+        self.metrics.show_trail(&trail(&self.ledger.trail().status()));
         let entries = i64::try_from(snapshot.cache.len()).unwrap_or(i64::MAX);
         self.metrics.cache_entries().set(entries);
         self.metrics.in_flight().set(i64::try_from(self.in_flight.count()).unwrap_or(i64::MAX));
@@ -122,6 +127,19 @@ fn state(stats: &Stats) -> UpstreamState {
         breaker_opened: stats.breaker_opened,
         put_out: stats.put_out,
         unresolved: stats.unresolved,
+    }
+}
+
+fn trail(status: &Status) -> TrailState {
+    TrailState {
+        available: status.available,
+        queue_entries: status.queue_entries,
+        queue_bytes: status.queue_bytes,
+        last_durable: status.durable_age.map(|age| age.as_secs_f64()),
+        free_permille: status.free_permille.map(u32::from),
+        dropped: status.dropped,
+        entries: status.entries.iter().map(|(event, count)| (event.as_str(), *count)).collect(),
+        failures: status.failures.iter().map(|(kind, count)| (kind.as_str(), *count)).collect(),
     }
 }
 

@@ -103,9 +103,14 @@ impl TokenKey {
         Err(format!("{}: a key for tokens has {TOKEN} bytes, this one {}", path.display(), bytes.len()))
     }
 
-    /// First 32 hex digits of HMAC-SHA256 over the token.
+    /// First 32 hex digits of HMAC-SHA256 over the SHA-256 of the token: whoever writes entries has no token any more.
     pub fn hash(&self, token: &str) -> String {
-        hex(hmac::sign(&self.0, token.as_bytes()).as_ref(), 16)
+        self.hash_digest(digest(&SHA256, token.as_bytes()).as_ref())
+    }
+
+    /// The same, of what a token's SHA-256 is.
+    pub fn hash_digest(&self, digest: &[u8]) -> String {
+        hex(hmac::sign(&self.0, digest).as_ref(), 16)
     }
 }
 

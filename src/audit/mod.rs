@@ -14,11 +14,14 @@ mod disk;
 pub mod entry;
 mod journal;
 pub mod keys;
+pub mod ledger;
 pub mod names;
 mod queue;
 pub mod read;
 mod recover;
+mod rollup;
 pub mod rules;
+mod sample;
 mod site;
 pub mod status;
 mod system;
@@ -27,13 +30,9 @@ pub mod verify;
 mod witness;
 mod writer;
 
-pub use entry::{Entry, Event, Id};
+pub use entry::{Actor, Entry, Event, Id, Outcome, Policy, Request, Text};
+pub use ledger::{Attempt, Ledger};
 pub use queue::Kind;
 pub use rules::{EventClass, Events, Labels, OnFailure, RouteRules, Rules};
 pub use status::Status;
 pub use trail::{Options, Trail, Unavailable};
-
-#[cfg(test)]
-mod testing;
-#[cfg(test)]
-mod trail_tests;

@@ -207,9 +207,9 @@ impl Trail {
         }
     }
 
-    /// What may be written down of a token: 32 hex digits, keyed. None before the trail was opened.
-    pub fn token_hash(&self, token: &str) -> Option<String> {
-        Some(self.0.shared.as_ref()?.token.get()?.hash(token))
+    /// What may be written down of a token with this SHA-256: 32 hex digits, keyed. None before the trail was opened.
+    pub fn token_hash(&self, digest: &[u8; 32]) -> Option<String> {
+        Some(self.0.shared.as_ref()?.token.get()?.hash_digest(digest))
     }
 }
 

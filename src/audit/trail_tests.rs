@@ -37,7 +37,7 @@ async fn a_trail_that_is_off_keeps_nothing_and_refuses_nothing() {
     trail.post(Kind::Other, Event::Denied, denied());
     trail.finish(LIMIT);
     assert!(!trail.status().on && trail.status().available);
-    assert_eq!(trail.token_hash("t"), None);
+    assert_eq!(trail.token_hash(&[1; 32]), None);
 }
 
 #[tokio::test]
@@ -132,11 +132,11 @@ async fn attempts_without_an_outcome_get_one_at_the_next_start_over_rotations() 
 async fn a_token_has_one_hash_over_restarts() {
     let bed = Bed::new();
     let trail = Trail::open(bed.options(1 << 20, 3)).unwrap();
-    let hash = trail.token_hash("secret").unwrap();
+    let hash = trail.token_hash(&[7; 32]).unwrap();
     assert_eq!(hash.len(), 32);
     trail.finish(LIMIT);
     let again = Trail::open(bed.options(1 << 20, 3)).unwrap();
-    assert_eq!(again.token_hash("secret"), Some(hash));
+    assert_eq!(again.token_hash(&[7; 32]), Some(hash));
     again.finish(LIMIT);
 }
 

@@ -46,7 +46,7 @@ impl Demo {
         let local = |listener: &TcpListener| listener.local_addr().map_err(|problem| problem.to_string());
         let addresses =
             Addresses { gate: local(&gate)?, admin: local(&admin)?, clerk: local(&clerk)?, api: local(&api)? };
-        let text = lines::story(&addresses, &key)?;
+        let text = lines::story(&addresses, &key, &folder.0.join("audit"))?;
         standin::start(clerk, api, key, addresses.clerk)?;
         folder.write("crossgate.yaml", CONFIG)?;
         folder.write("policies/demo.yaml", POLICY)?;

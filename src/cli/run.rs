@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clap::Args;
 
 use super::{ConfigPath, Failure, first_problem};
 use crate::admin::health::Readiness;
+use crate::audit::{Ledger, Options, Trail};
 use crate::clock;
 use crate::config;
 use crate::reload::Reloader;
 use crate::server::{self, Start};
-use crate::snapshot::AccessLog;
+use crate::snapshot::{AccessLog, Settings};
 use crate::telemetry::access::Log;
 use crate::telemetry::log::{self, Format};
 use crate::telemetry::metrics::Metrics;
@@ -65,16 +67,45 @@ pub(super) fn serve(
         };
         format!("telemetry.access_log {target} cannot be opened: {problem}")
     })?;
+    let ledger = Ledger::new(open_trail(&settings, &log, &metrics)?);
     let readiness = Arc::new(Readiness::new(settings.ready, clock::now()));
     let reloader = Reloader {
         path,
         settings,
         live: Arc::new(ArcSwap::new(snapshot)),
         metrics,
+        ledger: ledger.clone(),
         readiness: Arc::clone(&readiness),
         turn: Mutex::new(()),
     };
-    Ok(server::run(Start { reloader: Arc::new(reloader), log, readiness, advice })?)
+    reloader.record(&reloader.live.load(), "config.load", None);
+    let served = server::run(Start { reloader: Arc::new(reloader), log, ledger: ledger.clone(), readiness, advice });
+    // Also when nothing was served: a start that failed leaves a trail that ends well.
+    ledger.finish(Duration::from_secs(1));
+    Ok(served?)
+}
+
+/// Opens the trail, or fails where something must not go on without it.
+fn open_trail(settings: &Settings, log: &Log, metrics: &Metrics) -> Result<Trail, String> {
+    let audit = &settings.audit;
+    let copy = if !audit.copy_to_stdout {
+        None
+    } else if settings.access_log == AccessLog::Stdout {
+        Some(log.clone())
+    } else {
+        let opened = Log::open(&AccessLog::Stdout, Format::Json);
+        Some(opened.map_err(|problem| format!("stdout cannot be written: {problem}"))?)
+    };
+    let commit = metrics.audit_commit().clone();
+    let options = Options {
+        file: audit.file.clone(),
+        rotate_size: audit.rotate_size,
+        rotate_keep: audit.rotate_keep,
+        state_dir: settings.state_dir.clone(),
+        copy: copy.map(|log| Box::new(move |lines: &[u8]| log.copy(lines)) as Box<dyn Fn(&[u8]) + Send>),
+        committed: Some(Box::new(move |took: Duration| commit.observe(took.as_secs_f64()))),
+    };
+    if audit.required { Trail::open(options) } else { Ok(Trail::open_when_possible(options)) }
 }
 
 /// Makes sure now that key sets can be kept: the day that they are needed is too late to learn that they were not.

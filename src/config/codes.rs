@@ -98,7 +98,7 @@ codes! {
     PRIVILEGED_REPORT = "CG0704", "a privileged route lets through what it should refuse";
 
     // Audit.
-    AUDIT_EVENTS = "CG0801", "a list of audit events is empty, names one twice or leaves out what is needed";
+    AUDIT_EVENTS = "CG0801", "a list of audit events is empty or names one twice";
     AUDIT_LABEL = "CG0802", "an action or resource of the audit trail is too long or no single line";
     AUDIT_FILE = "CG0803", "the file of the audit trail is taken";
     AUDIT_SECRET = "CG0804", "an action or resource of the audit trail would hold a secret";

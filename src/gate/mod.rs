@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! early_request_filter      sanitize; refusals are kept for the next hook, which can answer
-//! request_filter            own endpoints, then route, identity, policy (decide); answers refusals
+//! request_filter            own endpoints, then route, identity, policy (decide); record; answers refusals
 //! upstream_peer             the arm's upstream
 //! connected_to_upstream     deadlines begin
 //! upstream_request_filter   inject: remove, then insert; without a permit nothing goes upstream
@@ -11,17 +11,19 @@
 //! fail_to_connect           another endpoint, once; nothing was sent
 //! error_while_proxy         the endpoint is told how it fared; what may be done twice may be tried again
 //! fail_to_proxy             what went wrong becomes a code
-//! logging                   access line, metrics
+//! logging                   access line, metrics, the outcome of a recorded action
 //! ```
 //!
 //! Hooks stay short and call one step each; what a step does is told in its own module.
 
 mod close;
 pub mod decide;
+mod failure;
 pub mod fairness;
 mod own;
 pub mod passage;
 mod privacy;
+mod record;
 pub mod reply;
 mod tail;
 mod tunnel;
@@ -39,9 +41,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use crate::audit::Ledger;
 use crate::clock;
 use crate::guard::{self, Phase, Slow};
 use crate::identity::clerk::Attempt;
@@ -52,6 +55,7 @@ use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Asks, Ended, NoEndpoint, Progress};
 use decide::{Caller, Decided, Refusal};
+use failure::{broken_body, client_is_gone, failure};
 use fairness::{Fairness, Spent};
 use passage::{InFlight, Passage};
 use reply::Code;
@@ -66,6 +70,7 @@ pub struct Gate {
     pub live: Live,
     pub metrics: Metrics,
     pub log: Log,
+    pub ledger: Ledger,
     pub in_flight: Arc<InFlight>,
     pub fairness: Fairness,
     /// Set while draining: answers then close their connections.
@@ -130,6 +135,7 @@ impl ProxyHttp for Gate {
         }
         if passage.refusal.is_none() {
             self.decide(session, passage).await;
+            record::record(self, session, passage).await;
         }
         if passage.refusal.is_some() {
             return own::refuse(session, passage).await;
@@ -179,6 +185,7 @@ impl ProxyHttp for Gate {
         digest: Option<&Digest>,
         passage: &mut Passage,
     ) -> Result<()> {
+        passage.was_connected = true;
         watch::connected(session, digest, passage)
     }
 
@@ -191,6 +198,9 @@ impl ProxyHttp for Gate {
         let (Some(permit), Some(request)) = (&passage.permit, &passage.request) else {
             return Error::e_explain(ErrorType::InternalError, "no permit: nothing goes upstream");
         };
+        if !record::may_go_up(passage) {
+            return Error::e_explain(ErrorType::InternalError, "no record: nothing privileged goes upstream");
+        }
         let snapshot = &passage.snapshot;
         let forwards = snapshot.upstreams.get(permit.upstream()).is_some_and(|upstream| upstream.forward.clerk);
         let carrier = passage.identity.as_ref().map(|(_, carrier)| *carrier).filter(|_| permit.identity().is_some());
@@ -321,7 +331,10 @@ impl ProxyHttp for Gate {
             attempt.broke_off(&error, Progress { request_done, reused });
         }
         // As Pingora's own: again only what may be done twice, on a pooled connection that broke before an answer.
-        let is_safe = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        // What is recorded once is sent once.
+        let is_safe = session.req_header().method.is_idempotent()
+            && passage.action.is_none()
+            && !session.as_ref().retry_buffer_truncated();
         if is_safe && passage.ended().is_none() {
             error.retry.decide_reuse(reused);
         } else {
@@ -355,6 +368,7 @@ impl ProxyHttp for Gate {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, passage: &mut Passage) {
         close::close(self, session, error, passage);
+        record::close(session, error, passage);
         passage.hold = None;
         if session.was_upgraded() {
             return;
@@ -448,37 +462,4 @@ impl Gate {
             Err(refusal) => passage.refusal = Some(refusal),
         }
     }
-}
-
-fn broken_body() -> Refusal {
-    Refusal::Request(request::Refusal::Malformed("the chunked body is malformed"))
-}
-
-/// Whether the client closed its connection or broke it. Also when it sent its next request before this one's answer
-/// (`ConnectError`): this one may have been executed by now, and a 400 would say that it was not.
-fn client_is_gone(error: &Error) -> bool {
-    *error.esource() == ErrorSource::Downstream
-        && matches!(
-            error.etype(),
-            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
-        )
-}
-
-/// What a failure below means for the client. Never the error's own text: it names peers.
-fn failure(error: &Error) -> Refusal {
-    let timeout = matches!(
-        error.etype(),
-        ErrorType::ConnectTimedout
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout
-            | ErrorType::TLSHandshakeTimedout
-    );
-    let code = match error.esource() {
-        ErrorSource::Upstream if timeout => Code::UpstreamTimeout,
-        ErrorSource::Upstream => Code::UpstreamUnavailable,
-        ErrorSource::Downstream if timeout => Code::RequestTimeout,
-        ErrorSource::Downstream => Code::BadRequest,
-        ErrorSource::Internal | ErrorSource::Unset => Code::Internal,
-    };
-    Refusal::Upstream(code)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::decide::Refusal;
+use super::record::{self, Action};
 use super::tail::Tail;
 use crate::guard::Slow;
 use crate::identity::{Carrier, Identity};
@@ -39,6 +40,12 @@ pub struct Passage {
     pub body_since: Instant,
     /// The client's body was given up.
     pub slow: Option<Slow>,
+    /// The recorded action that this request is.
+    pub action: Option<Box<Action>>,
+    /// It goes on although it could not be recorded, as its route says.
+    pub unrecorded: bool,
+    /// A connection to the API was there: bytes may have gone up.
+    pub was_connected: bool,
     /// Attempts to reach the upstream.
     pub tries: usize,
     /// The last of them; what became of it is told to it.
@@ -72,6 +79,9 @@ impl Passage {
             tail: Tail::default(),
             body_since: Instant::now(),
             slow: None,
+            action: None,
+            unrecorded: false,
+            was_connected: false,
             tries: 0,
             attempt: None,
             upstream_status: None,
@@ -96,6 +106,13 @@ impl Passage {
     /// The request's id, once it has one.
     pub fn request_id(&self) -> &str {
         self.client().map_or("", |client| &client.request_id)
+    }
+}
+
+/// A task that was cancelled or panicked never comes to its end; what it may have done is written down all the same.
+impl Drop for Passage {
+    fn drop(&mut self) {
+        record::abandon(self);
     }
 }
 

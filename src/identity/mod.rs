@@ -10,6 +10,7 @@ pub mod headers;
 pub mod json;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -22,6 +23,17 @@ pub struct Identity {
     pub facts: Facts,
     /// The identity headers of this person, rendered once; route, arm and request id are added per request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// SHA-256 of the credential, for keyed hashes of it; `None` for somebody who is only assumed.
+    pub digest: Option<[u8; 32]>,
+    /// Whether the audit trail has heard of this credential: read with each request, so that it must cost nothing.
+    pub announced: AtomicBool,
+}
+
+impl Identity {
+    /// Somebody with these facts and header values, and no credential.
+    pub fn new(facts: Facts, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { facts, headers, digest: None, announced: AtomicBool::new(false) }
+    }
 }
 
 /// What a verified credential says. Everything here came out of a checked signature, nothing out of the request.

@@ -78,12 +78,12 @@ impl Asked {
     }
 
     pub(super) fn label(&self, template: &Template, facts: Option<Facts>) -> String {
-        let identity = facts.map(|facts| Identity { facts, headers: Vec::new() });
+        let identity = facts.map(|facts| Identity::new(facts, Vec::new()));
         template.label(&self.found().captures, &self.view(), identity.as_ref())
     }
 
     fn authorize(&self, policy: &Policy, facts: Option<Facts>, trace: &mut impl Trace) -> Result<Permit, Refusal> {
-        let identity = facts.map(|facts| Arc::new(Identity { facts, headers: Vec::new() }));
+        let identity = facts.map(|facts| Arc::new(Identity::new(facts, Vec::new())));
         let found = self.found();
         authorize(found.route, policy, identity.as_ref(), &found.captures, &self.view(), trace)
     }

@@ -117,6 +117,14 @@ impl Log {
         let _ = writer.write_all(&text);
     }
 
+    /// Queues lines that are whole already, for copies of other records on the same target: two writers on one stdout would
+    /// break each other's lines.
+    pub fn copy(&self, lines: &[u8]) {
+        if let Some(mut writer) = self.writer.clone() {
+            let _ = writer.write_all(lines);
+        }
+    }
+
     /// Lines dropped so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.as_ref().map_or(0, |counter| u64::try_from(counter.dropped_lines()).unwrap_or(u64::MAX))

@@ -11,6 +11,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use super::trail::{TrailSeries, TrailState};
 use crate::gate::reply::{Code, Fault};
 
 /// Name of the rollout in labels; there is one rollout, `auth`.
@@ -41,6 +42,7 @@ struct Series {
     guard_refused: IntCounterVec,
     turned_away: IntCounter,
     unopened: IntCounterVec,
+    trail: TrailSeries,
 }
 
 #[derive(Debug)]
@@ -180,6 +182,7 @@ impl Metrics {
                 "connections that ended before their first request: no handshake, or nothing in time",
                 &["reason"],
             )?,
+            trail: TrailSeries::new(&registry)?,
             panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
             registry,
         };
@@ -218,6 +221,20 @@ impl Metrics {
 
     pub fn access_log_dropped(&self) -> &IntGauge {
         &self.0.access_log_dropped
+    }
+
+    /// How long making a batch of entries durable takes.
+    pub fn audit_commit(&self) -> &Histogram {
+        &self.0.trail.commit
+    }
+
+    pub fn audit_unrecorded(&self) -> &IntCounter {
+        &self.0.trail.unrecorded
+    }
+
+    /// Brings the series of the audit trail up to date.
+    pub fn show_trail(&self, state: &TrailState) {
+        self.0.trail.show(state);
     }
 
     pub fn panics(&self) -> &IntCounter {

@@ -11,7 +11,7 @@ fn load(file: &str) -> Compiled {
 }
 
 #[test]
-fn without_the_key_nothing_is_recorded() {
+fn without_the_key_a_trail_is_kept_where_it_can_be() {
     let Compiled { settings, snapshot } = load("tests/config/good/minimal.yaml");
     assert!(!settings.audit.required);
     assert_eq!(snapshot.audit.events, Events::default());

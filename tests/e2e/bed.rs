@@ -437,6 +437,13 @@ impl Running {
         (self.bed, self.process.wait())
     }
 
+    /// Starts it again after its process was killed: same config, addresses, state.
+    pub(crate) fn start_again(self) -> Self {
+        let Self { bed, gate, admin, process } = self;
+        process.wait();
+        bed.start_at(gate, admin)
+    }
+
     /// Ends the process and starts it again: same config, addresses, state.
     pub(crate) fn restart(self) -> Self {
         let Self { bed, gate, admin, process } = self;

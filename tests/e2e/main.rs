@@ -14,6 +14,7 @@ mod issuer;
 mod origin;
 mod wire;
 
+mod audit;
 mod cli;
 mod cookies;
 mod cors;

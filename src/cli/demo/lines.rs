@@ -1,6 +1,7 @@
 //! What the demo prints: addresses, then one `curl` line for every outcome, each under what to expect.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use super::Addresses;
 use crate::cli::token::key::SigningKey;
@@ -10,20 +11,27 @@ use crate::clock;
 /// Long enough to play; Clerk's own session tokens live for a minute.
 const TTL: i64 = 3600;
 
-pub(super) fn story(addresses: &Addresses, key: &SigningKey) -> Result<String, String> {
+pub(super) fn story(addresses: &Addresses, key: &SigningKey, trail: &Path) -> Result<String, String> {
+    // As it was called: the demo's binary is not on anybody's path.
+    let command = std::env::args().next().unwrap_or_else(|| "crossgate".to_owned());
     let Addresses { gate, admin, clerk, api } = addresses;
     let issuer = format!("http://{clerk}");
-    let token = |org: &str, role: &str, ttl: i64| {
+    let session = |org: &str, role: &str, ttl: i64| {
         let mut session = Session::new(&issuer, "user_ada");
         session.org = Some(org.to_owned());
         session.role = Some(role.to_owned());
         session.azp = Some(super::PARTY.to_owned());
         session.ttl = ttl;
-        key.sign(&session.claims(clock::now()))
+        session
     };
+    let token = |org: &str, role: &str, ttl: i64| key.sign(&session(org, role, ttl).claims(clock::now()));
     let (admin_token, member) = (token("org_acme", "org:admin", TTL)?, token("org_acme", "org:member", TTL)?);
     let (stranger, expired) = (token("org_other", "org:admin", TTL)?, token("org_acme", "org:admin", -TTL)?);
     let bearer = |token: &str| format!("-H 'authorization: Bearer {token}' ");
+    let mut session = session("org_acme", "org:admin", TTL);
+    session.claims.insert("workspaces".to_owned(), serde_json::json!(["w1"]));
+    let operator = key.sign(&session.claims(clock::now()))?;
+    let executions = format!("http://{gate}/api/orgs/org_acme/workspaces/w1/executions");
     let invoices = format!("http://{gate}/api/orgs/org_acme/invoices");
 
     let lines = [
@@ -46,6 +54,14 @@ pub(super) fn story(addresses: &Addresses, key: &SigningKey) -> Result<String, S
             "400 bad_path: the api could read this path as another one",
             format!("--path-as-is http://{gate}/public/%2e%2e/api/orgs/org_acme/invoices"),
         ),
+        (
+            "200 ok: a privileged action, on disk before the api hears of it",
+            format!("-X POST -d '{{}}' {}{executions}", bearer(&operator)),
+        ),
+        (
+            "403 forbidden: the same without the role; written down before this answer",
+            format!("-X POST -d '{{}}' {}{executions}", bearer(&member)),
+        ),
         ("403 no_route: what no policy names is not served", format!("http://{gate}/internal")),
     ];
 
@@ -61,7 +77,12 @@ pub(super) fn story(addresses: &Addresses, key: &SigningKey) -> Result<String, S
         // A String takes every write.
         let _ = write!(text, "\n# {expected}\ncurl -sS -i {arguments}\n");
     }
-    text.push('\n');
+    let _ = write!(
+        text,
+        "\n# the audit trail: what was done and refused, and the proof that nothing is missing\n\
+         {command} audit show {folder}\n{command} audit verify {folder}\n\n",
+        folder = trail.display(),
+    );
     Ok(text)
 }
 

@@ -70,7 +70,7 @@ pub(super) fn read(path: &Path, names: &HeaderNames) -> Result<Arc<Identity>, St
     let facts = facts(persona);
     let headers =
         headers::render(names, &facts).map_err(|_| format!("{}: a value is too long for a header", path.display()))?;
-    Ok(Arc::new(Identity { facts, headers }))
+    Ok(Arc::new(Identity::new(facts, headers)))
 }
 
 fn facts(persona: Persona) -> Facts {

@@ -102,10 +102,11 @@ fn named_events(listed: &[raw::AuditEvent], at: At<'_>, problems: &mut Vec<Probl
 pub(super) fn beside_routes(events: Events, privileged: bool, root: At<'_>, problems: &mut Vec<Problem>) {
     let at = root.key("audit").key("events");
     if privileged && !events.has(EventClass::Privileged) && !at.has_gaps() {
-        let message = "a route is privileged, so that `privileged` cannot be left out";
+        let message = "leaving `privileged` out has no effect: what a privileged route does is always recorded";
         problems.push(
-            Problem::at(codes::AUDIT_EVENTS, at, message)
-                .help("add privileged, or make the route protected when it need not be recorded"),
+            Problem::at(codes::NO_EFFECT, at, message)
+                .help("add privileged, or make the route protected when it need not be recorded")
+                .warning(),
         );
     }
 }

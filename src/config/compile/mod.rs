@@ -102,7 +102,6 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         org_name: identity.org_name,
         has_workspaces: identity.has_workspaces,
         on_failure: audit.on_failure,
-        is_audited: audit.settings.required,
     };
     let routes = route::compile(policies, &context, problems);
     let privileged = routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));

@@ -45,8 +45,6 @@ pub(super) struct Context<'a> {
     pub(super) has_workspaces: bool,
     /// `audit.on_failure`.
     pub(super) on_failure: OnFailure,
-    /// `audit` is written in the config.
-    pub(super) is_audited: bool,
 }
 
 /// The compiled routes, and what sanitizing has to know of them.
@@ -98,9 +96,6 @@ pub(super) fn compile(
             audit.push(recorded);
             places.push(at);
         }
-    }
-    if !context.is_audited {
-        unrecorded(&definitions, &places, problems);
     }
     let read_headers = definitions
         .iter()
@@ -249,23 +244,6 @@ fn route(
         exact_paths: context.upstreams.specs.get(upstream).is_some_and(|spec| spec.exact_paths),
     };
     Some((definition, Policy::new(compiled.unwrap_or_default()), recorded))
-}
-
-/// Routes that name what the trail is to say, where there is no trail.
-fn unrecorded(definitions: &[Definition], places: &[At<'_>], problems: &mut Vec<Problem>) {
-    if definitions.iter().any(|definition| definition.access == Access::Privileged)
-        || problems.iter().any(Problem::is_error)
-    {
-        return;
-    }
-    for at in places.iter().map(|at| at.key("audit")).filter(|at| at.is_written()) {
-        let message = "`audit` has no effect: no route is privileged and the config has no `audit`";
-        problems.push(
-            Problem::at_span(codes::NO_EFFECT, at.source, at.key_span(), message)
-                .help("say access: privileged, or write audit: { file: audit/audit.jsonl } in the config")
-                .warning(),
-        );
-    }
 }
 
 /// Which pages may open tunnels, and until when these last.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
 use super::claims::{self, Judged, Refusal};
@@ -192,7 +193,9 @@ impl Verifier<'_> {
             return Judgment::Invalid(Reason::IdentityTooLarge);
         };
         let bytes = cache::weigh(token, &facts, rendered.len());
-        let identity = Arc::new(Identity { facts, headers: rendered });
+        let mut identity = Identity::new(facts, rendered);
+        identity.digest = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();
+        let identity = Arc::new(identity);
         let deadline = cache::deadline(good_until_ms, now);
         let entry = Entry {
             identity: Arc::clone(&identity),

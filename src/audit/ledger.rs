@@ -1,0 +1,149 @@
+//! What the gate writes into: the trail, with the rules on what is written when.
+//!
+//! An attempt is durable before [`Ledger::attempt`] returns, and has exactly one outcome, whatever becomes of the request:
+//! a task that is cancelled or panics drops its [`Attempt`], which says so. Of denials the first of a kind is durable
+//! before its answer. Everything else goes on its way and is durable a moment later. Never decides whether a request goes
+//! on.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::entry::{Entry, Event, Id, Text};
+use super::queue::Kind;
+use super::rollup::{Due, Noted, Rollup};
+use super::sample::Sample;
+use super::trail::{Trail, Unavailable};
+use crate::clock;
+
+/// The trail and what is known of its latest entries; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ledger(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    trail: Trail,
+    denials: Rollup,
+    sessions: Sample,
+    /// Keyed at random: nobody outside can choose callers that are taken for one another.
+    kinds: RandomState,
+}
+
+impl Ledger {
+    pub fn new(trail: Trail) -> Self {
+        let (denials, sessions, kinds) = (Rollup::default(), Sample::default(), RandomState::new());
+        Self(Arc::new(Inner { trail, denials, sessions, kinds }))
+    }
+
+    pub fn trail(&self) -> &Trail {
+        &self.0.trail
+    }
+
+    /// Writes down what is about to be done. With `Ok` it is durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is not, and must not be done.
+    pub async fn attempt(&self, entry: &Entry<'_>) -> Result<Attempt, Unavailable> {
+        // Of a task that is cancelled while it waits, the trail itself says that nothing was sent.
+        self.0.trail.commit(Kind::Attempt(entry.id), Event::Attempt, entry.body()).await?;
+        Ok(Attempt { ledger: self.clone(), id: entry.id, is_open: true })
+    }
+
+    /// Writes down a refusal: the first of a kind now, what repeats it as a count. `entry` is asked only when its words
+    /// are needed.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is the first of its kind and not durable.
+    pub async fn denial(
+        &self,
+        kind: &(impl Hash + Sync),
+        code: &'static str,
+        entry: impl FnOnce() -> (Event, Vec<u8>) + Send,
+    ) -> Result<(), Unavailable> {
+        let (kind, now) = (self.0.kinds.hash_one(kind), Instant::now());
+        match self.0.denials.note(kind, now) {
+            Noted::First => {
+                let (event, body) = entry();
+                let durable = self.0.trail.commit(Kind::Other, event, body).await;
+                if durable.is_err() {
+                    self.0.denials.forget(kind);
+                }
+                durable
+            }
+            Noted::Second => {
+                self.0.denials.keep(kind, entry().1);
+                Ok(())
+            }
+            Noted::Repeat => Ok(()),
+            Noted::Crowded => {
+                self.0.denials.crowd(code, now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a session has not been written down lately.
+    pub fn is_news(&self, session: &impl Hash) -> bool {
+        self.0.sessions.is_news(self.0.kinds.hash_one(session), Instant::now())
+    }
+
+    /// Sends an entry on its way.
+    pub fn post(&self, entry: &Entry<'_>) {
+        self.0.trail.post(Kind::Other, entry.event, entry.body());
+    }
+
+    /// Writes down the repeats whose minute is over; all of them at the end.
+    pub fn roll_up(&self, is_end: bool) {
+        let (now, time) = (Instant::now(), clock::unix_micros());
+        for due in self.0.denials.due((!is_end).then_some(now), time) {
+            match due {
+                Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::Denied, body),
+                Due::Crowd { code, count } => {
+                    let mut entry = Entry::new(Id::random(), time, Event::Denied);
+                    entry.decision = Some("deny");
+                    entry.code = Some(code);
+                    entry.reason = Some(Text("more callers in one minute than can be told apart"));
+                    entry.count = Some(count);
+                    self.post(&entry);
+                }
+            }
+        }
+    }
+
+    /// Writes what is left and ends the trail.
+    pub fn finish(&self, limit: Duration) {
+        self.roll_up(true);
+        self.0.trail.finish(limit);
+    }
+}
+
+/// An action that is written down and may be under way.
+#[derive(Debug)]
+pub struct Attempt {
+    ledger: Ledger,
+    id: Id,
+    is_open: bool,
+}
+
+impl Attempt {
+    /// Writes down what became of it; `entry` is given its event and its reference.
+    pub fn close(mut self, mut entry: Entry<'_>) {
+        self.is_open = false;
+        entry.event = Event::Outcome;
+        entry.attempt = Some(self.id);
+        self.ledger.0.trail.post(Kind::Outcome(self.id), Event::Outcome, entry.body());
+    }
+}
+
+/// Nobody was left to say what became of it.
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.is_open {
+            return;
+        }
+        let mut entry = Entry::new(Id::random(), clock::unix_micros(), Event::Outcome);
+        entry.reason = Some(Text("unknown"));
+        entry.attempt = Some(self.id);
+        self.ledger.0.trail.post(Kind::Outcome(self.id), Event::Outcome, entry.body());
+    }
+}

@@ -1,0 +1,209 @@
+//! Repeats: what happens over and over is written down once and then counted.
+//!
+//! A stranger decides how often to be refused, so that a line for each refusal would let strangers buy disk writes. The
+//! first of a kind is always an entry of its own; what repeats it within a minute becomes one more entry with a count.
+//! The table is bounded: beyond it, callers are counted together. Never decides what is of one kind: that is a number
+//! that the caller makes.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::entry::{Id, timestamp};
+
+/// How long repeats are gathered, from the first on.
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
+
+/// Kinds that are told apart at a time. A kind holds a line at most, so that this is 16 MiB at the very worst.
+const MAX_KINDS: usize = 4096;
+
+/// What to do with one more of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// Write it down now.
+    First,
+    /// Counted. Nothing shows yet what such a repeat looks like: [`Rollup::keep`] it.
+    Second,
+    /// Counted.
+    Repeat,
+    /// More kinds at a time than can be told apart: count it with [`Rollup::crowd`].
+    Crowded,
+}
+
+/// The repeats of the last minute.
+#[derive(Debug, Default)]
+pub(super) struct Rollup(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    kinds: HashMap<u64, Kind>,
+    crowds: HashMap<&'static str, Crowd>,
+}
+
+#[derive(Debug)]
+struct Kind {
+    ends: Instant,
+    repeats: u64,
+    sample: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Crowd {
+    ends: Instant,
+    count: u64,
+}
+
+/// What a minute's repeats came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A line's body, ready for the trail.
+    Repeats(Vec<u8>),
+    /// This many of one code, of callers too many to be told apart.
+    Crowd { code: &'static str, count: u64 },
+}
+
+impl Rollup {
+    /// One more of `kind`.
+    pub(super) fn note(&self, kind: u64, now: Instant) -> Noted {
+        let mut table = self.lock();
+        let is_full = table.kinds.len() >= MAX_KINDS;
+        match table.kinds.entry(kind) {
+            Place::Occupied(place) => {
+                let kind = place.into_mut();
+                if now >= kind.ends && kind.repeats == 0 {
+                    *kind = Kind { ends: now + WINDOW, repeats: 0, sample: None };
+                    return Noted::First;
+                }
+                // A window that is over and was not collected yet goes on: its repeats must not be lost.
+                kind.repeats += 1;
+                if kind.sample.is_none() { Noted::Second } else { Noted::Repeat }
+            }
+            Place::Vacant(_) if is_full => Noted::Crowded,
+            Place::Vacant(place) => {
+                place.insert(Kind { ends: now + WINDOW, repeats: 0, sample: None });
+                Noted::First
+            }
+        }
+    }
+
+    /// What a repeat looks like: the body of its line, without a count.
+    pub(super) fn keep(&self, kind: u64, body: Vec<u8>) {
+        if let Some(kind) = self.lock().kinds.get_mut(&kind) {
+            kind.sample.get_or_insert(body);
+        }
+    }
+
+    /// The first of a kind could not be written down: the next one is the first.
+    pub(super) fn forget(&self, kind: u64) {
+        self.lock().kinds.remove(&kind);
+    }
+
+    /// One more with this code, of nobody in particular.
+    pub(super) fn crowd(&self, code: &'static str, now: Instant) {
+        self.lock().crowds.entry(code).or_insert(Crowd { ends: now + WINDOW, count: 0 }).count += 1;
+    }
+
+    /// Takes out what is over; everything with `now` of `None`.
+    pub(super) fn due(&self, now: Option<Instant>, time_us: i64) -> Vec<Due> {
+        let is_over = |ends: Instant| now.is_none_or(|now| now >= ends);
+        let (kinds, crowds) = {
+            let mut table = self.lock();
+            let kinds: Vec<Kind> = table.kinds.extract_if(|_, kind| is_over(kind.ends)).map(|(_, kind)| kind).collect();
+            let crowds: Vec<_> = table.crowds.extract_if(|_, crowd| is_over(crowd.ends)).collect();
+            (kinds, crowds)
+        };
+        let repeats = kinds.into_iter().filter_map(|kind| {
+            let body = kind.sample.filter(|_| kind.repeats > 0)?;
+            Some(Due::Repeats(counted(&body, kind.repeats, Id::random(), time_us)))
+        });
+        let crowds = crowds.into_iter().map(|(code, crowd)| Due::Crowd { code, count: crowd.count });
+        repeats.chain(crowds).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The same line with an id, a time and a count of its own. `id` and `time` stand first in a body, and an entry that can
+/// repeat has nothing behind where `count` stands.
+fn counted(body: &[u8], count: u64, id: Id, time_us: i64) -> Vec<u8> {
+    const EVENT: &[u8] = b"\"event\":";
+    let at = body.windows(EVENT.len()).position(|window| window == EVENT).unwrap_or_default();
+    let rest = body.get(at..).unwrap_or_default();
+    let rest = rest.strip_suffix(b"}").unwrap_or(rest);
+    let mut line = format!("\"id\":\"{id}\",\"time\":\"{}\",", timestamp(time_us)).into_bytes();
+    line.extend_from_slice(rest);
+    line.extend_from_slice(format!(",\"count\":{count}}}").as_bytes());
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Due, MAX_KINDS, Noted, Rollup, WINDOW};
+    use crate::audit::entry::{Entry, Event, Id};
+
+    fn body() -> Vec<u8> {
+        let mut entry = Entry::new(Id(1), 0, Event::Denied);
+        entry.code = Some("forbidden");
+        entry.body()
+    }
+
+    #[test]
+    fn the_first_is_written_and_repeats_are_counted() {
+        let (rollup, now) = (Rollup::default(), Instant::now());
+        assert_eq!(rollup.note(1, now), Noted::First);
+        assert_eq!(rollup.note(1, now), Noted::Second);
+        rollup.keep(1, body());
+        assert_eq!(rollup.note(1, now), Noted::Repeat);
+        assert_eq!(rollup.note(2, now), Noted::First, "of another kind");
+        assert_eq!(rollup.due(Some(now + WINDOW / 2), 0), [], "not over yet");
+        let due = rollup.due(Some(now + WINDOW), 1_000_000);
+        let [Due::Repeats(line)] = due.as_slice() else { panic!("{due:?}") };
+        let line: serde_json::Value = serde_json::from_slice(&[b"{", line.as_slice()].concat()).unwrap();
+        assert_eq!(line["count"], 2);
+        assert_eq!(
+            (line["code"].as_str(), line["time"].as_str()),
+            (Some("forbidden"), Some("1970-01-01T00:00:01.000000Z"))
+        );
+        assert_ne!(line["id"], "00000000000000000000000000000001");
+        assert_eq!(rollup.note(1, now + WINDOW), Noted::First, "a minute later it is news again");
+    }
+
+    #[test]
+    fn what_was_not_written_down_is_news() {
+        let (rollup, now) = (Rollup::default(), Instant::now());
+        assert_eq!(rollup.note(1, now), Noted::First);
+        rollup.forget(1);
+        assert_eq!(rollup.note(1, now), Noted::First);
+    }
+
+    #[test]
+    fn repeats_outlive_a_window_that_nobody_collected() {
+        let (rollup, now) = (Rollup::default(), Instant::now());
+        assert_eq!(rollup.note(1, now), Noted::First);
+        assert_eq!(rollup.note(1, now), Noted::Second);
+        rollup.keep(1, body());
+        assert_eq!(rollup.note(1, now + WINDOW + Duration::from_secs(1)), Noted::Repeat);
+        assert_eq!(rollup.due(None, 0).len(), 1);
+        assert_eq!(rollup.due(None, 0), []);
+    }
+
+    #[test]
+    fn a_crowd_is_counted_by_code() {
+        let (rollup, now) = (Rollup::default(), Instant::now());
+        for kind in 0..MAX_KINDS as u64 {
+            assert_eq!(rollup.note(kind, now), Noted::First);
+        }
+        assert_eq!(rollup.note(u64::MAX, now), Noted::Crowded);
+        assert_eq!(rollup.note(0, now), Noted::Second, "those who are known stay known");
+        rollup.crowd("no_route", now);
+        rollup.crowd("no_route", now);
+        let due = rollup.due(Some(now + WINDOW), 0);
+        assert!(due.contains(&Due::Crowd { code: "no_route", count: 2 }), "{due:?}");
+        assert_eq!(rollup.note(u64::MAX, now + WINDOW), Noted::First);
+    }
+}

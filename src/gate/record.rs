@@ -1,0 +1,281 @@
+//! What of a request is written into the trail, and that nothing privileged goes on without it.
+//!
+//! Runs between the decision and the upstream. A privileged action is durable before the API hears of it, or is refused
+//! (503 `audit_unavailable`); the first denial of a caller on a route is durable before its answer. Writes no token, no
+//! cookie, no query and no body: names, ids and the canonical path.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::Ordering;
+
+use pingora::Error;
+use pingora_proxy::Session;
+
+use super::Gate;
+use super::decide::Refusal;
+use super::failure::client_is_gone;
+use super::passage::Passage;
+use super::reply::Code;
+use crate::audit::{Actor, Attempt, Entry, Event, EventClass, Id, Labels, OnFailure, Outcome, Policy, Request, Text};
+use crate::clock;
+use crate::identity::Identity;
+use crate::request::{Authorization, Peer, View};
+use crate::route::{Access, Route};
+use crate::upstream::Ended;
+
+/// A recorded action under way.
+#[derive(Debug)]
+pub struct Action {
+    attempt: Attempt,
+    words: Words,
+}
+
+/// What an entry says that is made for it, so that the entry can borrow it.
+#[derive(Debug, Default)]
+struct Words {
+    labels: Labels,
+    client: String,
+    peer: String,
+    token_hash: Option<String>,
+}
+
+/// The decision is made: what has to be known before it takes effect.
+pub(super) async fn record(gate: &Gate, session: &Session, passage: &mut Passage) {
+    announce(gate, session, passage);
+    let route = passage.route.and_then(|index| passage.snapshot.routes.get(index));
+    let is_privileged = route.is_some_and(|route| route.access == Access::Privileged);
+    if let Some(refusal) = &passage.refusal {
+        let recorded = deny(gate, session, passage, refusal).await;
+        // What must not be done unrecorded is not refused unrecorded either: the answer is the one that asks to come again.
+        if !recorded && is_privileged && passage.snapshot.audit.on_failure == OnFailure::Deny {
+            passage.refusal = Some(Refusal::Audit);
+        }
+        return;
+    }
+    if !needs_record(passage) || passage.permit.is_none() {
+        return;
+    }
+    let words = words(gate, session, passage);
+    let reported = passage.permit.as_ref().and_then(|permit| permit.reported()).map(ToString::to_string);
+    let mut entry = entry(passage, &words, Event::Attempt);
+    entry.decision = Some("allow");
+    entry.code = Some("ok");
+    let reason = reported.map(|reported| format!("report mode: {reported}"));
+    entry.reason = reason.as_deref().map(Text);
+    let attempt = gate.ledger.attempt(&entry).await;
+    match attempt {
+        Ok(attempt) => passage.action = Some(Box::new(Action { attempt, words })),
+        Err(_) if passage.route.is_some_and(|route| passage.snapshot.audit.goes_on_unrecorded(route)) => {
+            passage.unrecorded = true;
+            gate.metrics.audit_unrecorded().inc();
+        }
+        Err(_) => passage.refusal = Some(Refusal::Audit),
+    }
+}
+
+/// Whether this request is an action that must not happen unrecorded. A preflight only asks; what it announces is one.
+fn needs_record(passage: &Passage) -> bool {
+    let is_preflight = passage.request.as_ref().is_some_and(|request| request.preflight.is_some());
+    !is_preflight && route(passage).is_some_and(|route| route.access == Access::Privileged)
+}
+
+/// The last look before bytes go up, whatever way led there.
+pub(super) fn may_go_up(passage: &Passage) -> bool {
+    !needs_record(passage) || passage.action.is_some() || passage.unrecorded
+}
+
+/// The request is over: what became of its action.
+pub(super) fn close(session: &Session, error: Option<&Error>, passage: &mut Passage) {
+    let Some(action) = passage.action.take() else { return };
+    let Action { attempt, words } = *action;
+    let status = session.response_written().map_or(0, |head| head.status.as_u16());
+    let bytes = u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX);
+    let mut entry = entry(passage, &words, Event::Outcome);
+    entry.decision = Some("allow");
+    entry.code = Some(passage.refusal.as_ref().map_or("ok", |refusal| refusal.code().as_str()));
+    entry.reason = Some(Text(reason(error, passage)));
+    entry.outcome = Some(outcome(passage, status, bytes));
+    attempt.close(entry);
+}
+
+/// The request was dropped before its end: its task was cancelled, or a bug ended it.
+pub(super) fn abandon(passage: &mut Passage) {
+    let Some(action) = passage.action.take() else { return };
+    let Action { attempt, words } = *action;
+    let mut entry = entry(passage, &words, Event::Outcome);
+    entry.decision = Some("allow");
+    entry.reason = Some(Text("unknown"));
+    entry.outcome = Some(outcome(passage, passage.upstream_status.unwrap_or_default(), 0));
+    attempt.close(entry);
+}
+
+/// What became of an action, in a word.
+fn reason(error: Option<&Error>, passage: &Passage) -> &'static str {
+    let code = passage.refusal.as_ref().map(Refusal::code);
+    if !passage.was_connected && code.is_some() {
+        return "not_sent";
+    }
+    // Tunnels and streams end at deadlines by rule.
+    let is_end = |ended| matches!(ended, Ended::Lifetime | Ended::TokenExpired | Ended::StreamIdle);
+    match (code, error) {
+        (None, None) => "ok",
+        (Some(Code::UpstreamTimeout | Code::RequestTimeout), _) => "timeout",
+        (None, Some(error)) if client_is_gone(error) => "client_gone",
+        (None, Some(_)) if passage.ended().is_some_and(is_end) => "ok",
+        (_, Some(_)) if passage.ended().is_some() || passage.slow.is_some() => "timeout",
+        (Some(_), _) | (_, Some(_)) => "reset",
+    }
+}
+
+fn outcome(passage: &Passage, status: u16, bytes: u64) -> Outcome<'_> {
+    let upstream = passage.permit.as_ref().and_then(|permit| passage.snapshot.upstreams.get(permit.upstream()));
+    let duration_us = u64::try_from(passage.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    Outcome { status, upstream: upstream.map(|upstream| Text(&upstream.name)), duration_us, bytes }
+}
+
+/// Writes a denial down; whether that is done, or did not have to be.
+async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refusal) -> bool {
+    let events = passage.snapshot.audit.events;
+    let event = match refusal {
+        Refusal::Route(_) | Refusal::Policy(_) | Refusal::Identity(_) if events.has(EventClass::Denied) => {
+            Event::Denied
+        }
+        // A failed login that refused a request is its denial; where nobody asks for denials it is still that.
+        Refusal::Identity(_) if events.has(EventClass::Authentication) => Event::Authentication,
+        Refusal::Route(_) | Refusal::Policy(_) | Refusal::Identity(_) => return true,
+        // About the request's form or the moment, not about who may do what.
+        Refusal::Request(_) | Refusal::Overloaded | Refusal::Unchecked | Refusal::Audit | Refusal::Upstream(_) => {
+            return true;
+        }
+    };
+    let Some(request) = passage.request.as_deref() else { return true };
+    let code = refusal.code().as_str();
+    let person = passage.identity.as_ref().map(|(identity, _)| {
+        let facts = &identity.facts;
+        (&*facts.instance, facts.subject.as_str())
+    });
+    let who = if person.is_some() { None } else { Some(neighbourhood(request.client.address)) };
+    let route = route(passage).map(|route| &*route.id);
+    let made = || {
+        let words = words(gate, session, passage);
+        let mut entry = entry(passage, &words, event);
+        let reason = refusal.reason();
+        entry.decision = Some("deny");
+        entry.code = Some(code);
+        entry.reason = Some(Text(&reason));
+        (event, entry.body())
+    };
+    let recorded = gate.ledger.denial(&(person, who, route, code), code, made).await;
+    recorded.is_ok()
+}
+
+/// Writes down that somebody signed in, once for each session and hour.
+fn announce(gate: &Gate, session: &Session, passage: &Passage) {
+    let Some((identity, _)) = &passage.identity else { return };
+    if identity.announced.load(Ordering::Relaxed) || !passage.snapshot.audit.events.has(EventClass::Authentication) {
+        return;
+    }
+    identity.announced.store(true, Ordering::Relaxed);
+    let facts = &identity.facts;
+    if !gate.ledger.is_news(&(&*facts.instance, &facts.subject, &facts.session, facts.method.as_str())) {
+        return;
+    }
+    let words = words(gate, session, passage);
+    let mut entry = entry(passage, &words, Event::Authentication);
+    entry.decision = Some("allow");
+    entry.code = Some("ok");
+    (entry.action, entry.resource) = (None, None);
+    gate.ledger.post(&entry);
+}
+
+/// A stranger's address; of IPv6 its network, of which everybody has a whole one.
+fn neighbourhood(peer: Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Ip(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
+            let network = u128::from(address) >> 64 << 64;
+            Some(IpAddr::V6(Ipv6Addr::from(network)))
+        }
+        Peer::Ip(address) => Some(address.to_canonical()),
+        Peer::Unix => None,
+    }
+}
+
+fn route(passage: &Passage) -> Option<&Route> {
+    passage.route.and_then(|index| passage.snapshot.routes.get(index))
+}
+
+fn words(gate: &Gate, session: &Session, passage: &Passage) -> Words {
+    let snapshot = &passage.snapshot;
+    let identity = passage.identity.as_ref().map(|(identity, _)| &**identity);
+    let client = passage.client();
+    let labels = passage.request.as_deref().and_then(|request| {
+        let view = View { request, headers: &session.req_header().headers };
+        let rules = snapshot.audit.routes.get(passage.route?)?;
+        // Found once already: a second look costs less than keeping what it captures for every request.
+        let found = snapshot.routes.find(&view).ok()?;
+        Some(rules.labels(&found.captures, &view, identity))
+    });
+    Words {
+        labels: labels.unwrap_or_default(),
+        client: client.map_or_else(String::new, |client| client.address.to_string()),
+        peer: client.map_or_else(String::new, |client| client.peer.to_string()),
+        token_hash: digest(identity, passage).and_then(|digest| gate.ledger.trail().token_hash(&digest)),
+    }
+}
+
+/// SHA-256 of the credential that the entry is about: the verified one, or the one that was explicitly sent.
+fn digest(identity: Option<&Identity>, passage: &Passage) -> Option<[u8; 32]> {
+    if let Some(identity) = identity {
+        return identity.digest;
+    }
+    match &passage.request.as_deref()?.credentials.authorization {
+        Authorization::Bearer(token) => {
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref().try_into().ok()
+        }
+        Authorization::Absent | Authorization::Malformed => None,
+    }
+}
+
+/// All that is known of a request, for any event about it.
+fn entry<'a>(passage: &'a Passage, words: &'a Words, event: Event) -> Entry<'a> {
+    let mut entry = Entry::new(Id::random(), clock::unix_micros(), event);
+    let snapshot = &passage.snapshot;
+    let mut policy = Policy { snapshot: Text(&snapshot.id), file: None, line: None };
+    if let Some(route) = route(passage) {
+        entry.route = Some(Text(&route.id));
+        entry.access = Some(route.access.as_str());
+        entry.action = Some(Text(words.labels.action.as_deref().unwrap_or(&route.id)));
+        entry.resource = words.labels.resource.as_deref().map(Text);
+        entry.workspace = words.labels.workspace.as_deref().map(Text);
+        (policy.file, policy.line) = (Some(Text(&route.place.file)), Some(route.place.line));
+    }
+    entry.policy = Some(policy);
+    let token_hash = words.token_hash.as_deref().map(Text);
+    if let Some((identity, _)) = &passage.identity {
+        let facts = &identity.facts;
+        entry.actor = Some(Actor {
+            subject: Some(Text(&facts.subject)),
+            clerk_user: facts.clerk_user.as_deref().map(Text),
+            legacy_user: None,
+            session: facts.session.as_deref().map(Text),
+            token: Some(facts.token.as_str()),
+            token_hash,
+            method: Some(facts.method.as_str()),
+            impersonator: facts.actor.as_deref().map(Text),
+        });
+        entry.org = facts.org.as_ref().map(|org| Text(&org.id));
+        entry.role = facts.org.as_ref().and_then(|org| org.role.as_deref()).map(Text);
+        entry.arm = Some("clerk");
+    } else if token_hash.is_some() {
+        entry.actor = Some(Actor { token_hash, ..Actor::default() });
+    }
+    entry.request = passage.request.as_deref().map(|request| Request {
+        id: Text(&request.client.request_id),
+        trace: request.client.traceparent.split('-').nth(1).map(Text),
+        method: Text(request.method.as_str()),
+        host: request.host.as_deref().map(Text),
+        path: Text(request.path.as_str()),
+        client: Text(&words.client),
+        peer: Text(&words.peer),
+    });
+    entry
+}
