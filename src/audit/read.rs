@@ -277,7 +277,7 @@ impl Opening {
         let line = Line::read(line.strip_suffix(b"\n")?)?;
         line.check().ok()?;
         let about = About::read(&line)?;
-        (about.action == "trail.open").then(|| Self { first: line.seq, reason: about.reason })
+        (about.action == "trail.open").then_some(Self { first: line.seq, reason: about.reason })
     }
 
     /// Whether lines of the file before it, from this one's first entry on, were never acknowledged and do not count.
@@ -394,6 +394,9 @@ impl Lines {
     }
 }
 
+/// Gets the name of a file, the number of a line, and the line; nothing where it is too long to be one.
+pub type Visit<'a> = dyn FnMut(&str, u64, Option<&[u8]>) -> ControlFlow<()> + 'a;
+
 /// Hands on the lines of one file: its name, the line's number, and the line, or nothing where it is too long to be one.
 /// What a failed disk left behind, as `after` tells, does not count. Gives the reader back, unless it was told to break.
 ///
@@ -404,7 +407,7 @@ pub fn each(
     file: File,
     name: &str,
     after: Option<&Opening>,
-    each: &mut dyn FnMut(&str, u64, Option<&[u8]>) -> ControlFlow<()>,
+    each: &mut Visit<'_>,
 ) -> Result<Option<Lines>, Unreadable> {
     let failed = |problem| Unreadable::Failed(place.folder().join(name), problem);
     let rest = after.filter(|after| after.leaves_a_rest()).map(|after| after.first);

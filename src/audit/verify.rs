@@ -623,10 +623,10 @@ impl<'a> Walk<'a> {
         self.report.problems.sort_by_key(|problem| (rank(problem), problem.line));
     }
 
-    /// Whether retention says that it took everything up to there: it begins with the oldest, so that whoever is named
-    /// last went last.
+    /// Whether retention says that it took everything up to there. It begins with the oldest: what stands before a segment
+    /// that it took is gone as well, also when the entry that says so went with a segment after it.
     fn explained(&self, last: u64) -> bool {
-        self.retired.iter().any(|span| span.last == last)
+        self.retired.iter().any(|span| span.last >= last)
     }
 
     /// An end whose checkpoint was not there before its lines were read: perhaps it is now. What a later one covers is
