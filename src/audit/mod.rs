@@ -36,3 +36,14 @@ pub use queue::Kind;
 pub use rules::{EventClass, Events, Labels, OnFailure, RouteRules, Rules};
 pub use status::Status;
 pub use trail::{Options, Trail, Unavailable};
+
+#[cfg(test)]
+mod faults_tests;
+#[cfg(test)]
+mod power_tests;
+#[cfg(test)]
+mod recover_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod trail_tests;

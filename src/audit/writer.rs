@@ -59,9 +59,9 @@ impl Writer {
             self.site.shared.meter.idle();
             let work = self.site.shared.queue.take(self.wake(open), open, HAUL);
             self.site.shared.meter.busy();
-            let (ending, idle) = (work.ending, work.items.is_empty());
+            let over = work.ending && (work.items.is_empty() || !open);
             self.step(work, Instant::now());
-            if ending && (idle || !self.is_open()) {
+            if over {
                 break;
             }
         }
@@ -80,10 +80,11 @@ impl Writer {
         }
     }
 
-    fn step(&mut self, work: Work, now: Instant) {
+    /// One turn at `now`: writes `work` if that can be done, and does what is due.
+    pub(super) fn step(&mut self, work: Work, now: Instant) {
         self.admit(work);
         if self.is_open() {
-            self.drain();
+            self.drain(now);
         } else if now >= self.again {
             self.retry(now);
         }
@@ -106,7 +107,7 @@ impl Writer {
     }
 
     /// Writes the backlog and tells those who wait.
-    fn drain(&mut self) {
+    fn drain(&mut self, now: Instant) {
         let Some(journal) = &mut self.journal else { return };
         while !self.backlog.is_empty() {
             match journal.write(&self.site, &mut self.backlog) {
@@ -121,28 +122,28 @@ impl Writer {
                 Err((fault, tried)) => {
                     // Before what queued behind it.
                     tried.into_iter().rev().for_each(|item| self.backlog.push_front(item));
-                    return self.fail(&fault);
+                    return self.fail(&fault, now);
                 }
             }
             let full = journal.sealed;
             if let Err(fault) = journal.turn(&self.site) {
-                return self.fail(&fault);
+                return self.fail(&fault, now);
             }
             if full {
                 // A rotation may have freed some.
-                self.look = Instant::now();
+                self.look = now;
             }
         }
     }
 
     /// Tells everybody who waits, and keeps what nobody waits for.
-    fn fail(&mut self, fault: &Fault) {
+    fn fail(&mut self, fault: &Fault, now: Instant) {
         let shared = &self.site.shared;
         shared.meter.failed(fault.failure);
         shared.meter.problem(Some(fault.sentence.clone()));
         shared.queue.shut();
         self.backlog.retain(|item| item.ack.is_none());
-        self.again = Instant::now() + AGAIN;
+        self.again = now + AGAIN;
         tracing::error!("the audit trail fails, and nothing privileged goes on: {}", fault.sentence);
     }
 
@@ -165,7 +166,7 @@ impl Writer {
                 tracing::info!("{}: the audit trail is written again", self.site.options.file.display());
                 meter.problem(None);
                 self.site.shared.queue.open();
-                self.drain();
+                self.drain(now);
             }
             // One line in the log told that it fails; the count tells that it still does.
             Err((failure, sentence)) => {
@@ -193,17 +194,18 @@ impl Writer {
 
     /// Says that it ends here, if that can be written.
     fn end(mut self) {
+        let now = Instant::now();
         if !self.is_open() && self.journal.is_some() {
-            self.retry(Instant::now());
+            self.retry(now);
         }
         if self.is_open() {
-            let rest = self.site.shared.queue.take(Instant::now(), true, usize::MAX);
+            let rest = self.site.shared.queue.take(now, true, usize::MAX);
             self.admit(rest);
             self.backlog.push_back(system::stop());
-            self.drain();
+            self.drain(now);
         }
         if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_open()) {
-            journal.witness.sign(&self.site, &journal.keys, journal.link, Instant::now());
+            journal.witness.sign(&self.site, &journal.keys, journal.link, now);
         }
     }
 }

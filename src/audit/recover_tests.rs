@@ -1,0 +1,214 @@
+//! The start: what it finds, what it says of it, and that the chain goes on.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::entry::Id;
+use super::testing::{Bed, Chain, Desk};
+
+const SIZE: u64 = 1 << 20;
+
+/// A trail of some entries, ended as by a crash.
+fn crashed(bed: &Bed, size: u64, batches: usize) -> Vec<Id> {
+    let mut desk = start(bed, size);
+    (0..batches).flat_map(|_| desk.commit(2)).collect()
+}
+
+fn start(bed: &Bed, size: u64) -> Desk {
+    Desk::open(Arc::new(bed.disk()), bed.options(size, 1000)).unwrap()
+}
+
+/// Starts, and gives what the trail says then. That does not depend on how often it is started.
+fn restarted(bed: &Bed, size: u64) -> Chain {
+    drop(start(bed, size));
+    let chain = bed.chain();
+    assert!(chain.open_attempts().is_empty());
+    drop(start(bed, size));
+    assert_eq!(bed.chain().openings(), chain.openings());
+    bed.chain()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_of_the_last_two_lines_is_cut_and_kept() {
+    let whole = Bed::new();
+    crashed(&whole, SIZE, 5);
+    let bytes = fs::read(whole.active()).unwrap();
+    let feeds: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'\n').collect();
+    let last_two = feeds[feeds.len() - 3] + 1;
+    for end in last_two..bytes.len() {
+        let bed = Bed::new();
+        copy(&whole.folder(), &bed.folder());
+        copy(&whole.path("state"), &bed.path("state"));
+        fs::write(bed.active(), &bytes[..end]).unwrap();
+        drop(start(&bed, SIZE));
+        let chain = bed.chain();
+        let good = bytes[..end].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        assert!(fs::read(bed.active()).unwrap().starts_with(&bytes[..good]));
+        let torn = bed.files().into_iter().find(|name| name.ends_with(".torn"));
+        assert_eq!(torn.is_some(), good < end, "cut at {end}");
+        if let Some(torn) = torn {
+            assert_eq!(fs::read(bed.folder().join(&torn)).unwrap(), &bytes[good..end]);
+            let said = chain.find("trail.torn").unwrap();
+            assert_eq!((&said["resource"], &said["count"]), (&torn.into(), &(end - good).into()));
+        }
+        assert_eq!(chain.find("trail.broken"), None);
+        assert!(chain.open_attempts().is_empty());
+    }
+}
+
+#[test]
+fn zeros_and_what_stands_behind_them_are_a_torn_tail() {
+    let bed = Bed::new();
+    crashed(&bed, SIZE, 3);
+    let mut bytes = fs::read(bed.active()).unwrap();
+    let end = bytes.len();
+    bytes[end - 500..end - 400].fill(0);
+    bytes.extend([0; 5000]);
+    fs::write(bed.active(), &bytes).unwrap();
+    let chain = restarted(&bed, SIZE);
+    assert_eq!(chain.actions().iter().filter(|action| **action == "trail.torn").count(), 1);
+}
+
+#[test]
+fn what_a_checkpoint_covers_is_not_cut_but_broken() {
+    for (name, harm) in [
+        ("flipped", &(|bytes: &mut Vec<u8>| bytes[700] ^= 1) as &dyn Fn(&mut Vec<u8>)),
+        ("cut", &|bytes| bytes.truncate(900)),
+        ("cut at a line", &|bytes| bytes.truncate(bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1)),
+        ("emptied", &Vec::clear),
+        ("overwritten", &|bytes| bytes.fill(b'x')),
+    ] {
+        let bed = Bed::new();
+        crashed(&bed, SIZE, 3);
+        // The second start's checkpoint covers all of it.
+        drop(start(&bed, SIZE));
+        let mut bytes = fs::read(bed.active()).unwrap();
+        harm(&mut bytes);
+        fs::write(bed.active(), &bytes).unwrap();
+        drop(start(&bed, SIZE));
+        let fresh = Chain::read(&[bed.active()]).unwrap();
+        assert_eq!(fresh.openings(), ["broken"], "{name}");
+        let said = fresh.find("trail.broken").unwrap();
+        assert!(said["reason"].as_str().unwrap().contains("a checkpoint covers entry"), "{name}: {said}");
+        let evidence = bed.folder().join(said["resource"].as_str().unwrap());
+        assert_eq!(fs::read(evidence).unwrap(), bytes, "{name}: evidence stays as it is");
+        // Said once; from there the trail is whole again.
+        drop(start(&bed, SIZE));
+        let again = Chain::read(&[bed.active()]).unwrap();
+        assert_eq!(again.actions().iter().filter(|action| **action == "trail.broken").count(), 1, "{name}");
+        assert!(again.actions().ends_with(&["trail.start"]), "{name}");
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_folder_is_found_by_the_checkpoint_that_is_not_in_it() {
+    let (bed, old) = (Bed::new(), Bed::new());
+    crashed(&bed, SIZE, 3);
+    copy(&bed.folder(), &old.folder());
+    drop(start(&bed, SIZE));
+    fs::remove_dir_all(bed.folder()).unwrap();
+    copy(&old.folder(), &bed.folder());
+    drop(start(&bed, SIZE));
+    assert_eq!(Chain::read(&[bed.active()]).unwrap().openings(), ["broken"]);
+}
+
+#[test]
+fn another_chain_of_the_same_length_is_not_the_one_that_was_covered() {
+    let (bed, other) = (Bed::new(), Bed::new());
+    for bed in [&bed, &other] {
+        crashed(bed, SIZE, 3);
+        drop(start(bed, SIZE));
+    }
+    drop(other.options(SIZE, 1));
+    fs::copy(other.active(), bed.active()).unwrap();
+    drop(start(&bed, SIZE));
+    let chain = Chain::read(&[bed.active()]).unwrap();
+    assert!(chain.find("trail.broken").unwrap()["reason"].as_str().unwrap().contains("is not the one"));
+}
+
+#[test]
+fn a_folder_that_lost_everything_says_so() {
+    let bed = Bed::new();
+    crashed(&bed, SIZE, 1);
+    fs::remove_dir_all(bed.folder()).unwrap();
+    drop(start(&bed, SIZE));
+    // The key beside the trail went too, and the one in `state_dir` still vouches for the checkpoint.
+    assert_eq!(bed.chain().openings(), ["broken"]);
+}
+
+#[test]
+fn a_rotation_that_a_crash_cut_short_is_finished() {
+    for step in ["sealed", "renamed", "laid"] {
+        let bed = Bed::new();
+        let acknowledged = crashed(&bed, 8 << 10, 20);
+        // Back to where the last rotation had just sealed.
+        let last = bed.segments().len() - 2;
+        let sealed = bed.segments()[last].clone();
+        let fresh = fs::read(bed.active()).unwrap();
+        let lost = Chain::read(&[bed.active()]).unwrap();
+        match step {
+            "sealed" => fs::rename(&sealed, bed.active()).unwrap(),
+            "renamed" => fs::remove_file(bed.active()).unwrap(),
+            _ => {
+                fs::rename(&sealed, bed.active()).unwrap();
+                let line = fresh.iter().position(|byte| *byte == b'\n').unwrap();
+                fs::write(bed.folder().join("audit.jsonl.new"), &fresh[..line / 2]).unwrap();
+            }
+        }
+        let chain = restarted(&bed, 8 << 10);
+        assert_eq!(chain.openings().last(), Some(&if step == "renamed" { "restarted" } else { "rotated" }), "{step}");
+        assert_eq!(chain.find("trail.broken"), None, "{step}");
+        let missing = acknowledged.iter().filter(|id| !chain.attempts.contains_key(*id));
+        assert!(missing.into_iter().all(|id| lost.attempts.contains_key(id)), "{step}");
+        assert!(!bed.files().contains(&"audit.jsonl.new".to_owned()), "{step}");
+    }
+}
+
+#[test]
+fn a_lost_key_is_replaced_and_its_checkpoints_still_count() {
+    let bed = Bed::new();
+    crashed(&bed, SIZE, 2);
+    let key = |chain: &Chain| chain.find("trail.start").unwrap()["resource"].clone();
+    fs::remove_file(bed.path("state/audit.key")).unwrap();
+    drop(start(&bed, SIZE));
+    let chain = bed.chain();
+    assert_eq!(chain.find("trail.broken"), None);
+    let public = super::keys::PublicKey::all(&fs::read_to_string(bed.folder().join("audit.pub")).unwrap());
+    assert_eq!((public.len(), key(&chain)), (2, public[1].id().into()));
+    // Signed by the key that is gone, in the file that the trail was cut behind.
+    fs::remove_file(bed.path("state/audit.key")).unwrap();
+    fs::write(bed.active(), "").unwrap();
+    drop(start(&bed, SIZE));
+    assert_eq!(Chain::read(&[bed.active()]).unwrap().openings(), ["broken"]);
+}
+
+#[test]
+fn an_empty_file_that_was_put_there_is_the_beginning() {
+    let bed = Bed::new();
+    fs::create_dir(bed.folder()).unwrap();
+    fs::write(bed.active(), "").unwrap();
+    assert_eq!(restarted(&bed, SIZE).openings(), ["first"]);
+}
+
+#[test]
+fn half_a_checkpoint_does_not_spoil_the_next_one() {
+    let bed = Bed::new();
+    crashed(&bed, SIZE, 1);
+    let path = bed.folder().join("audit-00000000000000000001.checkpoints");
+    let mut text = fs::read(&path).unwrap();
+    text.extend(b"{\"node\":\"half");
+    fs::write(&path, &text).unwrap();
+    drop(start(&bed, SIZE));
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 2);
+    assert!(text.lines().all(|line| super::checkpoint::Checkpoint::parse(line.as_bytes()).is_some()));
+}
