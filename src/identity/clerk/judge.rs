@@ -179,7 +179,11 @@ impl Verifier<'_> {
                     (_, kid) => (instance.keys.missing(now), kid),
                 };
                 match unknown {
-                    Unknown::Refuse => Judgment::Invalid(Reason::KidMismatch),
+                    // A fetch may have ended between the two looks: the set that is held now is the one to be refused by.
+                    Unknown::Refuse => match (look_up(instance, kid, now), parts.payload()) {
+                        (Lookup::Found { .. }, Ok(claims)) => self.judge_claimed(token, claims, index, now),
+                        _ => Judgment::Invalid(Reason::KidMismatch),
+                    },
                     Unknown::Ask => Judgment::Ask { instance: Arc::clone(instance), kid: kid.map(Into::into) },
                     Unknown::CannotTell => Judgment::Unverifiable { held },
                 }
