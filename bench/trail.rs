@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what cannot write its trail has nothing to measure")]
 
 #[path = "../tests/audit/trail.rs"]
+#[allow(dead_code, reason = "tests make more of it than a bench")]
 mod trail;
 
 use std::path::Path;

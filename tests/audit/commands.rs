@@ -187,8 +187,9 @@ fn show_finds_a_token_and_never_says_it() {
     let mut trail = Trail::begin(folder.path());
     let key = folder.path().join("token.key");
     fs::write(&key, [7; 32]).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"secret-token");
     let tag =
-        aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[7; 32]), b"secret-token");
+        aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[7; 32]), digest.as_ref());
     let hash: String = tag.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let mut entry = Entry::new(Id(7), START, Event::Authentication);
     entry.actor = Some(Actor { token_hash: Some(Text(&hash)), ..Actor::default() });
