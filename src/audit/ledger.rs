@@ -23,7 +23,10 @@ pub struct Ledger(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     trail: Trail,
-    denials: Rollup,
+    /// Of people who proved who they are.
+    people: Rollup,
+    /// Of everybody else: kept apart, so that strangers, of whom there may be any number, cannot crowd a person's denial out.
+    strangers: Rollup,
     sessions: Sample,
     /// Keyed at random: nobody outside can choose callers that are taken for one another.
     kinds: RandomState,
@@ -31,8 +34,9 @@ struct Inner {
 
 impl Ledger {
     pub fn new(trail: Trail) -> Self {
-        let (denials, sessions, kinds) = (Rollup::default(), Sample::default(), RandomState::new());
-        Self(Arc::new(Inner { trail, denials, sessions, kinds }))
+        let (people, strangers) = (Rollup::default(), Rollup::default());
+        let (sessions, kinds) = (Sample::default(), RandomState::new());
+        Self(Arc::new(Inner { trail, people, strangers, sessions, kinds }))
     }
 
     pub fn trail(&self) -> &Trail {
@@ -50,33 +54,35 @@ impl Ledger {
     }
 
     /// Writes down a refusal: the first of a kind now, what repeats it as a count. `entry` is asked only when its words
-    /// are needed.
+    /// are needed. `is_person`: who is refused has proved who they are.
     ///
     /// # Errors
     /// [`Unavailable`]: it is the first of its kind and not durable.
     pub async fn denial(
         &self,
         kind: &(impl Hash + Sync),
+        is_person: bool,
         code: &'static str,
         entry: impl FnOnce() -> (Event, Vec<u8>) + Send,
     ) -> Result<(), Unavailable> {
         let (kind, now) = (self.0.kinds.hash_one(kind), Instant::now());
-        match self.0.denials.note(kind, now) {
+        let denials = if is_person { &self.0.people } else { &self.0.strangers };
+        match denials.note(kind, now) {
             Noted::First => {
                 let (event, body) = entry();
                 let durable = self.0.trail.commit(Kind::Other, event, body).await;
                 if durable.is_err() {
-                    self.0.denials.forget(kind);
+                    denials.forget(kind);
                 }
                 durable
             }
             Noted::Second => {
-                self.0.denials.keep(kind, entry().1);
+                denials.keep(kind, entry().1);
                 Ok(())
             }
             Noted::Repeat => Ok(()),
             Noted::Crowded => {
-                self.0.denials.crowd(code, now);
+                denials.crowd(code, now);
                 Ok(())
             }
         }
@@ -95,7 +101,8 @@ impl Ledger {
     /// Writes down the repeats whose minute is over; all of them at the end.
     pub fn roll_up(&self, is_end: bool) {
         let (now, time) = (Instant::now(), clock::unix_micros());
-        for due in self.0.denials.due((!is_end).then_some(now), time) {
+        let due = |rollup: &Rollup| rollup.due((!is_end).then_some(now), time);
+        for due in due(&self.0.people).into_iter().chain(due(&self.0.strangers)) {
             match due {
                 Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::Denied, body),
                 Due::Crowd { code, count } => {
