@@ -37,13 +37,15 @@ pub(super) struct Writer {
     look: Instant,
     /// Of [`LOW`], those that free space is below.
     low: usize,
+    /// Why it could not be opened, as the log says already.
+    told: Option<String>,
 }
 
 impl Writer {
     /// Without a journal the thread opens one as soon as it can.
     pub(super) fn new(site: Site, journal: Option<Journal>) -> Self {
         let now = Instant::now();
-        let mut writer = Self { site, journal, backlog: VecDeque::new(), again: now, look: now, low: 0 };
+        let mut writer = Self { site, journal, backlog: VecDeque::new(), again: now, look: now, low: 0, told: None };
         writer.look_at_space(now);
         writer
     }
@@ -155,9 +157,15 @@ impl Writer {
             }
             none => {
                 self.again = now + OPEN_AGAIN;
-                Journal::open(&self.site)
-                    .map(|journal| *none = Some(journal))
-                    .map_err(|sentence| (Failure::Open, sentence))
+                let opened = Journal::open(&self.site).map(|journal| *none = Some(journal));
+                opened.map_err(|sentence| {
+                    // Each reason once, not each try.
+                    if self.told.as_ref() != Some(&sentence) {
+                        tracing::error!("the audit trail cannot be opened, and nothing privileged goes on: {sentence}");
+                        self.told = Some(sentence.clone());
+                    }
+                    (Failure::Open, sentence)
+                })
             }
         };
         let meter = &self.site.shared.meter;
