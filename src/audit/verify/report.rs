@@ -203,7 +203,7 @@ pub struct Report {
     pub keys: Vec<(String, String)>,
     pub segments: Vec<Segment>,
     pub problems: Vec<Problem>,
-    /// Problems beyond [`MOST`].
+    /// Problems beyond those that are told.
     pub more: u64,
     pub notes: Vec<String>,
     /// Bytes that were read of segments.
