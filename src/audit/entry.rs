@@ -1,9 +1,9 @@
 //! One entry of the trail, and how it becomes a line.
 //!
-//! Owns the names and the order of the fields, and the bounds that keep any entry within [`MAX_LINE`](super::chain::MAX_LINE) whatever a client
-//! wrote into it. A line is ASCII: what is not is escaped as JSON does it, so that no byte of a client can begin a new
-//! line, move a cursor or end a string, and every one of them can be had back. Never holds a token, a cookie, a query or
-//! a body: of a token there is a keyed hash at most.
+//! Owns the names and the order of the fields, and the bounds that keep any entry within
+//! [`MAX_LINE`](super::chain::MAX_LINE) whatever a client wrote into it. A line is ASCII: what is not is escaped as JSON
+//! does it, so that no byte of a client can begin a new line, move a cursor or end a string, and every one of them can be
+//! had back. Never holds a token, a cookie, a query or a body: of a token there is a keyed hash at most.
 
 use std::io;
 
