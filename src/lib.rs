@@ -23,6 +23,7 @@ pub mod identity;
 pub mod inject;
 pub mod policy;
 pub mod request;
+pub mod rollout;
 pub mod route;
 
 // What the story runs on.

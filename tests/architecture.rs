@@ -101,6 +101,11 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("request", &[], "a request is read by itself: it knows no route, no person and no policy"),
     ("route", &["request"], "routes look at requests only"),
     ("identity", &["route", "request", "clock"], "who is calling does not depend on what they may do"),
+    (
+        "rollout",
+        &["identity", "route", "request", "clock"],
+        "an arm follows from who somebody is: it knows no policy and no answer",
+    ),
     ("policy", &["identity", "route", "request", "clock"], "policy looks leftwards: identity, route, request"),
     (
         "audit",
@@ -129,6 +134,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "request",
             "route",
             "identity",
+            "rollout",
             "policy",
             "audit",
             "inject",

@@ -15,6 +15,7 @@ use crate::route::{self, Access, Route};
 use crate::snapshot::Snapshot;
 
 mod csrf;
+pub mod table;
 
 /// Why a request does not go upstream. Each step has its own enum; `gate::reply` has the one table of answers.
 #[derive(Debug, Clone)]

@@ -21,7 +21,10 @@ pub enum Code {
     NoCredential,
     ClerkExpired,
     ClerkInvalid,
+    LegacyInvalid,
+    LegacySealed,
     Invalid,
+    StepUpClerk,
     NoRoute,
     Forbidden,
     Reverification,
@@ -38,6 +41,7 @@ pub enum Code {
     /// The same code with another status: nothing was tried.
     NoEndpoint,
     ClerkOutage,
+    LegacyOutage,
     StaleKeys,
     AuditUnavailable,
     Overloaded,
@@ -86,6 +90,7 @@ impl Code {
             | Self::UpstreamUnavailable
             | Self::NoEndpoint
             | Self::ClerkOutage
+            | Self::LegacyOutage
             | Self::StaleKeys
             | Self::AuditUnavailable
             | Self::UpstreamTimeout => Fault::Server,
@@ -110,11 +115,18 @@ impl Code {
             Self::UpstreamUnavailable
             | Self::NoEndpoint
             | Self::ClerkOutage
+            | Self::LegacyOutage
             | Self::StaleKeys
             | Self::AuditUnavailable
             | Self::Overloaded
             | Self::UpstreamTimeout => 14, // UNAVAILABLE
-            Self::NoCredential | Self::ClerkExpired | Self::ClerkInvalid | Self::Invalid => 16, // UNAUTHENTICATED
+            Self::NoCredential
+            | Self::ClerkExpired
+            | Self::ClerkInvalid
+            | Self::LegacyInvalid
+            | Self::LegacySealed
+            | Self::Invalid
+            | Self::StepUpClerk => 16, // UNAUTHENTICATED
         }
     }
 
@@ -128,7 +140,10 @@ impl Code {
             Self::NoCredential => ("no_credential", 401, "a credential is needed"),
             Self::ClerkExpired => ("clerk_expired", 401, "the session token has expired"),
             Self::ClerkInvalid => ("clerk_invalid", 401, "the session token is not valid"),
+            Self::LegacyInvalid => ("legacy_invalid", 401, "the legacy credential is not valid"),
+            Self::LegacySealed => ("legacy_sealed", 401, "the legacy credential is no longer accepted"),
             Self::Invalid => ("invalid", 401, "no valid credential was sent"),
+            Self::StepUpClerk => ("step_up_clerk", 401, "a sign-in with Clerk is needed for this"),
             Self::NoRoute => ("no_route", 403, "nothing is served here"),
             Self::Forbidden => ("forbidden", 403, "not allowed"),
             Self::Reverification => ("reverification", 403, "a fresh verification is needed"),
@@ -144,6 +159,7 @@ impl Code {
             Self::UpstreamUnavailable => ("upstream_unavailable", 502, "the API cannot be reached"),
             Self::NoEndpoint => ("upstream_unavailable", 503, "the API is not available right now"),
             Self::ClerkOutage => ("clerk_outage", 503, "the session cannot be verified right now"),
+            Self::LegacyOutage => ("legacy_outage", 503, "the legacy credential cannot be verified right now"),
             Self::StaleKeys => {
                 ("jwks_stale_privileged", 503, "the session cannot be verified well enough for this right now")
             }
@@ -255,8 +271,13 @@ pub fn answer(refusal: &Refusal, request_id: &str, debug_reasons: bool) -> Answe
     }
     let mut answer = problem(code, request_id, debug_reasons.then(|| refusal.reason()));
     if code.status() == 401 {
-        // RFC 6750 3.1: without a credential no error is named.
-        let challenge = if code == Code::NoCredential { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+        let challenge = match code {
+            // RFC 6750 3.1: without a credential no error is named.
+            Code::NoCredential => "Bearer",
+            // RFC 9470: the credential is good, and not enough.
+            Code::StepUpClerk => "Bearer error=\"insufficient_user_authentication\"",
+            _ => "Bearer error=\"invalid_token\"",
+        };
         answer.headers.push(("www-authenticate", HeaderValue::from_static(challenge)));
     }
     answer

@@ -3,6 +3,8 @@
 //! `clerk/` holds the cases, `mint` makes their tokens, `replay` runs each function, `scope` says which functions
 //! crossgate does not have. Where crossgate answers differently on purpose, `deviations.json` says why; a case that
 //! differs without a reason fails, and so does a reason without a difference.
+//!
+//! `decision` holds crossgate's own table of two logins, all of its cells.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +15,7 @@
 
 mod authorization;
 mod case;
+mod decision;
 mod mint;
 mod paths;
 mod replay;
