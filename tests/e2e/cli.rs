@@ -270,7 +270,7 @@ fn version_and_help() {
     for nested in [&["--help"][..], &["token", "mint", "--help"], &["token", "decode", "--help"]] {
         assert!(text(&run(nested).stdout).contains("Example"), "{nested:?}");
     }
-    for later in ["rollout", "map", "schema", "test", "diff"] {
+    for later in ["rollout", "schema", "test", "diff"] {
         assert_eq!(run(&[later]).status.code(), Some(2), "{later} does not work yet, hence is unknown");
     }
 }

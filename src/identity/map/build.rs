@@ -363,10 +363,12 @@ impl Builder {
         }
     }
 
-    /// A membership written for a Clerk org belongs to its one legacy name, so that both spellings are one membership.
+    /// A membership written for a Clerk org belongs to its legacy name, so that both spellings are one membership. Not
+    /// where orgs were merged: it would reach the other Clerk orgs of that name.
     fn main_name(&self, org: u32) -> u32 {
-        match (self.map.orgs.side(org), self.map.orgs.partners(org)) {
-            (Side::Clerk, [legacy]) => *legacy,
+        let orgs = &self.map.orgs;
+        match (orgs.side(org), orgs.partners(org)) {
+            (Side::Clerk, [legacy]) if orgs.partners(*legacy).len() == 1 => *legacy,
             _ => org,
         }
     }

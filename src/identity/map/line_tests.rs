@@ -39,13 +39,19 @@ fn what_is_refused() {
         (r#"{"kind":"user","legacy":"1","state":"clerk_native"}"#, "a clerk_native user needs `clerk`".into()),
         (r#"{"kind":"user","state":"deleted"}"#, "a deleted user needs `legacy`, `clerk` or both".into()),
         (r#"{"kind":"user","legacy":"1","state":"legacy_only","role":"a"}"#, "no `role` in a line of kind user".into()),
-        (r#"{"kind":"user","legacy":"1","state":"legacy_only","merge":true}"#, "no `merge` in a line of kind user".into()),
+        (
+            r#"{"kind":"user","legacy":"1","state":"legacy_only","merge":true}"#,
+            "no `merge` in a line of kind user".into(),
+        ),
         (r#"{"kind":"org","legacy":"a","state":"linked"}"#, "no `state` in a line of kind org".into()),
         (r#"{"kind":"org"}"#, "an org needs `legacy`, `clerk` or both".into()),
         (r#"{"kind":"org","legacy":"a","clerk":"org_1","merge":"true"}"#, "`merge` must be true or false".into()),
         (r#"{"kind":"membership","user":"1"}"#, "a membership needs `org`".into()),
         (r#"{"kind":"membership","org":"1"}"#, "a membership needs `user`".into()),
-        (r#"{"kind":"membership","user":"1","org":"a","legacy":"1"}"#, "no `legacy` in a line of kind membership".into()),
+        (
+            r#"{"kind":"membership","user":"1","org":"a","legacy":"1"}"#,
+            "no `legacy` in a line of kind membership".into(),
+        ),
         (
             r#"{"kind":"membership","user":"1","org":"a","workspaces":"w1"}"#,
             "`workspaces` must be a list of texts".into(),
@@ -87,7 +93,7 @@ fn what_is_refused() {
         (r#"{"kind":"us"#, "the object does not end on its line: the line is broken or the file cut off".into()),
         (r#"{"kind":"user",}"#, "no JSON from column 16 on".into()),
         (r#"{"kind":"org","legacy":"a"} {"kind":"org"}"#, "something follows the object on its line".into()),
-        ("{\"kind\":\"org\",\"legacy\":\"a\tb\"}", "no JSON from column 25 on".into()),
+        ("{\"kind\":\"org\",\"legacy\":\"a\tb\"}", "no JSON from column 26 on".into()),
         (&deep, "`workspaces` must be a list of texts".into()),
     ];
     for (line, expected) in table {
