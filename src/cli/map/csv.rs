@@ -96,6 +96,7 @@ impl Record {
     }
 
     fn read(&mut self, line: &[u8]) -> Result<(), String> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.reader.reset();
         self.count = 0;
         let (result, read, written, ends) = self.reader.read_record(line, &mut self.cells, &mut self.ends);
