@@ -122,33 +122,35 @@ impl Diff {
                     self.conflict(Kind::IdReuse, line, format!("{side} user `{id}` was `{was}` and would be `{is}`"));
                 }
             }
-            let was = [by_legacy, by_clerk].into_iter().flatten().map(User::state);
-            self.state(line, user, was.max());
+            self.state(line, user, by_legacy.map(User::state), by_clerk.map(User::state));
         }
         for before in old.users() {
-            let is_there = before.legacy().is_some_and(|id| new.map.user_by_legacy(id).is_some())
-                || before.clerk().is_some_and(|id| new.map.user_by_clerk(id).is_some());
-            if is_there {
-                continue;
+            let by_legacy = before.legacy().map(|id| (id, new.map.user_by_legacy(id).is_some()));
+            let by_clerk = before.clerk().map(|id| (id, new.map.user_by_clerk(id).is_some()));
+            if ![by_legacy, by_clerk].into_iter().flatten().any(|(_, is_there)| is_there) {
+                self.users.removed += 1;
             }
-            self.users.removed += 1;
             // An id that no line names keeps its side's meaning: whoever holds a credential for it is somebody again.
-            if matches!(before.state(), State::Sealed | State::Deleted) {
-                let (id, state) = (any_id(before), before.state().as_str());
-                let message = format!("user `{id}` is {state} and would be unknown: its credentials would count again");
-                self.conflict(Kind::SealedRegression, 0, message);
+            let state = before.state();
+            let legacy = by_legacy.filter(|_| !state.legacy_proves());
+            let clerk = by_clerk.filter(|_| state == State::Deleted);
+            for (side, id) in [("legacy", legacy), ("clerk", clerk)] {
+                if let Some((id, false)) = id {
+                    let message =
+                        format!("{side} user `{id}` is {} and would be unknown: it would count again", state.as_str());
+                    self.conflict(Kind::SealedRegression, 0, message);
+                }
             }
         }
     }
 
-    fn state(&mut self, line: usize, user: User<'_>, was: Option<State>) {
-        let Some(was) = was else { return };
-        let is = user.state();
-        let (id, before, after) = (any_id(user), was.as_str(), is.as_str());
-        if was == State::Deleted && is != State::Deleted {
-            self.conflict(Kind::IdReuse, line, format!("user `{id}` was deleted and would be {after}"));
-        } else if was == State::Sealed && is.legacy_proves() {
-            self.conflict(Kind::SealedRegression, line, format!("user `{id}` was {before} and would be {after}"));
+    fn state(&mut self, line: usize, user: User<'_>, by_legacy: Option<State>, by_clerk: Option<State>) {
+        let (id, is) = (any_id(user), user.state());
+        if [by_legacy, by_clerk].contains(&Some(State::Deleted)) && is != State::Deleted {
+            self.conflict(Kind::IdReuse, line, format!("user `{id}` was deleted and would be {}", is.as_str()));
+        } else if let Some(was) = by_legacy.filter(|was| !was.legacy_proves() && is.legacy_proves()) {
+            let message = format!("user `{id}` was {} and would be {}", was.as_str(), is.as_str());
+            self.conflict(Kind::SealedRegression, line, message);
         }
     }
 
@@ -333,6 +335,13 @@ mod tests {
                 many.replace("\"1\"", "\"x\"").replace("\"u1\"", "\"y\""),
                 &[Kind::SealedRegression],
             ),
+            (
+                "a sealed id is left out of a line",
+                user("1", "u1", "sealed"),
+                user("", "u1", "clerk_native"),
+                &[Kind::SealedRegression],
+            ),
+            ("deleting", user("1", "u1", "sealed"), user("1", "u1", "deleted"), &[]),
             ("back from the dead", user("1", "u1", "deleted"), linked.clone(), &[Kind::IdReuse]),
             ("another Clerk user", linked.clone(), user("1", "u2", "linked"), &[Kind::IdReuse]),
             ("another legacy user", linked.clone(), user("2", "u1", "linked"), &[Kind::IdReuse]),
@@ -363,7 +372,7 @@ mod tests {
             (
                 "a lowering",
                 linked.clone() + &acme + &member("1", "admin"),
-                linked.clone() + &acme + &member("u1", "member"),
+                linked + &acme + &member("u1", "member"),
                 &[],
             ),
         ];
