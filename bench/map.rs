@@ -33,6 +33,16 @@ fn mixed(number: u64) -> u64 {
     (mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
+fn legacy(n: u64) -> String {
+    let (high, low) = (mixed(n), mixed(n + USERS));
+    let (a, b, c, d, e) = (high >> 32, high >> 16 & 0xffff, high & 0xfff, low >> 52, low & 0xffff_ffff_ffff);
+    format!("{a:08x}-{b:04x}-4{c:03x}-8{d:03x}-{e:012x}")
+}
+
+fn clerk(n: u64) -> String {
+    format!("user_2{:013x}{:013x}", mixed(n + 2 * USERS) >> 12, mixed(n + 3 * USERS) >> 12)
+}
+
 /// A uuid and a Clerk id of 32 bytes for each, in no order; with members, a membership each in one of 10,000 orgs.
 fn write(path: &Path, with_members: bool) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
@@ -40,16 +50,7 @@ fn write(path: &Path, with_members: bool) -> io::Result<()> {
         writeln!(out, "{{\"kind\":\"org\",\"legacy\":\"org-{org}\",\"clerk\":\"org_2{:026x}\"}}", mixed(org))?;
     }
     for n in 0..USERS {
-        let (high, low) = (mixed(n), mixed(n + USERS));
-        let legacy = format!(
-            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xfff,
-            low >> 52,
-            low & 0xffff_ffff_ffff
-        );
-        let clerk = format!("user_2{:013x}{:013x}", mixed(n + 2 * USERS) >> 12, mixed(n + 3 * USERS) >> 12);
+        let (legacy, clerk) = (legacy(n), clerk(n));
         writeln!(out, "{{\"kind\":\"user\",\"legacy\":\"{legacy}\",\"clerk\":\"{clerk}\",\"state\":\"linked\"}}")?;
         if with_members {
             let org = n % 10_000;
@@ -80,6 +81,15 @@ fn load(path: &Path) -> Result<(), String> {
         megabytes(at_end.0.saturating_sub(before.0)),
         megabytes(at_end.1.saturating_sub(before.0)),
     );
+    let asked: Vec<_> = (0..200_000).map(|n| mixed(n) % USERS).map(|n| (legacy(n), clerk(n))).collect();
+    let begin = Instant::now();
+    let found = asked.iter().filter(|(legacy, clerk)| {
+        let other = |user: map::User<'_>| user.clerk() == Some(clerk);
+        loaded.map.user_by_legacy(legacy).is_some_and(other) && loaded.map.user_by_clerk(clerk).is_some()
+    });
+    let found = found.count();
+    let nanoseconds = begin.elapsed().as_nanos() / (2 * asked.len() as u128);
+    println!("{found} of {} found from both sides, {nanoseconds} ns a question", asked.len());
     Ok(())
 }
 

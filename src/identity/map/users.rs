@@ -19,6 +19,15 @@ pub(super) struct Users {
     by_clerk: HashTable<u32>,
     /// SipHash under a key of this map alone: nobody can choose ids that meet in one bucket.
     key: RandomState,
+    /// Hashes of all legacy and Clerk ids while the map is built: a table that grows would read every id again, which is
+    /// half of the time that loading takes.
+    hashes: [Vec<u32>; 2],
+}
+
+/// Half of a hash is kept, so half of it counts: the table takes its buckets from the low bits and its marks from the
+/// high ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 /// Legacy and Clerk id stand one after the other in the arena.
@@ -64,31 +73,36 @@ impl Users {
         let index = u32::try_from(self.records.len()).ok().filter(|index| *index < super::INDEX_END)?;
         let at = arena.push(&[legacy, clerk])?;
         self.records.push(Record::new(at, legacy.len(), clerk.len(), state));
-        let Self { records, by_legacy, by_clerk, key } = self;
-        let record = |index: &u32| records.get(*index as usize).copied();
-        if !legacy.is_empty() {
-            let hash_again = |index: &u32| key.hash_one(record(index).map_or("", |record| record.legacy(arena)));
-            by_legacy.insert_unique(key.hash_one(legacy), index, hash_again);
-        }
-        if !clerk.is_empty() {
-            let hash_again = |index: &u32| key.hash_one(record(index).map_or("", |record| record.clerk(arena)));
-            by_clerk.insert_unique(key.hash_one(clerk), index, hash_again);
+        let halves = [self.half(legacy), self.half(clerk)];
+        let Self { by_legacy, by_clerk, hashes, .. } = self;
+        for ((id, half), (table, hashes)) in
+            [legacy, clerk].into_iter().zip(halves).zip([by_legacy, by_clerk].into_iter().zip(hashes))
+        {
+            hashes.push(half);
+            if !id.is_empty() {
+                let hash_again = |index: &u32| spread(hashes.get(*index as usize).copied().unwrap_or_default());
+                table.insert_unique(spread(half), index, hash_again);
+            }
         }
         Some(index)
+    }
+
+    fn half(&self, id: &str) -> u32 {
+        self.key.hash_one(id) as u32
     }
 
     pub(super) fn by_legacy(&self, arena: &Arena, id: &str) -> Option<u32> {
         if id.is_empty() || id.len() > MAX_ID {
             return None;
         }
-        self.by_legacy.find(self.key.hash_one(id), |index| self.legacy(arena, *index) == id).copied()
+        self.by_legacy.find(spread(self.half(id)), |index| self.legacy(arena, *index) == id).copied()
     }
 
     pub(super) fn by_clerk(&self, arena: &Arena, id: &str) -> Option<u32> {
         if id.is_empty() || id.len() > MAX_ID {
             return None;
         }
-        self.by_clerk.find(self.key.hash_one(id), |index| self.clerk(arena, *index) == id).copied()
+        self.by_clerk.find(spread(self.half(id)), |index| self.clerk(arena, *index) == id).copied()
     }
 
     /// Empty when there is none.
@@ -105,7 +119,9 @@ impl Users {
         self.records.get(index as usize).map_or(State::Deleted, |record| record.state())
     }
 
+    /// Nothing is added afterwards.
     pub(super) fn settle(&mut self) {
         self.records.shrink_to_fit();
+        self.hashes = Default::default();
     }
 }
