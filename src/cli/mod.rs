@@ -7,6 +7,7 @@ mod audit;
 mod check;
 mod demo;
 mod explain;
+mod map;
 mod run;
 mod token;
 
@@ -52,6 +53,11 @@ enum Command {
         after_help = "Example:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
     )]
     Audit(audit::Audit),
+    /// The identity map: check it, replace it, write it out.
+    #[command(
+        after_help = "Examples:\n  crossgate map verify map.jsonl\n  crossgate map import people.csv --into map.jsonl --dry-run\n  crossgate map export map.jsonl --to csv"
+    )]
+    Map(map::Map),
     /// Make and read tokens, for development only.
     #[command(
         after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
@@ -100,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(format),
         Command::Explain(command) => command.run(format),
         Command::Audit(command) => command.run(format),
+        Command::Map(command) => command.run(format),
         Command::Token(command) => command.run(format),
         Command::Version => {
             say(&match format {

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod clerk;
 pub mod headers;
 pub mod json;
+pub mod map;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -259,7 +259,7 @@ fn version_and_help() {
     let version = run(&["version"]);
     assert_eq!(version.status.code(), Some(0));
     assert_eq!(text(&version.stdout), format!("crossgate {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["run", "check", "explain", "demo", "token", "version"] {
+    for command in ["run", "check", "explain", "demo", "map", "token", "version"] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0), "{command}");
         assert!(text(&help.stdout).contains("Example"), "{command}: {}", text(&help.stdout));
@@ -267,10 +267,17 @@ fn version_and_help() {
     }
     let json = run(&["version", "--format", "json"]);
     assert_eq!(serde_json::from_slice::<Value>(&json.stdout).unwrap()["version"], env!("CARGO_PKG_VERSION"));
-    for nested in [&["--help"][..], &["token", "mint", "--help"], &["token", "decode", "--help"]] {
+    for nested in [
+        &["--help"][..],
+        &["token", "mint", "--help"],
+        &["token", "decode", "--help"],
+        &["map", "verify", "--help"],
+        &["map", "import", "--help"],
+        &["map", "export", "--help"],
+    ] {
         assert!(text(&run(nested).stdout).contains("Example"), "{nested:?}");
     }
-    for later in ["rollout", "map", "schema", "test", "diff"] {
+    for later in ["rollout", "schema", "test", "diff"] {
         assert_eq!(run(&[later]).status.code(), Some(2), "{later} does not work yet, hence is unknown");
     }
 }

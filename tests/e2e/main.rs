@@ -24,6 +24,7 @@ mod floods;
 mod grpc;
 mod headers;
 mod keys;
+mod map;
 mod memory;
 mod policy;
 mod restart;
