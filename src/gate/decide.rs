@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::identity::clerk::{Attempt, Health, Instance, Pause, Verifier};
+use crate::identity::clerk::{Attempt, Instance, Pause, Verifier};
 use crate::identity::{self, Carrier, Identity, Reason, Verdict};
 use crate::policy::{self, Permit};
 use crate::request::{self, View};
@@ -15,6 +15,7 @@ use crate::route::{self, Access, Route};
 use crate::snapshot::Snapshot;
 
 mod csrf;
+mod resolve;
 pub mod table;
 
 /// Why a request does not go upstream. Each step has its own enum; `gate::reply` has the one table of answers.
@@ -126,16 +127,11 @@ pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now
         Caller::Assumed(person) => format!("{}, assumed", person.facts.subject),
     });
 
-    let resolved = resolve(&verdict, route, view, snapshot).and_then(|person| match (route.access, caller, &person) {
-        // At each request, also for a token that the cache knows: keys grow old while tokens live.
-        (Access::Privileged, Caller::Credentials(_), Some((identity, _)))
-            if !are_keys_young(identity, snapshot, now) =>
-        {
-            Err(identity::Refusal::StaleKeys)
-        }
-        (Access::Public | Access::Protected | Access::Privileged, ..) => Ok(person),
-    });
-    let identity = match resolved {
+    let age = match caller {
+        Caller::Credentials(_) => Some(now),
+        Caller::Assumed(_) => None,
+    };
+    let identity = match resolve::resolve(&verdict, route, view, snapshot, age) {
         Ok(identity) => identity,
         Err(refusal) => {
             steps.step("resolve", "refused", || refusal.to_string());
@@ -182,44 +178,4 @@ fn verifier(snapshot: &Snapshot) -> Verifier<'_> {
 
 fn refused(route: Option<&Route>, identity: Option<(Arc<Identity>, Carrier)>, refusal: Refusal) -> Decided {
     Decided::Done(Decision { route: route.map(|route| route.index), identity, outcome: Err(refusal) })
-}
-
-/// The verdict meets the route's access class: whose identity goes upstream, if anybody's.
-///
-/// A public route refuses no credential: a bad one is nobody. Elsewhere absent, bad and cannot-tell are three answers.
-fn resolve(
-    verdict: &Verdict,
-    route: &Route,
-    view: &View<'_>,
-    snapshot: &Snapshot,
-) -> Result<Option<(Arc<Identity>, Carrier)>, identity::Refusal> {
-    let identity = match verdict {
-        Verdict::Valid { identity, carrier } => {
-            let is_own = || match &view.request.handshake {
-                Some(_) => csrf::may_open(view, route, Some((identity, *carrier)), snapshot),
-                None => csrf::is_own_page(view, &identity.facts.instance, snapshot),
-            };
-            let forged = *carrier == Carrier::Cookie && !is_own();
-            if forged { Err(identity::Refusal::CrossSite) } else { Ok((Arc::clone(identity), *carrier)) }
-        }
-        Verdict::Absent => Err(identity::Refusal::NoCredential),
-        Verdict::Expired { .. } => Err(identity::Refusal::Expired),
-        Verdict::Invalid { reason, carrier } => {
-            Err(identity::Refusal::Invalid { reason: *reason, explicit: *carrier == Carrier::Header })
-        }
-        Verdict::Unverifiable { held } => Err(identity::Refusal::Unverifiable { held: *held }),
-        Verdict::Conflict => Err(identity::Refusal::Conflict),
-    };
-    match (identity, route.access) {
-        (Ok(identity), Access::Public | Access::Protected | Access::Privileged) => Ok(Some(identity)),
-        (Err(_), Access::Public) => Ok(None),
-        (Err(refusal), Access::Protected | Access::Privileged) => Err(refusal),
-    }
-}
-
-/// Whether the keys that vouch for somebody are young enough for what is privileged: a key that was stolen and taken
-/// away is still held while refreshing fails. Never so for keys that are gone by now.
-fn are_keys_young(identity: &Identity, snapshot: &Snapshot, now: Now) -> bool {
-    let instance = snapshot.instances.named(&identity.facts.instance);
-    instance.is_some_and(|instance| instance.keys.health(now) == Health::Ok)
 }
