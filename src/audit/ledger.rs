@@ -11,10 +11,15 @@ use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Event, Id, Text};
 use super::queue::Kind;
-use super::rollup::{Due, Noted, Rollup};
+use super::rollup::{Budget, Due, Noted, Rollup};
 use super::sample::Sample;
 use super::trail::{Trail, Unavailable};
 use crate::clock;
+
+/// At two lines of a kilobyte each and 7.5 GiB of segments (the defaults), strangers who do nothing else would need more
+/// than three months to write the history away; people, who can be told apart and stopped, six weeks.
+const OF_STRANGERS: Budget = Budget { burst: 512, gap: Duration::from_secs(2) };
+const OF_PEOPLE: Budget = Budget { burst: 2048, gap: Duration::from_secs(1) };
 
 /// The trail and what is known of its latest entries; cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,7 +39,7 @@ struct Inner {
 
 impl Ledger {
     pub fn new(trail: Trail) -> Self {
-        let (people, strangers) = (Rollup::default(), Rollup::default());
+        let (people, strangers) = (Rollup::new(OF_PEOPLE), Rollup::new(OF_STRANGERS));
         let (sessions, kinds) = (Sample::default(), RandomState::new());
         Self(Arc::new(Inner { trail, people, strangers, sessions, kinds }))
     }
@@ -60,14 +65,16 @@ impl Ledger {
     /// [`Unavailable`]: it is the first of its kind and not durable.
     pub async fn denial(
         &self,
+        caller: &(impl Hash + Sync),
         kind: &(impl Hash + Sync),
         is_person: bool,
         code: &'static str,
         entry: impl FnOnce() -> (Event, Vec<u8>) + Send,
     ) -> Result<(), Unavailable> {
-        let (kind, now) = (self.0.kinds.hash_one(kind), Instant::now());
+        let (caller, now) = (self.0.kinds.hash_one(caller), Instant::now());
+        let kind = self.0.kinds.hash_one((caller, kind));
         let denials = if is_person { &self.0.people } else { &self.0.strangers };
-        match denials.note(kind, now) {
+        match denials.note(caller, kind, now) {
             Noted::First => {
                 let (event, body) = entry();
                 let durable = self.0.trail.commit(Kind::Other, event, body).await;
@@ -109,7 +116,7 @@ impl Ledger {
                     let mut entry = Entry::new(Id::random(), time, Event::Denied);
                     entry.decision = Some("deny");
                     entry.code = Some(code);
-                    entry.reason = Some(Text("more callers in one minute than can be told apart"));
+                    entry.reason = Some(Text("more refusals than can be told apart"));
                     entry.count = Some(count);
                     self.post(&entry);
                 }

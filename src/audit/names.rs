@@ -5,6 +5,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 /// The files of one trail, all beside `audit.file`.
 #[derive(Debug, Clone)]
 pub struct Names {
@@ -54,6 +56,15 @@ impl Names {
 
     pub fn older_name(&self, first: u64) -> String {
         format!("{}-{first:020}{}", self.stem, self.ending)
+    }
+
+    /// The last checkpoint, kept in `state_dir`: named after where the trail lies, so that two trails, or one whose
+    /// `audit.file` was changed, do not speak for one another.
+    pub fn witness(&self, state_dir: &Path) -> PathBuf {
+        let place = std::path::absolute(&self.active).unwrap_or_else(|_| self.active.clone());
+        let place = digest(&SHA256, place.as_os_str().as_encoded_bytes());
+        let place: String = place.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        state_dir.join(format!("{}-{place}.checkpoint", self.stem))
     }
 
     /// Of the segment that begins with `first`, written to or not.

@@ -6,7 +6,6 @@
 //! that the caller makes.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Place;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,17 @@ pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
 /// Kinds that are told apart at a time. A kind holds a line at most, so that this is 16 MiB at the very worst.
 const MAX_KINDS: usize = 4096;
+
+/// Kinds of one caller at a time: whoever tries every route must not take the places of others.
+const MAX_OF_ONE: u32 = 128;
+
+/// How many firsts may be written: `burst` at once, and one more each `gap`. A first is a line and later perhaps a second
+/// one; without a bound on them strangers could write so much that retention takes the history away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    pub(super) burst: u32,
+    pub(super) gap: Duration,
+}
 
 /// What to do with one more of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +42,26 @@ pub(super) enum Noted {
 }
 
 /// The repeats of the last minute.
-#[derive(Debug, Default)]
-pub(super) struct Rollup(Mutex<Table>);
+#[derive(Debug)]
+pub(super) struct Rollup {
+    budget: Budget,
+    table: Mutex<Table>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
     kinds: HashMap<u64, Kind>,
+    /// How many kinds each caller has.
+    callers: HashMap<u64, u32>,
     crowds: HashMap<&'static str, Crowd>,
+    /// Firsts spent, and since when they come back.
+    spent: u32,
+    since: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Kind {
+    caller: u64,
     ends: Instant,
     repeats: u64,
     sample: Option<Vec<u8>>,
@@ -64,27 +83,33 @@ pub(super) enum Due {
 }
 
 impl Rollup {
-    /// One more of `kind`.
-    pub(super) fn note(&self, kind: u64, now: Instant) -> Noted {
+    pub(super) fn new(budget: Budget) -> Self {
+        Self { budget, table: Mutex::default() }
+    }
+
+    /// One more of `kind`, which is one of `caller`'s.
+    pub(super) fn note(&self, caller: u64, kind: u64, now: Instant) -> Noted {
         let mut table = self.lock();
-        let is_full = table.kinds.len() >= MAX_KINDS;
-        match table.kinds.entry(kind) {
-            Place::Occupied(place) => {
-                let kind = place.into_mut();
-                if now >= kind.ends && kind.repeats == 0 {
-                    *kind = Kind { ends: now + WINDOW, repeats: 0, sample: None };
-                    return Noted::First;
-                }
+        let fresh = Kind { caller, ends: now + WINDOW, repeats: 0, sample: None };
+        if let Some(known) = table.kinds.get_mut(&kind) {
+            if now < known.ends || known.repeats > 0 {
                 // A window that is over and was not collected yet goes on: its repeats must not be lost.
-                kind.repeats += 1;
-                if kind.sample.is_none() { Noted::Second } else { Noted::Repeat }
+                known.repeats += 1;
+                return if known.sample.is_none() { Noted::Second } else { Noted::Repeat };
             }
-            Place::Vacant(_) if is_full => Noted::Crowded,
-            Place::Vacant(place) => {
-                place.insert(Kind { ends: now + WINDOW, repeats: 0, sample: None });
-                Noted::First
+            if !table.spend(self.budget, now) {
+                return Noted::Crowded;
             }
+            table.kinds.insert(kind, fresh);
+            return Noted::First;
         }
+        let of_one = table.callers.get(&caller).copied().unwrap_or_default();
+        if table.kinds.len() >= MAX_KINDS || of_one >= MAX_OF_ONE || !table.spend(self.budget, now) {
+            return Noted::Crowded;
+        }
+        table.callers.insert(caller, of_one + 1);
+        table.kinds.insert(kind, fresh);
+        Noted::First
     }
 
     /// What a repeat looks like: the body of its line, without a count.
@@ -96,7 +121,11 @@ impl Rollup {
 
     /// The first of a kind could not be written down: the next one is the first.
     pub(super) fn forget(&self, kind: u64) {
-        self.lock().kinds.remove(&kind);
+        let mut table = self.lock();
+        if let Some(gone) = table.kinds.remove(&kind) {
+            table.leave(gone.caller);
+            table.spent = table.spent.saturating_sub(1);
+        }
     }
 
     /// One more with this code, of nobody in particular.
@@ -110,6 +139,7 @@ impl Rollup {
         let (kinds, crowds) = {
             let mut table = self.lock();
             let kinds: Vec<Kind> = table.kinds.extract_if(|_, kind| is_over(kind.ends)).map(|(_, kind)| kind).collect();
+            kinds.iter().for_each(|kind| table.leave(kind.caller));
             let crowds: Vec<_> = table.crowds.extract_if(|_, crowd| is_over(crowd.ends)).collect();
             (kinds, crowds)
         };
@@ -122,7 +152,30 @@ impl Rollup {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Takes one first out of the budget, if there is one.
+    fn spend(&mut self, budget: Budget, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let back = now.saturating_duration_since(since).as_millis() / budget.gap.as_millis().max(1);
+        let back = u32::try_from(back).unwrap_or(u32::MAX);
+        if back > 0 {
+            self.spent = self.spent.saturating_sub(back);
+            self.since = since.checked_add(budget.gap.saturating_mul(back)).or(Some(now));
+        }
+        let is_left = self.spent < budget.burst;
+        self.spent += u32::from(is_left);
+        is_left
+    }
+
+    fn leave(&mut self, caller: u64) {
+        match self.callers.get_mut(&caller) {
+            Some(kinds) if *kinds > 1 => *kinds -= 1,
+            _ => drop(self.callers.remove(&caller)),
+        }
     }
 }
 
@@ -143,8 +196,14 @@ fn counted(body: &[u8], count: u64, id: Id, time_us: i64) -> Vec<u8> {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Due, MAX_KINDS, Noted, Rollup, WINDOW};
+    use super::{Budget, Due, MAX_KINDS, MAX_OF_ONE, Noted, Rollup, WINDOW};
     use crate::audit::entry::{Entry, Event, Id};
+
+    const PLENTY: Budget = Budget { burst: 10_000, gap: Duration::from_secs(1) };
+
+    fn rollup() -> Rollup {
+        Rollup::new(PLENTY)
+    }
 
     fn body() -> Vec<u8> {
         let mut entry = Entry::new(Id(1), 0, Event::Denied);
@@ -154,12 +213,12 @@ mod tests {
 
     #[test]
     fn the_first_is_written_and_repeats_are_counted() {
-        let (rollup, now) = (Rollup::default(), Instant::now());
-        assert_eq!(rollup.note(1, now), Noted::First);
-        assert_eq!(rollup.note(1, now), Noted::Second);
+        let (rollup, now) = (rollup(), Instant::now());
+        assert_eq!(rollup.note(1, 1, now), Noted::First);
+        assert_eq!(rollup.note(1, 1, now), Noted::Second);
         rollup.keep(1, body());
-        assert_eq!(rollup.note(1, now), Noted::Repeat);
-        assert_eq!(rollup.note(2, now), Noted::First, "of another kind");
+        assert_eq!(rollup.note(1, 1, now), Noted::Repeat);
+        assert_eq!(rollup.note(2, 2, now), Noted::First, "of another kind");
         assert_eq!(rollup.due(Some(now + WINDOW / 2), 0), [], "not over yet");
         let due = rollup.due(Some(now + WINDOW), 1_000_000);
         let [Due::Repeats(line)] = due.as_slice() else { panic!("{due:?}") };
@@ -170,40 +229,63 @@ mod tests {
             (Some("forbidden"), Some("1970-01-01T00:00:01.000000Z"))
         );
         assert_ne!(line["id"], "00000000000000000000000000000001");
-        assert_eq!(rollup.note(1, now + WINDOW), Noted::First, "a minute later it is news again");
+        assert_eq!(rollup.note(1, 1, now + WINDOW), Noted::First, "a minute later it is news again");
     }
 
     #[test]
     fn what_was_not_written_down_is_news() {
-        let (rollup, now) = (Rollup::default(), Instant::now());
-        assert_eq!(rollup.note(1, now), Noted::First);
+        let (rollup, now) = (rollup(), Instant::now());
+        assert_eq!(rollup.note(1, 1, now), Noted::First);
         rollup.forget(1);
-        assert_eq!(rollup.note(1, now), Noted::First);
+        assert_eq!(rollup.note(1, 1, now), Noted::First);
     }
 
     #[test]
     fn repeats_outlive_a_window_that_nobody_collected() {
-        let (rollup, now) = (Rollup::default(), Instant::now());
-        assert_eq!(rollup.note(1, now), Noted::First);
-        assert_eq!(rollup.note(1, now), Noted::Second);
+        let (rollup, now) = (rollup(), Instant::now());
+        assert_eq!(rollup.note(1, 1, now), Noted::First);
+        assert_eq!(rollup.note(1, 1, now), Noted::Second);
         rollup.keep(1, body());
-        assert_eq!(rollup.note(1, now + WINDOW + Duration::from_secs(1)), Noted::Repeat);
+        assert_eq!(rollup.note(1, 1, now + WINDOW + Duration::from_secs(1)), Noted::Repeat);
         assert_eq!(rollup.due(None, 0).len(), 1);
         assert_eq!(rollup.due(None, 0), []);
     }
 
     #[test]
     fn a_crowd_is_counted_by_code() {
-        let (rollup, now) = (Rollup::default(), Instant::now());
+        let (rollup, now) = (rollup(), Instant::now());
         for kind in 0..MAX_KINDS as u64 {
-            assert_eq!(rollup.note(kind, now), Noted::First);
+            assert_eq!(rollup.note(kind, kind, now), Noted::First);
         }
-        assert_eq!(rollup.note(u64::MAX, now), Noted::Crowded);
-        assert_eq!(rollup.note(0, now), Noted::Second, "those who are known stay known");
+        assert_eq!(rollup.note(u64::MAX, u64::MAX, now), Noted::Crowded);
+        assert_eq!(rollup.note(0, 0, now), Noted::Second, "those who are known stay known");
         rollup.crowd("no_route", now);
         rollup.crowd("no_route", now);
         let due = rollup.due(Some(now + WINDOW), 0);
         assert!(due.contains(&Due::Crowd { code: "no_route", count: 2 }), "{due:?}");
-        assert_eq!(rollup.note(u64::MAX, now + WINDOW), Noted::First);
+        assert_eq!(rollup.note(u64::MAX, u64::MAX, now + WINDOW), Noted::First);
+    }
+
+    #[test]
+    fn one_caller_takes_nobody_elses_place() {
+        let (rollup, now) = (rollup(), Instant::now());
+        for kind in 0..u64::from(MAX_OF_ONE) {
+            assert_eq!(rollup.note(1, kind, now), Noted::First);
+        }
+        assert_eq!(rollup.note(1, 1000, now), Noted::Crowded);
+        assert_eq!(rollup.note(2, 2000, now), Noted::First);
+        rollup.due(Some(now + WINDOW), 0);
+        assert_eq!(rollup.note(1, 1000, now + WINDOW), Noted::First);
+    }
+
+    #[test]
+    fn what_may_be_written_comes_back_with_time() {
+        let rollup = Rollup::new(Budget { burst: 3, gap: Duration::from_secs(2) });
+        let now = Instant::now();
+        let first = |kind: u64, after: u64| rollup.note(kind, kind, now + Duration::from_secs(after)) == Noted::First;
+        assert!(first(1, 0) && first(2, 0) && first(3, 0));
+        assert!(!first(4, 0) && !first(4, 1));
+        assert!(first(4, 2) && !first(5, 3) && first(5, 4));
+        assert!(first(6, 3600) && first(7, 3600) && first(8, 3600) && !first(9, 3600));
     }
 }

@@ -58,7 +58,7 @@ impl Witness {
         self.covered = link.seq;
         let made = Checkpoint::sign(keys, &site.node, link, unix_micros()).line();
         let beside = self.append(site, &made).map_err(|error| (site.names.checkpoints(self.first), error));
-        let apart = site.options.state_dir.join(APART);
+        let apart = site.names.witness(&site.options.state_dir);
         let done = beside.and_then(|()| replace(&*site.disk, &apart, &made).map_err(|error| (apart, error)));
         match done {
             Ok(()) => self.failing = false,
@@ -79,8 +79,6 @@ impl Witness {
         put(&mut **file, line).map_err(|(Undone::Write(error) | Undone::Sync(error))| error)
     }
 }
-
-const APART: &str = "audit.checkpoint";
 
 /// Opens the checkpoint file of a segment, without what a crash or a fault left half written.
 fn open(site: &Site, first: u64) -> io::Result<Box<dyn Append>> {
@@ -118,7 +116,7 @@ fn whole(text: &[u8]) -> usize {
 
 /// The last checkpoints that one of `keys` signed: of the segment that begins with `first`, and of `state_dir`.
 pub(super) fn last(site: &Site, first: Option<u64>, keys: &[PublicKey]) -> Vec<Link> {
-    let apart = site.options.state_dir.join(APART);
+    let apart = site.names.witness(&site.options.state_dir);
     let beside = first.map(|first| site.names.checkpoints(first));
     let files = beside.into_iter().chain([apart]);
     let signed = |path: std::path::PathBuf| {

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{Failure, Format, first_problem};
+use crate::audit::names::Names;
 use crate::audit::read::Place;
 use crate::config;
 use crate::telemetry::metrics::Metrics;
@@ -64,6 +65,8 @@ struct Source {
 struct Found {
     place: Place,
     state_dir: Option<PathBuf>,
+    /// The last checkpoint that this installation kept of its own trail.
+    witness: Option<PathBuf>,
 }
 
 impl Source {
@@ -91,7 +94,11 @@ impl Source {
                 .ok_or_else(|| format!("{}: no name of a file", settings.audit.file.display()))?,
             (None, None) => return Err(Failure::Usage("name the trail or a config".to_owned())),
         };
-        Ok(Found { place, state_dir: settings.map(|settings| settings.state_dir) })
+        let witness = settings.as_ref().and_then(|settings| {
+            let names = Names::of(&settings.audit.file).ok()?;
+            Some(names.witness(&settings.state_dir))
+        });
+        Ok(Found { place, state_dir: settings.map(|settings| settings.state_dir), witness })
     }
 }
 

@@ -164,7 +164,7 @@ async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refus
         entry.reason = Some(Text(&reason));
         (event, entry.body())
     };
-    let recorded = gate.ledger.denial(&(person, who, route, code), person.is_some(), code, made).await;
+    let recorded = gate.ledger.denial(&(person, who), &(route, code), person.is_some(), code, made).await;
     recorded.is_ok()
 }
 

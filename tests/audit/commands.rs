@@ -98,14 +98,16 @@ fn verify_takes_key_and_witness_from_the_config() {
     fs::write(folder.path().join("all.yaml"), "routes: [{ id: all, match: { path: '/{*rest}' }, access: public }]\n")
         .unwrap();
     fs::write(folder.path().join("state/audit.key"), &trail.key).unwrap();
-    fs::write(folder.path().join("state/audit.checkpoint"), trail.signed_line()).unwrap();
+    let witness = crossgate::audit::names::Names::of(&folder.path().join("audit/audit.jsonl")).unwrap();
+    let witness = witness.witness(&folder.path().join("state"));
+    fs::write(&witness, trail.signed_line()).unwrap();
     let config = config.display().to_string();
     let output = run(&["verify", "-c", &config]);
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
     assert!(text(&output.stdout).contains("state/audit.key"), "{}", text(&output.stdout));
     // Rolled back: the witness knows more.
     trail.action("user_7", true);
-    fs::write(folder.path().join("state/audit.checkpoint"), trail.signed_line()).unwrap();
+    fs::write(&witness, trail.signed_line()).unwrap();
     let kept = fs::read_to_string(trail.active()).unwrap();
     let old: Vec<&str> = kept.lines().collect();
     fs::write(trail.active(), old[..old.len() - 2].iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();

@@ -52,7 +52,9 @@ impl Rows {
 
     /// Whether an entry is asked for; a line that is none is noted and is not.
     pub(super) fn wants(&mut self, file: &str, number: u64, line: &[u8]) -> bool {
-        self.filter.matches(line).unwrap_or_else(|()| {
+        // Every line of the trail is visible ASCII: other bytes are somebody else's, and could be a terminal's orders.
+        let is_ours = line.iter().all(|byte| (b' '..=b'~').contains(byte));
+        is_ours.then(|| self.filter.matches(line)).and_then(Result::ok).unwrap_or_else(|| {
             self.skip(file, number);
             false
         })

@@ -37,7 +37,7 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
-        let Found { place, state_dir } = self.source.find()?;
+        let Found { place, state_dir, .. } = self.source.find()?;
         let mut rows = Rows::new(self.filters.compile(state_dir.as_deref())?, format);
         let (last, rest) = last(&place, &mut rows, usize::from(self.count)).map_err(|problem| problem.to_string())?;
         let shown = rows.header().and_then(|()| last.iter().try_for_each(|line| rows.write(line)));

@@ -15,7 +15,7 @@ use crate::audit::verify::{self, Moment, Report, Trust, Trusted};
 pub(super) struct Verify {
     #[command(flatten)]
     source: Source,
-    /// A checkpoint that was kept elsewhere, such as a copy of `audit.checkpoint`; may be repeated.
+    /// A checkpoint that was kept elsewhere, such as a copy of the one in `state_dir`; may be repeated.
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
     /// A public key that was kept elsewhere, such as a copy of `audit.pub`; may be repeated.
@@ -51,8 +51,9 @@ impl Verify {
                     notes.push(format!("{} is not used ({problem})", state_dir.join("audit.key").display()))
                 }
             }
-            let witness = state_dir.join("audit.checkpoint");
-            match std::fs::read(&witness) {
+        }
+        if let Some(witness) = &found.witness {
+            match std::fs::read(witness) {
                 Ok(bytes) => trust.witnesses.push((witness.display().to_string(), bytes)),
                 Err(problem) => notes.push(format!("{} is not used ({problem})", witness.display())),
             }
