@@ -1,6 +1,6 @@
 //! The verdict meets the route: whose identity goes upstream, if anybody's.
 //!
-//! Brings what verification said into the words of the [`table`](super::table), and its outcome back into a person or a
+//! Brings what verification said into the words of the [`table`], and its outcome back into a person or a
 //! refusal. What the table does not know is settled here first: two people on one side, and a cookie that another site's
 //! page sent along.
 
