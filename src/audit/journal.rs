@@ -5,10 +5,10 @@
 //! what the system dropped then, a second sync would call written. Knows nobody who waits.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::time::Instant;
 
-use super::chain::Link;
+use super::chain::{Line, Link, MAX_LINE};
 use super::disk::{Append, Lock, Undone, put, remove_if_there};
 use super::entry::{Id, Seal};
 use super::keys::Keys;
@@ -255,7 +255,9 @@ impl Journal {
     /// # Errors
     /// As [`Self::write`].
     pub(super) fn retire(&mut self, site: &Site) -> Result<(), Fault> {
-        let Ok(older) = site.names.older_ones() else { return Ok(()) };
+        let Ok(mut older) = site.names.older_ones() else { return Ok(()) };
+        // A file that somebody gave such a name is no segment: it must push none out, nor be written down as one.
+        older.retain(|(first, path)| *first < self.first.unwrap_or(1) && begins_with(path, *first));
         let counts = |path: &std::path::Path| {
             std::fs::metadata(path).is_ok_and(|found| found.len().saturating_mul(2) >= site.options.rotate_size)
         };
@@ -289,4 +291,13 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// Whether the file's first line is that entry.
+fn begins_with(path: &std::path::Path, seq: u64) -> bool {
+    let Ok(file) = std::fs::File::open(path) else { return false };
+    let mut line = Vec::new();
+    let read = BufReader::new(file.take(MAX_LINE as u64)).read_until(b'\n', &mut line);
+    let line = line.strip_suffix(b"\n").and_then(Line::read);
+    read.is_ok() && line.is_some_and(|line| line.seq == seq && line.check().is_ok())
 }

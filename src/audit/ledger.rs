@@ -77,9 +77,9 @@ impl Ledger {
         match denials.note(caller, kind, now) {
             Noted::First => {
                 let (event, body) = entry();
-                let durable = self.0.trail.commit(Kind::Other, event, body).await;
+                let durable = self.0.trail.commit(Kind::Other, event, body.clone()).await;
                 if durable.is_err() {
-                    denials.forget(kind);
+                    denials.failed(kind, body);
                 }
                 durable
             }

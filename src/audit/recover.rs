@@ -173,6 +173,9 @@ struct Found {
     size: u64,
     /// Why the next one does not.
     broken: Option<String>,
+    /// Whole entries stand behind what does not hold, and no disk that lost its power left that gap: they may have been
+    /// acknowledged.
+    cut_off: bool,
     sealed: bool,
     pending: BTreeSet<Id>,
     /// What checkpoints say.
@@ -189,6 +192,7 @@ impl Found {
         good: 0,
         size: 0,
         broken: None,
+        cut_off: false,
         sealed: false,
         pending: BTreeSet::new(),
         covered: Vec::new(),
@@ -217,10 +221,12 @@ impl Found {
             }
             let Some((b'\n', line)) = bytes.split_last() else {
                 found.broken = Some("the line is not finished".to_owned());
+                found.look_behind(&bytes, &mut reader)?;
                 return Ok(found);
             };
             let Some(line) = Line::read(line) else {
                 found.broken = Some("this is no line of the trail".to_owned());
+                found.look_behind(&bytes, &mut reader)?;
                 return Ok(found);
             };
             if found.first.is_none() {
@@ -230,6 +236,7 @@ impl Found {
             }
             if let Err(broken) = found.link.follow(&line) {
                 found.broken = Some(broken.to_string());
+                found.look_behind(&bytes, &mut reader)?;
                 return Ok(found);
             }
             if found.first.is_none() {
@@ -242,6 +249,27 @@ impl Found {
             found.good += read as u64;
             found.book(&line);
         }
+    }
+
+    /// What stands behind `bad`, the bytes that do not hold. Blocks that never reached the disk are zeros; anything else in
+    /// front of a whole later entry was put there.
+    fn look_behind(&mut self, bad: &[u8], reader: &mut impl BufRead) -> io::Result<()> {
+        if bad.contains(&0) {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(MAX_LINE);
+        while reader.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut bytes)? > 0 {
+            if bytes.contains(&0) {
+                return Ok(());
+            }
+            let line = bytes.strip_suffix(b"\n").and_then(Line::read);
+            if line.is_some_and(|line| line.seq > self.link.seq && line.check().is_ok()) {
+                self.cut_off = true;
+                return Ok(());
+            }
+            bytes.clear();
+        }
+        Ok(())
     }
 
     fn note(&mut self, link: Link) {
@@ -295,7 +323,8 @@ impl Found {
                 return Some(format!("entry {} is not the one that its checkpoint covers", link.seq));
             }
         }
-        None
+        let why = self.broken.as_ref().filter(|_| self.cut_off)?;
+        Some(format!("whole entries stand behind entry {}, but not in the chain: {why}", self.link.seq))
     }
 }
 

@@ -212,3 +212,48 @@ fn half_a_checkpoint_does_not_spoil_the_next_one() {
     assert_eq!(text.lines().count(), 2);
     assert!(text.lines().all(|line| super::checkpoint::Checkpoint::parse(line.as_bytes()).is_some()));
 }
+
+/// Somebody wrote a line into the live file and the process was killed: what it had acknowledged behind that line is no
+/// torn tail.
+#[test]
+fn whole_entries_behind_a_foreign_line_are_evidence_and_no_torn_tail() {
+    let bed = Bed::new();
+    crashed(&bed, SIZE, 3);
+    let text = fs::read_to_string(bed.active()).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.insert(lines.len() - 3, "x");
+    let bytes = lines.join("\n") + "\n";
+    fs::write(bed.active(), &bytes).unwrap();
+    // No checkpoint covers them: only the start's was made.
+    drop(start(&bed, SIZE));
+    let fresh = Chain::read(&[bed.active()]).unwrap();
+    assert_eq!(fresh.openings(), ["broken"]);
+    let said = fresh.find("trail.broken").unwrap();
+    assert_eq!(fs::read(bed.folder().join(said["resource"].as_str().unwrap())).unwrap(), bytes.as_bytes());
+}
+
+/// Retention goes by what files hold, not by what they are called.
+#[test]
+fn files_that_only_look_like_segments_push_none_out() {
+    let bed = Bed::new();
+    let small = 64 << 10;
+    let options = bed.options(small, 3);
+    let mut desk = Desk::open(Arc::new(bed.disk()), options).unwrap();
+    desk.commit(2);
+    for number in 0..20 {
+        let alien = bed.folder().join(format!("audit-{:020}.jsonl", 1_000_000_000 + number));
+        fs::write(alien, vec![b'x'; 64 << 10]).unwrap();
+    }
+    while bed
+        .files()
+        .iter()
+        .filter(|name| name.starts_with("audit-0000000000000000") && name.ends_with(".jsonl"))
+        .count()
+        < 2
+    {
+        desk.commit(50);
+    }
+    drop(desk);
+    let retired = bed.files().iter().any(|name| *name == format!("audit-{:020}.jsonl", 1));
+    assert!(retired, "the first segment is still there: {:?}", bed.files());
+}

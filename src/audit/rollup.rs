@@ -64,6 +64,8 @@ struct Kind {
     caller: u64,
     ends: Instant,
     repeats: u64,
+    /// No entry of its own tells of it yet.
+    unwritten: bool,
     sample: Option<Vec<u8>>,
 }
 
@@ -90,8 +92,11 @@ impl Rollup {
     /// One more of `kind`, which is one of `caller`'s.
     pub(super) fn note(&self, caller: u64, kind: u64, now: Instant) -> Noted {
         let mut table = self.lock();
-        let fresh = Kind { caller, ends: now + WINDOW, repeats: 0, sample: None };
+        let fresh = Kind { caller, ends: now + WINDOW, repeats: 0, unwritten: false, sample: None };
         if let Some(known) = table.kinds.get_mut(&kind) {
+            if std::mem::take(&mut known.unwritten) {
+                return Noted::First;
+            }
             if now < known.ends || known.repeats > 0 {
                 // A window that is over and was not collected yet goes on: its repeats must not be lost.
                 known.repeats += 1;
@@ -119,12 +124,13 @@ impl Rollup {
         }
     }
 
-    /// The first of a kind could not be written down: the next one is the first.
-    pub(super) fn forget(&self, kind: u64) {
-        let mut table = self.lock();
-        if let Some(gone) = table.kinds.remove(&kind) {
-            table.leave(gone.caller);
-            table.spent = table.spent.saturating_sub(1);
+    /// The first of a kind could not be written down: it is counted as a repeat, so that it shows once the trail can be
+    /// written again, and the next one is tried as a first.
+    pub(super) fn failed(&self, kind: u64, body: Vec<u8>) {
+        if let Some(kind) = self.lock().kinds.get_mut(&kind) {
+            kind.repeats += 1;
+            kind.unwritten = true;
+            kind.sample.get_or_insert(body);
         }
     }
 
@@ -233,11 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_written_down_is_news() {
+    fn what_was_not_written_down_is_tried_again_and_not_forgotten() {
         let (rollup, now) = (rollup(), Instant::now());
         assert_eq!(rollup.note(1, 1, now), Noted::First);
-        rollup.forget(1);
+        assert_eq!(rollup.note(1, 1, now), Noted::Second, "answered while the first waits");
+        rollup.keep(1, body());
+        rollup.failed(1, body());
         assert_eq!(rollup.note(1, 1, now), Noted::First);
+        let due = rollup.due(Some(now + WINDOW), 0);
+        let [Due::Repeats(line)] = due.as_slice() else { panic!("{due:?}") };
+        assert!(line.ends_with(b"\"count\":2}"), "{}", line.escape_ascii());
     }
 
     #[test]

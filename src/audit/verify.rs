@@ -427,7 +427,10 @@ impl<'a> Walk<'a> {
                 self.report.note(format!("{file}:{number}: the service found that {reason}"));
                 self.declare(here, line.seq, about.reason);
             }
-            "trail.retire" => self.retired.extend(about.seal),
+            // Only what stands before it can have been taken away.
+            "trail.retire" => {
+                self.retired.extend(about.seal.filter(|span| span.first <= span.last && span.last < line.seq))
+            }
             "trail.torn" => self.report.note(format!(
                 "{}:{}: {} bytes that were never acknowledged were cut at the start of entry {}; they are in {:?}",
                 here.name,
