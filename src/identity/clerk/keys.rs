@@ -132,7 +132,7 @@ pub struct KeyStats {
 
 /// What to do about a token whose key is not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unknown {
+pub(in crate::identity) enum Unknown {
     /// No such key: the token is bad.
     Refuse,
     /// Fetch first, then judge again.
@@ -164,7 +164,7 @@ impl Keys {
 
     /// The keys of `old` themselves where issuer and source are the same; else new ones, which start with the old
     /// set where only the times of the same address changed.
-    pub(super) fn adopt(issuer: Arc<str>, source: KeySource, old: Option<&Arc<Self>>) -> Arc<Self> {
+    pub(in crate::identity) fn adopt(issuer: Arc<str>, source: KeySource, old: Option<&Arc<Self>>) -> Arc<Self> {
         let Some(old) = old.filter(|old| old.issuer == issuer) else { return Self::new(issuer, source) };
         if old.source == source {
             return Arc::clone(old);
@@ -235,7 +235,7 @@ impl Keys {
 
     /// What a token with an unknown `kid` gets. `issued_ms` is its unverified `iat`: a token older than the last
     /// good set would have its key in it, a newer one may have a key that was made since.
-    pub(super) fn unknown(&self, kid: &str, issued_ms: Option<i64>, now: Now) -> Unknown {
+    pub(in crate::identity) fn unknown(&self, kid: &str, issued_ms: Option<i64>, now: Now) -> Unknown {
         if self.url().is_none() {
             return Unknown::Refuse;
         }
@@ -254,7 +254,7 @@ impl Keys {
     }
 
     /// What a token gets while there are no usable keys at all.
-    pub(super) fn missing(&self, now: Now) -> Unknown {
+    pub(in crate::identity) fn missing(&self, now: Now) -> Unknown {
         let may_ask = self.url().is_some() && (self.may_force(now) || self.is_under_way(now));
         if may_ask { Unknown::Ask } else { Unknown::CannotTell }
     }

@@ -15,8 +15,8 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{
-    Attempt, Checks, CookieRules, InstanceSpec, Instances, KeySet, KeySource, KeyUrl, Pause, PublishableKey, Verifier,
-    pem,
+    Attempt, Checks, CookieRules, InstanceSpec, Instances, KeySet, KeySource, KeyUrl, Pause, PublishableKey, SetKind,
+    Verifier, pem,
 };
 use crate::clock::Now;
 use crate::identity::cache::TokenCache;
@@ -64,7 +64,10 @@ impl Signer {
     }
 
     pub(super) fn numbers(&self) -> (Vec<u8>, Vec<u8>) {
-        pem::rsa_public_key(&self.pem()).unwrap()
+        match pem::public_key(&self.pem()).unwrap() {
+            pem::PublicKey::Rsa { modulus, exponent } => (modulus, exponent),
+            other => panic!("no RSA key: {other:?}"),
+        }
     }
 
     pub(super) fn jwk(&self, kid: &str) -> Value {
@@ -134,6 +137,7 @@ pub(super) fn url() -> KeyUrl {
         max_stale: seconds(24 * 3600),
         privileged_max_stale: seconds(3600),
         allow_private: false,
+        kind: SetKind::Clerk,
     }
 }
 
