@@ -126,6 +126,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
             extra_methods,
             read_headers: ReadHeaders::new(read_headers),
             hosts_named,
+            credential_line: None,
         },
         routes,
         policies,
