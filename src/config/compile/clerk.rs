@@ -23,6 +23,7 @@ const MAX: usize = 64;
 
 pub(super) fn compile(
     raw: Option<Vec<raw::Clerk>>,
+    has_legacy: bool,
     root: At<'_>,
     files: &mut Files,
     problems: &mut Vec<Problem>,
@@ -30,7 +31,7 @@ pub(super) fn compile(
     let at = root.key("clerk");
     let mut raw = raw.unwrap_or_default();
     at_most(MAX, &mut raw, at, problems);
-    if raw.is_empty() && !at.has_gaps() {
+    if raw.is_empty() && !at.has_gaps() && (at.is_written() || !has_legacy) {
         missing(root, "clerk", "add an instance: clerk: [{ publishable_key: pk_live_… }]", problems);
     }
     let mut specs: Vec<InstanceSpec> = Vec::new();
@@ -348,14 +349,14 @@ fn key_url(text: &str, allow_private: bool, at: At<'_>, problems: &mut Vec<Probl
     Some(())
 }
 
-struct Url {
-    https: bool,
+pub(super) struct Url {
+    pub(super) https: bool,
     /// A loopback, private or local address, written as such.
-    private: bool,
+    pub(super) private: bool,
 }
 
 /// An absolute http URL without user, query and fragment.
-fn url(text: &str) -> Option<Url> {
+pub(super) fn url(text: &str) -> Option<Url> {
     let uri: Uri = text.parse().ok()?;
     let authority = uri.authority()?;
     let plain = !authority.as_str().contains('@') && uri.query().is_none() && !text.contains('#');
