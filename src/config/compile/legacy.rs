@@ -156,12 +156,13 @@ impl Legacy<'_> {
 
     fn jwt(&mut self, raw: raw::LegacyJwt, at: At<'_>) -> Option<JwtSpec> {
         let raw::LegacyJwt { algorithms, secret_file, secrets, jwks, issuer, audience, claims } = raw;
+        let has_secrets = secret_file.is_some() || secrets.as_ref().is_some_and(|list| !list.is_empty());
         let secrets = self.secrets(secret_file, secrets.unwrap_or_default(), at);
         let lost = at.lost_keys() || at.key("secrets").has_gaps() || at.key("algorithms").has_gaps();
         let algorithms = match algorithms {
             Some(list) => list.into_iter().map(algorithm).collect(),
-            None => vec![match (secrets.is_empty(), &jwks) {
-                (true, Some(_)) => Algorithm::Public(KeyAlgorithm::Rs256),
+            None => vec![match (has_secrets, &jwks) {
+                (false, Some(_)) => Algorithm::Public(KeyAlgorithm::Rs256),
                 (..) => Algorithm::Hmac(HmacAlgorithm::Hs256),
             }],
         };
@@ -173,7 +174,7 @@ impl Legacy<'_> {
         let public: Box<[KeyAlgorithm]> = algorithms.iter().filter_map(|algorithm| public(*algorithm)).collect();
         let hmacs: Vec<_> = algorithms.iter().filter_map(|algorithm| hmac(*algorithm)).collect();
         let place = if at.key("algorithms").is_written() { at.key("algorithms") } else { at };
-        if !hmacs.is_empty() && secrets.is_empty() && !lost && !self.problems.iter().any(Problem::is_error) {
+        if !hmacs.is_empty() && !has_secrets && !lost {
             let help = "name the file of the secret: secret_file: legacy.secret";
             self.tell(codes::LEGACY_KEYS, place, "HS256, HS384 and HS512 need a secret", help);
             return None;

@@ -170,7 +170,9 @@ impl Keys {
             return Arc::clone(old);
         }
         let same_address = match (&old.source, &source) {
-            (KeySource::Url(was), KeySource::Url(is)) => was.url == is.url && was.allow_private == is.allow_private,
+            (KeySource::Url(was), KeySource::Url(is)) => {
+                was.url == is.url && was.allow_private == is.allow_private && was.kind == is.kind
+            }
             (KeySource::Set(_), _) | (_, KeySource::Set(_)) => false,
         };
         let keys = Self::new(issuer, source);
@@ -353,7 +355,7 @@ impl Keys {
     }
 
     /// A good set arrived from its source. It replaces the old one: a key that is gone is refused from now on.
-    pub(super) fn fetched(&self, set: KeySet, now: Now) {
+    pub(in crate::identity) fn fetched(&self, set: KeySet, now: Now) {
         let fetched = Fetched { at_unix_ms: now.unix_ms, held_since: now.mono, age_then: Duration::ZERO };
         self.put(set, fetched);
         self.succeeded.fetch_add(1, Ordering::Relaxed);

@@ -23,7 +23,7 @@ mod reason;
 pub mod refresh;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 pub(super) mod token;
 
 pub use instance::{
