@@ -32,7 +32,8 @@ pub(super) fn compile(
     let mut raw = raw.unwrap_or_default();
     at_most(MAX, &mut raw, at, problems);
     if raw.is_empty() && !at.has_gaps() && (at.is_written() || !has_legacy) {
-        missing(root, "clerk", "add an instance: clerk: [{ publishable_key: pk_live_… }]", problems);
+        let help = "add an instance: clerk: [{ publishable_key: pk_live_… }], or a legacy side";
+        missing(root, "clerk", help, problems);
     }
     let mut specs: Vec<InstanceSpec> = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {

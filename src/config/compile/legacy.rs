@@ -67,21 +67,31 @@ impl Legacy<'_> {
             return None;
         }
         let raw::LegacyCredential { header, scheme, cookie } = raw.unwrap_or_default();
-        let cookie = match cookie {
-            None => None,
-            Some(name) => Some(self.cookie_name(name, at.key("cookie"))?),
+        // A cookie alone is a cookie alone.
+        let name = match (header, &scheme, &cookie) {
+            (Some(name), ..) => Some(name),
+            (None, None, Some(_)) => None,
+            (None, ..) => Some("authorization".to_owned()),
         };
-        let header = match (header, scheme) {
-            // A cookie alone is a cookie alone.
-            (None, None) if cookie.is_some() => None,
-            (None, scheme) => Some(self.header("authorization", scheme, reserved, at)?),
-            (Some(name), scheme) => Some(self.header(&name, scheme, reserved, at)?),
-        };
-        Some(Carriers { header, cookie })
+        let cookie = cookie.map(|name| self.cookie_name(name, at.key("cookie")));
+        let header = name.map(|name| self.header(&name, scheme, reserved, at));
+        // What is written and cannot be used is a problem, not an absence.
+        let header = header.map_or(Some(None), |header| header.map(Some));
+        let cookie = cookie.map_or(Some(None), |cookie| cookie.map(Some));
+        Some(Carriers { header: header?, cookie: cookie? })
     }
 
     fn header(&mut self, name: &str, scheme: Option<String>, reserved: &Reserved, at: At<'_>) -> Option<HeaderCarrier> {
         let place = at.key("header");
+        let scheme = match scheme {
+            None => None,
+            Some(scheme) if is_token(&scheme) => Some(scheme),
+            Some(_) => {
+                let help = "write the word before the credential, as in Bearer, or leave `scheme` out";
+                self.tell(codes::LEGACY_CREDENTIAL, at.key("scheme"), "this is no scheme", help);
+                return None;
+            }
+        };
         let Ok(name) = name.parse::<HeaderName>() else {
             let message = "this is no header name";
             self.tell(codes::LEGACY_CREDENTIAL, place, message, "write letters, digits and dashes, as in x-api-token");
@@ -98,15 +108,6 @@ impl Legacy<'_> {
             self.tell(codes::LEGACY_CREDENTIAL, place, message, &help);
             return None;
         }
-        let scheme = match scheme {
-            None => None,
-            Some(scheme) if is_token(&scheme) => Some(scheme),
-            Some(_) => {
-                let help = "write the word before the credential, as in Bearer, or leave `scheme` out";
-                self.tell(codes::LEGACY_CREDENTIAL, at.key("scheme"), "this is no scheme", help);
-                return None;
-            }
-        };
         let is_authorization = name == http::header::AUTHORIZATION;
         if is_authorization && scheme.as_deref().is_none_or(|scheme| scheme.eq_ignore_ascii_case("bearer")) {
             return Some(HeaderCarrier::Bearer);
@@ -321,21 +322,21 @@ impl Legacy<'_> {
         let raw::Introspection { url, client_id, client_secret_file, cache, claims } = raw;
         let address = self.address(url, at);
         let client = match (client_id, client_secret_file) {
-            (None, None) => None,
+            (None, None) => Some(None),
             (Some(id), Some(path)) if !id.is_empty() => {
-                let secret = self.secret("client", &path, at.key("client_secret_file"))?;
-                Some(ClientCredentials { id: id.into(), secret })
+                let secret = self.secret("client", &path, at.key("client_secret_file"));
+                secret.map(|secret| Some(ClientCredentials { id: id.into(), secret }))
             }
             _ if at.lost_keys() => None,
             _ => {
                 let help = "the server asks for both (HTTP Basic), or for neither";
                 self.tell(codes::LEGACY_KEYS, at, "`client_id` and `client_secret_file` go together", help);
-                return None;
+                None
             }
         };
         let cache = self.cache(cache, 30_000, at);
         let claims = self.claims(claims, at.key("claims"));
-        Some(IntrospectionSpec { url: address?, client, cache, claims })
+        Some(IntrospectionSpec { url: address?, client: client?, cache, claims })
     }
 
     fn forward_auth(&mut self, raw: raw::ForwardAuth, at: At<'_>) -> Option<ForwardSpec> {
