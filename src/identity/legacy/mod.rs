@@ -50,8 +50,6 @@ mod secret;
 
 use std::sync::Arc;
 
-use http::HeaderName;
-
 use crate::clock::{self, Now};
 use crate::identity::clerk::{Attempt, Keys, Verifier};
 use crate::identity::headers::HeaderNames;
@@ -257,6 +255,7 @@ impl LegacyVerifier {
         Self { spec, kind }
     }
 
+    /// Where its credentials travel: what must be removed where they are not forwarded.
     pub fn carriers(&self) -> &Carriers {
         &self.spec.carriers
     }
@@ -283,14 +282,6 @@ impl LegacyVerifier {
             Kind::Asked(lookups) => Some(lookups.stats(now)),
             Kind::Jwt(_) | Kind::Passthrough => None,
         }
-    }
-
-    /// The header that must be removed, beside cookies, where legacy credentials are not forwarded; `None`: no header.
-    pub fn header_name(&self) -> Option<HeaderName> {
-        self.spec.carriers.header.as_ref().map(|header| match header {
-            HeaderCarrier::Bearer => http::header::AUTHORIZATION,
-            HeaderCarrier::Own(line) => line.header.clone(),
-        })
     }
 
     /// The verdict about one request.
