@@ -142,7 +142,7 @@ mod tests {
             ("role is a number", json!({"sub": "a", "roles": [1]}), bad.clone()),
             ("role is empty", json!({"sub": "a", "roles": [""]}), bad.clone()),
             ("roles are an object", json!({"sub": "a", "roles": {"x": 1}}), bad.clone()),
-            ("a thousand roles", json!({"sub": "a", "roles": vec!["x"; 1000]}), bad.clone()),
+            ("a thousand roles", json!({"sub": "a", "roles": vec!["x"; 1000]}), bad),
         ];
         for (name, payload, expected) in table {
             assert_eq!(read(&Claims::default(), payload), expected, "{name}");

@@ -471,7 +471,7 @@ fn keys_that_are_not_here() {
     assert_eq!(judge(&verifier, &expired, now()), "legacy-expired", "no key could make it good");
     let keys = Arc::clone(verifier.keys.as_ref().unwrap());
     let KeySource::Set(set) = self::keys(&[KeyAlgorithm::Es256]) else { panic!("a set") };
-    keys.fetched(set.clone(), now());
+    keys.fetched(set, now());
     assert_eq!(judge(&verifier, &good, now()), "valid 42");
     let unknown = token_of(es, r#"{"alg":"ES256","kid":"new"}"#, &claims(json!({"iat": NOW_S + 3})).to_string());
     assert_eq!(judge(&verifier, &unknown, now()), "fetch new");

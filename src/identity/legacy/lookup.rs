@@ -233,9 +233,8 @@ impl Lookups {
     }
 
     async fn fly(&self, asked: &Asked) -> Outcome {
-        let question = match self.asker.question(&asked.token, asked.carrier) {
-            Ok(question) => question,
-            Err(_) => return Outcome::Bad(Reason::Malformed),
+        let Ok(question) = self.asker.question(&asked.token, asked.carrier) else {
+            return Outcome::Bad(Reason::Malformed);
         };
         if !self.breaker.lets_ask((self.clock)()) {
             return Outcome::CannotTell;

@@ -125,9 +125,11 @@ fn is_jwk(bytes: &[u8]) -> bool {
 mod tests {
     use super::{HmacAlgorithm, Secret, SecretProblem};
 
+    type Read<'a> = Result<&'a [u8], SecretProblem>;
+
     #[test]
     fn what_a_file_holds() {
-        let table: [(&str, &[u8], Result<&[u8], SecretProblem>); 12] = [
+        let table: [(&str, &[u8], Read<'_>); 12] = [
             ("plain", b"abc", Ok(b"abc")),
             ("one newline", b"abc\n", Ok(b"abc")),
             ("one CRLF", b"abc\r\n", Ok(b"abc")),

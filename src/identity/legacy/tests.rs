@@ -82,6 +82,8 @@ fn word(verdict: &Result<Verdict, Pause>) -> String {
     }
 }
 
+type Lines = Vec<(&'static str, String)>;
+
 #[test]
 fn two_sides_of_one_request() {
     let bench = Bench::usual();
@@ -95,7 +97,7 @@ fn two_sides_of_one_request() {
         let sessions = values.iter().map(|value| format!("; __session={value}")).collect::<String>();
         format!("__client_uat=1{sessions}")
     };
-    let table: Vec<(&str, Vec<(&'static str, String)>, &str, &str)> = vec![
+    let table: Vec<(&str, Lines, &str, &str)> = vec![
         ("nothing", vec![], "absent", "absent"),
         ("legacy", vec![("authorization", bearer(&ann))], "valid ann in the header", "absent"),
         ("Clerk", vec![("authorization", bearer(&clerk))], "absent", "valid user_1"),
