@@ -13,6 +13,7 @@ use http::HeaderValue;
 
 use crate::audit;
 use crate::identity::clerk::Instances;
+use crate::identity::legacy::LegacyVerifier;
 use crate::identity::{HeaderNames, cache::TokenCache};
 use crate::policy::Policy;
 use crate::request;
@@ -38,6 +39,8 @@ pub struct Snapshot {
     /// What is counted when no route was found.
     pub unrouted: RouteMetrics,
     pub instances: Instances,
+    /// The other login, if the API has one.
+    pub legacy: Option<Arc<LegacyVerifier>>,
     pub cache: TokenCache,
     pub headers: HeaderNames,
     /// `identity.workspaces.claim`, split at dots.

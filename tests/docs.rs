@@ -58,6 +58,7 @@ fn every_yaml_block_compiles() {
             let is_policy = block.starts_with("routes:") || block.contains("\nroutes:");
             let (config, policy) = if is_policy { (CONFIG, &*block) } else { (&*block, POLICY) };
             std::fs::write(folder.path().join("crossgate.yaml"), config).unwrap();
+            std::fs::write(folder.path().join("legacy.secret"), "0123456789abcdef".repeat(4)).unwrap();
             // Whatever name the config asks for.
             for name in ["all.yaml", "invoices.yaml"] {
                 std::fs::write(folder.path().join("policies").join(name), policy).unwrap();

@@ -102,6 +102,15 @@ codes! {
     AUDIT_LABEL = "CG0802", "an action or resource of the audit trail is too long or no single line";
     AUDIT_FILE = "CG0803", "the file of the audit trail is taken";
     AUDIT_SECRET = "CG0804", "an action or resource of the audit trail would hold a secret";
+
+    // Legacy.
+    LEGACY_VERIFIER = "CG1001", "not exactly one way to verify legacy credentials";
+    LEGACY_KEYS = "CG1002", "what a legacy verifier is given does not go together";
+    BAD_SECRET = "CG1003", "a file holds no secret, or a secret stands twice";
+    WEAK_SECRET = "CG1004", "a secret is shorter than its hash";
+    LEGACY_CREDENTIAL = "CG1005", "a legacy credential cannot travel there";
+    LEGACY_URL = "CG1006", "an address of a legacy verifier cannot be used, or is asked in the clear";
+    LEGACY_ISSUER = "CG1007", "the legacy side and an instance of Clerk have one issuer";
 }
 
 #[cfg(test)]

@@ -123,10 +123,10 @@ pub(super) fn weigh(token: &str, facts: &Facts, headers: usize) -> u64 {
 /// Hashes the end of a token only, which is its signature's: nobody but the signer can make two good tokens that share
 /// it, and others are never kept. Keyed at random all the same.
 #[derive(Debug, Clone, Default)]
-struct ByTail(RandomState);
+pub(super) struct ByTail(RandomState);
 
 #[derive(Debug)]
-struct TailHasher(DefaultHasher);
+pub(super) struct TailHasher(DefaultHasher);
 
 impl BuildHasher for ByTail {
     type Hasher = TailHasher;

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Facts, Workspaces};
+use super::{Facts, Method, Workspaces};
 use crate::request::fold::{fold, is_spelling};
 
 /// Longest value. Beyond it common servers refuse the request, or cut the list: another answer than was decided.
@@ -141,12 +141,19 @@ pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, Hea
         Workspaces::Known(list) => Some(join(list.iter().map(|workspace| workspace.id.as_str()))),
         Workspaces::Missing | Workspaces::Unreadable => None,
     };
+    // Of a legacy person the roles as that side names them, even where an org of Clerk's is known as well.
+    let role = match facts.method {
+        Method::Clerk => org.and_then(|org| org.role.as_deref()).map(one),
+        Method::Legacy => Some(join(facts.legacy_roles.iter().map(String::as_str))),
+    };
     let texts = [
         (Fact::Subject, Some(one(&facts.subject))),
         (Fact::ClerkUser, facts.clerk_user.as_deref().map(one)),
+        (Fact::LegacyUser, facts.legacy_user.as_deref().map(one)),
+        (Fact::LegacyOrg, facts.legacy_org.as_deref().map(one)),
         (Fact::Org, org.map(|org| one(&org.id))),
         (Fact::OrgSlug, org.and_then(|org| org.slug.as_deref()).map(one)),
-        (Fact::Role, org.and_then(|org| org.role.as_deref()).map(one)),
+        (Fact::Role, role),
         (Fact::Permissions, permissions),
         (Fact::Workspaces, workspaces),
         (Fact::Session, facts.session.as_deref().map(one)),

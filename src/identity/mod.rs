@@ -1,6 +1,6 @@
 //! Who is calling: credentials become an [`Identity`], or a reason why not.
 //!
-//! Owns verification (Clerk's tokens and cookies, later the legacy side), the facts that policies read, and
+//! Owns verification (Clerk's tokens and cookies, the legacy side's credentials), the facts that policies read, and
 //! the header values that tell the API about them. Absent, bad and cannot-tell are three verdicts and three
 //! answers (401, 401, 503). Never decides what a person may do: that is `policy`.
 
@@ -8,7 +8,9 @@ pub mod cache;
 pub mod clerk;
 pub mod headers;
 pub mod json;
+pub mod legacy;
 pub mod map;
+mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -43,10 +45,15 @@ pub struct Facts {
     pub method: Method,
     pub token: TokenKind,
     /// Name of the Clerk instance (`clerk[].name`) that the token belongs to; people of two instances are two people.
+    /// Empty for the legacy side, as no instance's name is.
     pub instance: Arc<str>,
     /// The canonical id: what `x-crossgate-subject` says.
     pub subject: String,
     pub clerk_user: Option<String>,
+    /// Id, org and roles as the legacy side names them.
+    pub legacy_user: Option<String>,
+    pub legacy_org: Option<String>,
+    pub legacy_roles: Vec<String>,
     pub session: Option<String>,
     pub org: Option<Org>,
     /// Enabled features and plans; `None` when the claim cannot be read, which is not the same as empty.
@@ -106,12 +113,14 @@ pub struct Workspace {
 pub enum Method {
     #[default]
     Clerk,
+    Legacy,
 }
 
 impl Method {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Clerk => "clerk",
+            Self::Legacy => "legacy",
         }
     }
 }
@@ -121,18 +130,21 @@ impl Method {
 pub enum TokenKind {
     #[default]
     Session,
+    /// Whatever the legacy side accepts.
+    Legacy,
 }
 
 impl TokenKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
+            Self::Legacy => "legacy",
         }
     }
 }
 
 /// Where a credential travelled. A header is put there on purpose, a cookie by the browser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Carrier {
     Header,
     Cookie,

@@ -83,11 +83,11 @@ impl Refusal {
 }
 
 impl Policy {
-    /// All of `rules` must hold. Without a `token` rule only session tokens pass, so that a new kind of token
-    /// never opens an old route.
+    /// All of `rules` must hold. Without a `token` rule only people's own credentials pass, of either login, so that a
+    /// new kind of token never opens an old route.
     pub fn new(mut rules: Vec<Rule>) -> Self {
         if !rules.iter().any(|rule| matches!(rule, Rule::Token(_))) {
-            rules.push(Rule::Token(vec![TokenKind::Session]));
+            rules.push(Rule::Token(vec![TokenKind::Session, TokenKind::Legacy]));
         }
         let mut rule = Rule::All(rules);
         rule.sort();

@@ -5,14 +5,35 @@
 //! Never verifies anything: whose credential it is, and whether it is good, is told by its content in
 //! `identity`.
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderName};
 
 /// The credentials as sent. Absent, unusable and present are three things.
 #[derive(Debug, Default)]
 pub struct Credentials {
     pub authorization: Authorization,
     pub cookies: Cookies,
+    /// What a [`CredentialLine`] says, where one is configured.
+    pub line: Line,
+}
+
+/// A header beside `Authorization: Bearer` that carries credentials: another scheme, or a header of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialLine {
+    pub header: HeaderName,
+    /// Without it, the whole value is the credential.
+    pub scheme: Option<Box<str>>,
+}
+
+/// What a [`CredentialLine`] says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Line {
+    /// No line, an empty one, or another scheme.
+    #[default]
+    Absent,
+    Token(Box<str>),
+    /// Meant as a credential, and not one: explicit and bad.
+    Malformed,
 }
 
 /// What the Authorization line says.
@@ -73,6 +94,8 @@ fn unquote(value: &str) -> &str {
 pub enum Ambiguous {
     /// Two `Authorization` lines: the API may read the other one.
     Authorization,
+    /// The same of a [`CredentialLine`].
+    Line,
 }
 
 impl Credentials {
@@ -81,6 +104,14 @@ impl Credentials {
     /// # Errors
     /// [`Ambiguous`] when two lines compete.
     pub fn read(headers: &HeaderMap) -> Result<Self, Ambiguous> {
+        Self::read_with(headers, None)
+    }
+
+    /// Reads both carriers, and a further one.
+    ///
+    /// # Errors
+    /// [`Ambiguous`] when two lines compete.
+    pub fn read_with(headers: &HeaderMap, further: Option<&CredentialLine>) -> Result<Self, Ambiguous> {
         let mut lines = headers.get_all(AUTHORIZATION).iter();
         let line = lines.next();
         if lines.next().is_some() {
@@ -89,6 +120,37 @@ impl Credentials {
         Ok(Self {
             authorization: line.map_or(Authorization::Absent, |line| authorization(line.as_bytes())),
             cookies: if headers.contains_key(COOKIE) { Cookies::read(headers) } else { Cookies::default() },
+            line: further.map_or(Ok(Line::Absent), |line| line.read(headers))?,
+        })
+    }
+}
+
+impl CredentialLine {
+    fn read(&self, headers: &HeaderMap) -> Result<Line, Ambiguous> {
+        let mut lines = headers.get_all(&self.header).iter();
+        let Some(line) = lines.next() else { return Ok(Line::Absent) };
+        if lines.next().is_some() {
+            return Err(Ambiguous::Line);
+        }
+        let line = line.as_bytes().trim_ascii();
+        let (token, is_allowed): (&[u8], fn(&u8) -> bool) = match &self.scheme {
+            None => (line, |byte| byte.is_ascii_graphic() && *byte != b','),
+            Some(scheme) => {
+                let end = line.iter().position(|b| matches!(b, b' ' | b'\t' | b',')).unwrap_or(line.len());
+                let (found, rest) = line.split_at(end);
+                if !found.eq_ignore_ascii_case(scheme.as_bytes()) {
+                    return Ok(Line::Absent);
+                }
+                match rest.strip_prefix(b" ") {
+                    Some(token) if !token.is_empty() => (token, |byte| is_token68(*byte)),
+                    _ => return Ok(Line::Malformed),
+                }
+            }
+        };
+        Ok(match std::str::from_utf8(token) {
+            Ok("") => Line::Absent,
+            Ok(text) if token.iter().all(is_allowed) => Line::Token(text.into()),
+            _ => Line::Malformed,
         })
     }
 }
@@ -128,7 +190,7 @@ fn is_all_token68(token: &[u8]) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderValue};
 
-    use super::{Ambiguous, Authorization, Credentials};
+    use super::{Ambiguous, Authorization, CredentialLine, Credentials, Line};
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -167,6 +229,36 @@ mod tests {
     fn two_authorization_lines_are_ambiguous_even_when_equal() {
         let map = headers(&[("authorization", "Bearer a.b.c"), ("authorization", "Bearer a.b.c")]);
         assert_eq!(Credentials::read(&map).unwrap_err(), Ambiguous::Authorization);
+    }
+
+    #[test]
+    fn a_line_of_its_own() {
+        let token = |text: &str| Ok(Line::Token(text.into()));
+        let table = [
+            ("own header", "x-api-token", None, vec![("x-api-token", "  abc!{}  ")], token("abc!{}")),
+            ("own header, absent", "x-api-token", None, vec![("x-token", "abc")], Ok(Line::Absent)),
+            ("own header, empty", "x-api-token", None, vec![("x-api-token", " ")], Ok(Line::Absent)),
+            ("own header, two words", "x-api-token", None, vec![("x-api-token", "a b")], Ok(Line::Malformed)),
+            ("own header, a list", "x-api-token", None, vec![("x-api-token", "a,b")], Ok(Line::Malformed)),
+            (
+                "own header, twice",
+                "x-api-token",
+                None,
+                vec![("x-api-token", "a"), ("x-api-token", "a")],
+                Err(Ambiguous::Line),
+            ),
+            ("own scheme", "authorization", Some("Token"), vec![("authorization", "token abc")], token("abc")),
+            ("foreign scheme", "authorization", Some("Token"), vec![("authorization", "Bearer abc")], Ok(Line::Absent)),
+            ("longer scheme", "authorization", Some("Token"), vec![("authorization", "Tokens abc")], Ok(Line::Absent)),
+            ("scheme alone", "authorization", Some("Token"), vec![("authorization", "Token")], Ok(Line::Malformed)),
+            ("two spaces", "authorization", Some("Token"), vec![("authorization", "Token  abc")], Ok(Line::Malformed)),
+            ("no token68", "authorization", Some("Token"), vec![("authorization", "Token a\"b")], Ok(Line::Malformed)),
+        ];
+        for (name, header, scheme, lines, expected) in table {
+            let further = CredentialLine { header: header.parse().unwrap(), scheme: scheme.map(Into::into) };
+            let read = Credentials::read_with(&headers(&lines), Some(&further)).map(|read| read.line);
+            assert_eq!(read, expected, "{name}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::client::{Client, Peer, TrustedProxies};
-use super::credential::Credentials;
+use super::credential::{Ambiguous, CredentialLine, Credentials};
 use super::fold::{Reserved, fold};
 use super::framing::check_framing;
 use super::host::{canonical_host, host, is_host, without_port};
@@ -75,6 +75,8 @@ pub struct Rules {
     pub read_headers: ReadHeaders,
     /// Whether some route names a host, so that a request without one could get around it.
     pub hosts_named: bool,
+    /// Where credentials travel beside `Authorization: Bearer` and cookies; a header of its own is among `read_headers`.
+    pub credential_line: Option<CredentialLine>,
 }
 
 /// Header names that decisions read. Their twins (`X_Env` for `x-env`) are removed, since an API may take them for the
@@ -217,7 +219,7 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
         edits.target = Some(target);
     }
 
-    let credentials = Credentials::read(head.headers).map_err(|_| Refusal::Header("two Authorization lines"))?;
+    let credentials = Credentials::read_with(head.headers, rules.credential_line.as_ref()).map_err(ambiguous)?;
     let host = authority.as_deref().map(|authority| canonical_host(without_port(authority)));
     Ok(Sanitized::Request(
         Box::new(Request {
@@ -301,6 +303,13 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
         let (head, rest) = target.split_at_checked(scheme.len())?;
         head.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+fn ambiguous(problem: Ambiguous) -> Refusal {
+    Refusal::Header(match problem {
+        Ambiguous::Authorization => "two Authorization lines",
+        Ambiguous::Line => "two lines of the credential's header",
     })
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crossgate::clock::Now;
 use crossgate::identity::cache::TokenCache;
 use crossgate::identity::clerk::{
-    Attempt, Checks, CookieRules, InstanceSpec, Instances, KeySet, KeySource, KeyUrl, PublishableKey, Verifier,
-    cookie_suffix,
+    Attempt, Checks, CookieRules, InstanceSpec, Instances, KeySet, KeySource, KeyUrl, PublishableKey, SetKind,
+    Verifier, cookie_suffix,
 };
 use crossgate::identity::{HeaderNames, Identity, Verdict};
 use crossgate::request::Credentials;
@@ -246,6 +246,7 @@ fn key_source(case: &Case, mint: &Mint) -> KeySource {
             max_stale: Duration::from_secs(86_400),
             privileged_max_stale: Duration::from_secs(3600),
             allow_private: false,
+            kind: SetKind::Clerk,
         }),
     }
 }

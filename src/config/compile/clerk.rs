@@ -15,7 +15,7 @@ use crate::config::report::Problem;
 use crate::config::source::Files;
 use crate::identity::clerk::{
     Checks, CookieRules, Csrf, InstanceSpec, KeySet, KeySource, KeyUrl, MissingAzp, PendingSessions, PublishableKey,
-    PublishableKeyProblem,
+    PublishableKeyProblem, SetKind,
 };
 
 /// Each instance has its own task and its own connection.
@@ -23,6 +23,7 @@ const MAX: usize = 64;
 
 pub(super) fn compile(
     raw: Option<Vec<raw::Clerk>>,
+    has_legacy: bool,
     root: At<'_>,
     files: &mut Files,
     problems: &mut Vec<Problem>,
@@ -30,8 +31,9 @@ pub(super) fn compile(
     let at = root.key("clerk");
     let mut raw = raw.unwrap_or_default();
     at_most(MAX, &mut raw, at, problems);
-    if raw.is_empty() && !at.has_gaps() {
-        missing(root, "clerk", "add an instance: clerk: [{ publishable_key: pk_live_… }]", problems);
+    if raw.is_empty() && !at.has_gaps() && (at.is_written() || !has_legacy) {
+        let help = "add an instance: clerk: [{ publishable_key: pk_live_… }], or a legacy side";
+        missing(root, "clerk", help, problems);
     }
     let mut specs: Vec<InstanceSpec> = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
@@ -90,7 +92,7 @@ fn instance(raw: raw::Clerk, at: At<'_>, files: &mut Files, problems: &mut Vec<P
         (None, Some(issuer)) => Some(format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'))),
         (None, None) => None,
     };
-    let keys = key_source(jwks, default_url, at, files, problems);
+    let keys = key_source(jwks, default_url, &SetKind::Clerk, at, files, problems);
     let parties = parties(authorized_parties, at, problems);
     let raw::Cookies { enabled, csrf } = cookies.unwrap_or_default();
     let (issuer, keys) = (issuer?, keys?);
@@ -203,9 +205,11 @@ fn skew(given: Option<raw::Time>, at: At<'_>, problems: &mut Vec<Problem>) -> Du
     skew
 }
 
-fn key_source(
+/// `jwks` of the mapping `instance`.
+pub(super) fn key_source(
     raw: raw::Jwks,
     default_url: Option<String>,
+    kind: &SetKind,
     instance: At<'_>,
     files: &mut Files,
     problems: &mut Vec<Problem>,
@@ -230,10 +234,10 @@ fn key_source(
         }
     }
     if let Some(path) = file {
-        return key_file(&path, at.key("file"), files, problems);
+        return key_file(&path, kind, at.key("file"), files, problems);
     }
     if let Some(text) = pem {
-        return key_pem(&text, at.key("pem"), problems);
+        return key_pem(&text, kind, at.key("pem"), problems);
     }
     if ["url", "file", "pem"].into_iter().any(|key| at.was_dropped(key)) || instance.was_dropped("jwks") {
         return None;
@@ -251,6 +255,7 @@ fn key_source(
         max_stale,
         privileged_max_stale: above_zero(privileged_max_stale, 3_600_000, at.key("privileged_max_stale"), problems),
         allow_private,
+        kind: kind.clone(),
     }))
 }
 
@@ -274,7 +279,13 @@ fn refresh_every(given: Option<raw::Time>, max_stale: Duration, jwks: At<'_>, pr
     refresh
 }
 
-fn key_file(path: &str, at: At<'_>, files: &mut Files, problems: &mut Vec<Problem>) -> Option<KeySource> {
+fn key_file(
+    path: &str,
+    kind: &SetKind,
+    at: At<'_>,
+    files: &mut Files,
+    problems: &mut Vec<Problem>,
+) -> Option<KeySource> {
     let bytes = match files.read(&at.source.resolve(path)) {
         Ok(bytes) => bytes,
         Err(unreadable) => {
@@ -284,13 +295,13 @@ fn key_file(path: &str, at: At<'_>, files: &mut Files, problems: &mut Vec<Proble
     };
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let set = match text.trim_start().starts_with("-----BEGIN") {
-        true => KeySet::from_pem(text),
-        false => KeySet::parse_jwks(&bytes),
+        true => KeySet::from_pem_of(text, kind),
+        false => KeySet::parse_jwks_of(&bytes, kind),
     };
     key_set(set, at, problems)
 }
 
-fn key_pem(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<KeySource> {
+fn key_pem(text: &str, kind: &SetKind, at: At<'_>, problems: &mut Vec<Problem>) -> Option<KeySource> {
     if !text.contains("-----BEGIN") {
         problems.push(
             Problem::at(codes::BAD_KEYS, at, "`pem` is the text of a public key itself")
@@ -298,7 +309,7 @@ fn key_pem(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<KeySou
         );
         return None;
     }
-    key_set(KeySet::from_pem(text), at, problems)
+    key_set(KeySet::from_pem_of(text, kind), at, problems)
 }
 
 fn key_set(
@@ -339,14 +350,14 @@ fn key_url(text: &str, allow_private: bool, at: At<'_>, problems: &mut Vec<Probl
     Some(())
 }
 
-struct Url {
-    https: bool,
+pub(super) struct Url {
+    pub(super) https: bool,
     /// A loopback, private or local address, written as such.
-    private: bool,
+    pub(super) private: bool,
 }
 
 /// An absolute http URL without user, query and fragment.
-fn url(text: &str) -> Option<Url> {
+pub(super) fn url(text: &str) -> Option<Url> {
     let uri: Uri = text.parse().ok()?;
     let authority = uri.authority()?;
     let plain = !authority.as_str().contains('@') && uri.query().is_none() && !text.contains('#');

@@ -69,7 +69,7 @@ pub(super) fn compile(raw: Option<raw::Identity>, root: At<'_>, problems: &mut V
 }
 
 /// The names in a claim's path, quoted ones without their quotes.
-fn claim_path(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
+pub(super) fn claim_path(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
     if let Err(problem) = ClaimPath::parse(text) {
         let span = at.within(text, problem.at);
         problems.push(Problem::at_span(codes::BAD_CLAIM_PATH, at.source, span, problem.kind.to_string()));

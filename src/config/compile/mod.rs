@@ -9,6 +9,7 @@ mod audit;
 mod clerk;
 mod header;
 mod identity;
+mod legacy;
 mod listen;
 mod origin;
 mod pem;
@@ -30,8 +31,9 @@ use super::report::Problem;
 use super::source::Files;
 use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
+use crate::identity::legacy::{HeaderCarrier, LegacyVerifier};
 use crate::request::fold::Reserved;
-use crate::request::{CanonicalPath, ReadHeaders, Rules};
+use crate::request::{CanonicalPath, CredentialLine, ReadHeaders, Rules};
 use crate::route::{Access, Route};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
@@ -70,6 +72,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         state_dir,
         upstreams,
         clerk,
+        legacy,
         identity,
         audit,
         policies: patterns,
@@ -84,7 +87,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let telemetry = listen::telemetry(telemetry, root, problems);
     let state_dir = listen::state_dir(state_dir.as_deref(), root, problems);
     let upstreams = upstream::compile(upstreams, root, files, problems);
-    let instances = clerk::compile(clerk, root, files, problems);
+    let has_legacy = legacy.is_some() || root.was_dropped("legacy");
+    let instances = clerk::compile(clerk, has_legacy, root, files, problems);
     let identity = identity::compile(identity, root, problems);
     // The files that it names have been read.
     if patterns.unwrap_or_default().is_empty() && !root.key("policies").has_gaps() {
@@ -95,6 +99,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let cors = compile_cors(cors, &instances, root, problems);
     let endpoints = compile_endpoints(endpoints, root, problems);
     let reserved = Reserved::new(identity.renamed.iter().cloned());
+    let beside = legacy::Beside { instances: &instances, reserved: &reserved };
+    let legacy = legacy::compile(legacy, &beside, root, files, problems);
     let context = route::Context {
         upstreams: &upstreams,
         reserved: &reserved,
@@ -115,7 +121,14 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     if problems.iter().any(Problem::is_error) {
         return None;
     }
-    let route::Compiled { routes, policies, audit: recorded, extra_methods, read_headers, hosts_named } = routes?;
+    let route::Compiled { routes, policies, audit: recorded, extra_methods, mut read_headers, hosts_named } = routes?;
+    let legacy = legacy.map(|spec| {
+        let before = previous.and_then(|snapshot| snapshot.legacy.as_deref());
+        Arc::new(LegacyVerifier::new(spec, identity.headers.clone(), before))
+    });
+    let credential_line = legacy.as_deref().and_then(credential_line);
+    // The API must not find another credential under a twin of the name, nor lose this one by `Connection`.
+    read_headers.extend(credential_line.iter().map(|line| line.header.clone()));
     let by_route = routes.iter().map(|route| RouteMetrics::new(metrics, &route.id, route.access.as_str())).collect();
     let snapshot = Snapshot {
         id: files.id(),
@@ -126,12 +139,14 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
             extra_methods,
             read_headers: ReadHeaders::new(read_headers),
             hosts_named,
+            credential_line,
         },
         routes,
         policies,
         metrics: by_route,
         unrouted: RouteMetrics::new(metrics, "", "none"),
         instances: instances?,
+        legacy,
         cache: TokenCache::default(),
         headers: identity.headers,
         workspaces_claim: identity.workspaces_claim,
@@ -157,6 +172,14 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         audit: audit.settings,
     };
     Some(Compiled { settings, snapshot })
+}
+
+/// Where the legacy side's credentials travel beside `Authorization: Bearer`.
+fn credential_line(legacy: &LegacyVerifier) -> Option<CredentialLine> {
+    match &legacy.carriers().header {
+        Some(HeaderCarrier::Own(line)) => Some(line.clone()),
+        Some(HeaderCarrier::Bearer) | None => None,
+    }
 }
 
 fn is_privileged(route: &Route) -> bool {

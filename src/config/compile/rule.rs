@@ -112,16 +112,20 @@ impl<'a, 'p> Rules<'a, 'p> {
 
     fn token(&mut self, raw: &raw::OneOrMany, at: At<'_>) -> Option<Rule> {
         self.never_empty(raw.0.is_empty(), at)?;
-        for (index, kind) in raw.0.iter().enumerate() {
-            if kind != TokenKind::Session.as_str() {
-                let help = match near(kind, [TokenKind::Session.as_str()]) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "known values: session".to_owned(),
-                };
-                self.tell(codes::UNKNOWN_WORD, at.item(index), "unknown value for `token`", &help);
+        const KNOWN: [TokenKind; 2] = [TokenKind::Session, TokenKind::Legacy];
+        let mut kinds = Vec::new();
+        for (index, word) in raw.0.iter().enumerate() {
+            if let Some(kind) = KNOWN.into_iter().find(|kind| kind.as_str() == word) {
+                kinds.push(kind);
+                continue;
             }
+            let help = match near(word, KNOWN.map(TokenKind::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known values: {}", KNOWN.map(TokenKind::as_str).join(", ")),
+            };
+            self.tell(codes::UNKNOWN_WORD, at.item(index), "unknown value for `token`", &help);
         }
-        Some(Rule::Token(vec![TokenKind::Session]))
+        Some(Rule::Token(kinds))
     }
 
     fn template(&mut self, text: &str, at: At<'_>) -> Option<Template> {

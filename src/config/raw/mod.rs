@@ -6,6 +6,7 @@
 
 mod audit;
 mod clerk;
+mod legacy;
 mod policy;
 mod scalar;
 mod upstream;
@@ -14,6 +15,10 @@ use serde::Deserialize;
 
 pub(crate) use audit::{Audit, AuditEvent, CopyTo, Rotate, RouteAudit};
 pub(crate) use clerk::{Clerk, Cookies, Csrf, DenyOrAllow, Jwks};
+pub(crate) use legacy::{
+    ForwardAuth, ForwardHeaders, Introspection, Legacy, LegacyAlgorithm, LegacyClaims, LegacyCredential, LegacyJwt,
+    NamedSecret, Passthrough, Verify,
+};
 pub(crate) use policy::{
     Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
 };
@@ -33,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) state_dir: Option<String>,
     pub(crate) upstreams: Option<Named<Upstream>>,
     pub(crate) clerk: Option<Vec<Clerk>>,
+    pub(crate) legacy: Option<Legacy>,
     pub(crate) identity: Option<Identity>,
     pub(crate) audit: Option<Audit>,
     pub(crate) policies: Option<Vec<String>>,

@@ -10,6 +10,7 @@ use super::instance::{Checks, Instance, MissingAzp, PendingSessions};
 use super::organization;
 use super::reason::Reason;
 use crate::clock::Now;
+use crate::identity::times::{TimeProblem, Times, Validity};
 use crate::identity::{Facts, Method, TokenKind, Workspace, Workspaces};
 
 /// Why claims do not make an identity now.
@@ -35,11 +36,6 @@ pub(super) struct Judged {
     pub(super) good_until_ms: i64,
 }
 
-const DAY_MS: f64 = 86_400_000.0;
-/// Nobody signs in for longer; a larger `exp` is a mistake or an attack on arithmetic.
-const MAX_LIFETIME_MS: f64 = 366.0 * DAY_MS;
-/// End of the year 9999: nothing beyond it is a time.
-const MAX_SECONDS: f64 = 253_402_300_800.0;
 /// Longest role, slug, impersonator or permission.
 const MAX_TEXT: usize = 128;
 
@@ -63,13 +59,16 @@ pub(super) fn judge(
     let org = organization::read(&claims)?;
     let actor = actor(&claims)?;
     let workspaces = workspaces.map_or(Workspaces::Missing, |path| read_workspaces(&claims, path));
-    let times = Times::read(&claims, now)?;
+    let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(Reason::TokenVerificationFailed)?;
     let facts = Facts {
         method: Method::Clerk,
         token: TokenKind::Session,
         instance: instance.name.clone(),
         subject: subject.user.clone(),
         clerk_user: Some(subject.user),
+        legacy_user: None,
+        legacy_org: None,
+        legacy_roles: Vec::new(),
         session: Some(subject.session),
         org: org.active,
         features: org.features,
@@ -77,11 +76,20 @@ pub(super) fn judge(
         factor_ages: factor_ages(&claims),
         actor,
         workspaces,
-        issued_at_ms: times.issued.map(to_ms),
-        expires_at_ms: Some(to_ms(times.expires)),
+        issued_at_ms: times.issued_ms(),
+        expires_at_ms: times.expires_ms(),
         claims,
     };
-    times.judge(facts, checks, now)
+    match times.judge(checks.clock_skew, now) {
+        // INVARIANT: a token without an end was refused above.
+        Ok(Validity { until_ms: None, .. }) => Err(Reason::TokenVerificationFailed.into()),
+        Ok(Validity { from_ms, until_ms: Some(good_until_ms) }) => {
+            Ok(Judged { facts, good_from_ms: from_ms, good_until_ms })
+        }
+        Err(TimeProblem::NotYet) => Err(Reason::TokenNotActiveYet.into()),
+        Err(TimeProblem::IssuedInTheFuture) => Err(Reason::TokenIatInTheFuture.into()),
+        Err(TimeProblem::Over) => Err(Refusal::Expired),
+    }
 }
 
 struct SessionIds {
@@ -116,7 +124,7 @@ pub(super) fn is_id(text: &str, prefix: &str) -> bool {
 }
 
 /// A text that people chose and that becomes a header value: no character that ends, hides or reorders a line.
-pub(super) fn is_plain_text(text: &str) -> bool {
+pub(in crate::identity) fn is_plain_text(text: &str) -> bool {
     let hidden = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
@@ -196,7 +204,7 @@ fn factor_ages(claims: &Map<String, Value>) -> Option<[f64; 2]> {
     Some([age(first)?, age(second)?])
 }
 
-fn read_workspaces(claims: &Map<String, Value>, path: &[String]) -> Workspaces {
+pub(in crate::identity) fn read_workspaces(claims: &Map<String, Value>, path: &[String]) -> Workspaces {
     let Some((first, rest)) = path.split_first() else { return Workspaces::Missing };
     let mut value = claims.get(first);
     for name in rest {
@@ -233,61 +241,4 @@ fn workspace(value: &Value) -> Option<Workspace> {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return None,
     };
     is_plain_text(id).then(|| Workspace { id: id.clone(), role })
-}
-
-/// In seconds, as the token has them: integers or finite fractions.
-struct Times {
-    expires: f64,
-    not_before: Option<f64>,
-    issued: Option<f64>,
-}
-
-impl Times {
-    fn read(claims: &Map<String, Value>, now: Now) -> Result<Self, Reason> {
-        let time = |name: &str| match claims.get(name) {
-            None => Ok(None),
-            Some(Value::Number(number)) => match number.as_f64() {
-                Some(seconds) if (0.0..MAX_SECONDS).contains(&seconds) => Ok(Some(seconds)),
-                _ => Err(Reason::TokenVerificationFailed),
-            },
-            Some(_) => Err(Reason::TokenVerificationFailed),
-        };
-        let expires = time("exp")?.filter(|seconds| *seconds > 0.0).ok_or(Reason::TokenVerificationFailed)?;
-        let times = Self { expires, not_before: time("nbf")?, issued: time("iat")? };
-        let too_far = expires * 1000.0 > float_ms(now) + MAX_LIFETIME_MS;
-        if too_far || times.issued.is_some_and(|issued| issued > expires) {
-            return Err(Reason::TokenVerificationFailed);
-        }
-        Ok(times)
-    }
-
-    /// Clerk's comparisons to the millisecond: at `exp` plus skew a token is over, at `nbf` minus skew it is good.
-    fn judge(&self, facts: Facts, checks: &Checks, now: Now) -> Result<Judged, Refusal> {
-        let skew = checks.clock_skew.as_secs_f64() * 1000.0;
-        let now = float_ms(now);
-        if self.not_before.is_some_and(|seconds| seconds * 1000.0 > now + skew) {
-            return Err(Reason::TokenNotActiveYet.into());
-        }
-        if self.issued.is_some_and(|seconds| seconds * 1000.0 > now + skew) {
-            return Err(Reason::TokenIatInTheFuture.into());
-        }
-        if self.expires * 1000.0 <= now - skew {
-            return Err(Refusal::Expired);
-        }
-        let from = self.not_before.unwrap_or(0.0).max(self.issued.unwrap_or(0.0)) * 1000.0 - skew;
-        Ok(Judged {
-            facts,
-            good_from_ms: from.ceil() as i64,
-            good_until_ms: (self.expires * 1000.0 + skew).floor() as i64,
-        })
-    }
-}
-
-fn to_ms(seconds: f64) -> i64 {
-    (seconds * 1000.0).floor() as i64
-}
-
-/// Exact: milliseconds of this era are far below 2^53.
-fn float_ms(now: Now) -> f64 {
-    now.unix_ms as f64
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::jwks::KeySet;
+use super::jwks::{KeySet, SetKind};
 use super::keys::Keys;
 use super::publishable_key::{InstanceKind, PublishableKey};
 
@@ -42,6 +42,8 @@ pub struct KeyUrl {
     pub privileged_max_stale: Duration,
     /// Also plain `http` and addresses that are not public.
     pub allow_private: bool,
+    /// What is looked for in it.
+    pub kind: SetKind,
 }
 
 /// What is asked of a token beyond its signature.
@@ -212,7 +214,7 @@ impl Instances {
     }
 
     /// Issuers are compared byte for byte: no case, no slash, no prefix.
-    pub(super) fn by_issuer(&self, issuer: &str) -> Option<(usize, &Arc<Instance>)> {
+    pub(in crate::identity) fn by_issuer(&self, issuer: &str) -> Option<(usize, &Arc<Instance>)> {
         self.0.iter().enumerate().find(|(_, instance)| *instance.issuer == *issuer)
     }
 

@@ -65,6 +65,10 @@ impl Verifier<'_> {
     /// # Errors
     /// [`Pause`].
     pub fn verify(&self, credentials: &Credentials, now: Now, attempt: Attempt) -> Result<Verdict, Pause> {
+        // Without an instance no credential can be Clerk's: what a client sends is none of ours.
+        if self.instances.is_empty() {
+            return Ok(Verdict::Absent);
+        }
         let header = match &credentials.authorization {
             Authorization::Absent => None,
             Authorization::Malformed => Some(Judgment::Invalid(Reason::TokenInvalid)),
@@ -80,6 +84,19 @@ impl Verifier<'_> {
             (Judgment::Valid(one), Judgment::Valid(other)) if !same_person(one, other) => Ok(Verdict::Conflict),
             _ => header.verdict(Carrier::Header, attempt),
         }
+    }
+
+    /// The verdict where the Authorization line is the legacy side's: of cookies alone.
+    ///
+    /// # Errors
+    /// [`Pause`].
+    pub fn verify_cookies(&self, credentials: &Credentials, now: Now, attempt: Attempt) -> Result<Verdict, Pause> {
+        self.cookies(credentials, now, attempt)?.verdict(Carrier::Cookie, attempt)
+    }
+
+    /// Whether this very token has been verified as one of Clerk's.
+    pub(in crate::identity) fn knows(&self, token: &str, now: Now) -> bool {
+        self.cache.find(token, self.instances, now).is_some()
     }
 
     /// All cookies of all instances together.

@@ -132,7 +132,7 @@ pub struct KeyStats {
 
 /// What to do about a token whose key is not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unknown {
+pub(in crate::identity) enum Unknown {
     /// No such key: the token is bad.
     Refuse,
     /// Fetch first, then judge again.
@@ -164,13 +164,15 @@ impl Keys {
 
     /// The keys of `old` themselves where issuer and source are the same; else new ones, which start with the old
     /// set where only the times of the same address changed.
-    pub(super) fn adopt(issuer: Arc<str>, source: KeySource, old: Option<&Arc<Self>>) -> Arc<Self> {
+    pub(in crate::identity) fn adopt(issuer: Arc<str>, source: KeySource, old: Option<&Arc<Self>>) -> Arc<Self> {
         let Some(old) = old.filter(|old| old.issuer == issuer) else { return Self::new(issuer, source) };
         if old.source == source {
             return Arc::clone(old);
         }
         let same_address = match (&old.source, &source) {
-            (KeySource::Url(was), KeySource::Url(is)) => was.url == is.url && was.allow_private == is.allow_private,
+            (KeySource::Url(was), KeySource::Url(is)) => {
+                was.url == is.url && was.allow_private == is.allow_private && was.kind == is.kind
+            }
             (KeySource::Set(_), _) | (_, KeySource::Set(_)) => false,
         };
         let keys = Self::new(issuer, source);
@@ -235,7 +237,7 @@ impl Keys {
 
     /// What a token with an unknown `kid` gets. `issued_ms` is its unverified `iat`: a token older than the last
     /// good set would have its key in it, a newer one may have a key that was made since.
-    pub(super) fn unknown(&self, kid: &str, issued_ms: Option<i64>, now: Now) -> Unknown {
+    pub(in crate::identity) fn unknown(&self, kid: &str, issued_ms: Option<i64>, now: Now) -> Unknown {
         if self.url().is_none() {
             return Unknown::Refuse;
         }
@@ -254,7 +256,7 @@ impl Keys {
     }
 
     /// What a token gets while there are no usable keys at all.
-    pub(super) fn missing(&self, now: Now) -> Unknown {
+    pub(in crate::identity) fn missing(&self, now: Now) -> Unknown {
         let may_ask = self.url().is_some() && (self.may_force(now) || self.is_under_way(now));
         if may_ask { Unknown::Ask } else { Unknown::CannotTell }
     }
@@ -353,7 +355,7 @@ impl Keys {
     }
 
     /// A good set arrived from its source. It replaces the old one: a key that is gone is refused from now on.
-    pub(super) fn fetched(&self, set: KeySet, now: Now) {
+    pub(in crate::identity) fn fetched(&self, set: KeySet, now: Now) {
         let fetched = Fetched { at_unix_ms: now.unix_ms, held_since: now.mono, age_then: Duration::ZERO };
         self.put(set, fetched);
         self.succeeded.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@
 //! ([`Pause`]), the caller awaits [`Keys::refetch`] and asks again. `refresh` is the only part that uses the
 //! network, `store` the only one that touches files.
 
-mod claims;
+pub(super) mod claims;
 mod cookies;
 pub mod fetch;
 mod instance;
@@ -23,8 +23,8 @@ mod reason;
 pub mod refresh;
 mod store;
 #[cfg(test)]
-mod testing;
-mod token;
+pub(super) mod testing;
+pub(super) mod token;
 
 pub use instance::{
     Checks, CookieRules, Csrf, Instance, InstanceSpec, Instances, InstancesProblem, KeySource, KeyUrl, MissingAzp,
@@ -32,7 +32,8 @@ pub use instance::{
 };
 pub use judge::{Attempt, Pause, Verifier};
 pub(super) use jwks::Key;
-pub use jwks::{KeySet, KeySetProblem, MAX_SET_BYTES};
+pub use jwks::{KeyAlgorithm, KeySet, KeySetProblem, MAX_SET_BYTES, SetKind};
+pub(super) use keys::Unknown;
 pub use keys::{Health, KeyStats, Keys, REFETCH_GAP, Refetch};
 pub use publishable_key::{InstanceKind, PublishableKey, PublishableKeyProblem, cookie_suffix};
 pub use reason::Reason;

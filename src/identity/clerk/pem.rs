@@ -1,6 +1,6 @@
-//! Reads one RSA public key out of a PEM: the little DER that this takes, and none of the rest.
+//! Reads one public key out of a PEM: the little DER that this takes, and none of the rest.
 //!
-//! Called by `jwks` at load. Strict: definite and minimal lengths, `rsaEncryption` only, nothing left over.
+//! Called by `jwks` at load. Strict: definite and minimal lengths, RSA, P-256 and Ed25519 only, nothing left over.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,9 +11,27 @@ const BIT_STRING: u8 = 0x03;
 /// AlgorithmIdentifier of RFC 8017 A.1: OID 1.2.840.113549.1.1.1 and NULL.
 const RSA_ENCRYPTION: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 
-/// Modulus and exponent, big-endian without leading zeros, of the only block in `text`: a
-/// SubjectPublicKeyInfo (`PUBLIC KEY`) or a PKCS#1 key (`RSA PUBLIC KEY`).
-pub(super) fn rsa_public_key(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+/// AlgorithmIdentifier of RFC 5480 2.1.1: id-ecPublicKey with the named curve secp256r1.
+const P256: &[u8] =
+    &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// AlgorithmIdentifier of RFC 8410 3: id-Ed25519, no parameters.
+const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+
+/// A key as its numbers; whether they make sense is `jwks`' matter.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PublicKey {
+    /// Big-endian, without leading zeros.
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
+    /// As SEC 1 writes a point.
+    P256(Vec<u8>),
+    Ed25519(Vec<u8>),
+}
+
+/// The key of the only block in `text`: a SubjectPublicKeyInfo (`PUBLIC KEY`) or a PKCS#1 key (`RSA PUBLIC KEY`).
+pub(super) fn public_key(text: &str) -> Option<PublicKey> {
     let text = text.trim();
     if let Some(der) = block(text, "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----") {
         let info = alone(SEQUENCE, &der)?;
@@ -21,7 +39,12 @@ pub(super) fn rsa_public_key(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
         let bits = alone(BIT_STRING, rest)?;
         // The first byte counts unused bits; a key is whole bytes.
         let key = bits.strip_prefix(&[0])?;
-        return (algorithm == RSA_ENCRYPTION).then(|| numbers(key))?;
+        return match algorithm {
+            RSA_ENCRYPTION => numbers(key),
+            P256 => Some(PublicKey::P256(key.to_vec())),
+            ED25519 => Some(PublicKey::Ed25519(key.to_vec())),
+            _ => None,
+        };
     }
     numbers(&block(text, "-----BEGIN RSA PUBLIC KEY-----", "-----END RSA PUBLIC KEY-----")?)
 }
@@ -33,11 +56,11 @@ fn block(text: &str, begin: &str, end: &str) -> Option<Vec<u8>> {
 }
 
 /// RSAPublicKey of RFC 8017 A.1.1.
-fn numbers(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+fn numbers(der: &[u8]) -> Option<PublicKey> {
     let key = alone(SEQUENCE, der)?;
     let (modulus, rest) = element(INTEGER, key)?;
     let exponent = alone(INTEGER, rest)?;
-    Some((positive(modulus)?, positive(exponent)?))
+    Some(PublicKey::Rsa { modulus: positive(modulus)?, exponent: positive(exponent)? })
 }
 
 fn positive(integer: &[u8]) -> Option<Vec<u8>> {

@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::fetch::{FetchProblem, Fetcher};
 use super::instance::KeyUrl;
-use super::jwks::KeySet;
+use super::jwks::{KeySet, SetKind};
 use super::keys::Keys;
 use super::store::Store;
 use crate::clock::{self, Now};
@@ -29,7 +29,7 @@ pub fn spawn(keys: Arc<Keys>, state_dir: &Path) -> Option<JoinHandle<()>> {
     if !keys.claim_task() {
         return None;
     }
-    let store = Store::new(state_dir, keys.issuer(), &source.url);
+    let store = Store::new(state_dir, keys.issuer(), &source.url).of_kind(source.kind.clone());
     let wake = keys.wake_handle();
     let weak = Arc::downgrade(&keys);
     drop(keys);
@@ -137,7 +137,8 @@ impl Task {
     }
 
     async fn conclude(&mut self, keys: &Arc<Keys>, fetched: Result<Vec<u8>, FetchProblem>, now: Now) {
-        let read = fetched.and_then(|bytes| match KeySet::parse_jwks(&bytes) {
+        let kind = keys.url().map_or(&SetKind::Clerk, |source| &source.kind);
+        let read = fetched.and_then(|bytes| match KeySet::parse_jwks_of(&bytes, kind) {
             Ok(set) => Ok((set, bytes)),
             Err(problem) => Err(FetchProblem::Set(problem)),
         });

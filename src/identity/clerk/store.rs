@@ -14,7 +14,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use super::jwks::{KeySet, KeySetProblem, MAX_SET_BYTES};
+use super::jwks::{KeySet, KeySetProblem, MAX_SET_BYTES, SetKind};
 use crate::clock::Now;
 use crate::identity::json;
 
@@ -32,6 +32,7 @@ pub(super) struct Store {
     name: String,
     issuer: Arc<str>,
     url: Arc<str>,
+    kind: SetKind,
 }
 
 /// Why a persisted set is not used or not written.
@@ -85,7 +86,13 @@ impl Store {
             name: format!("{name}.json"),
             issuer: Arc::clone(issuer),
             url: url.into(),
+            kind: SetKind::Clerk,
         }
+    }
+
+    /// For a set that is read in another way than Clerk's.
+    pub(super) fn of_kind(self, kind: SetKind) -> Self {
+        Self { kind, ..self }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -124,7 +131,7 @@ impl Store {
         if age_ms < -(MAX_AHEAD.as_millis() as i128) {
             return Err(StoreProblem::FromTheFuture);
         }
-        let set = KeySet::parse_jwks(text("set")?.as_bytes()).map_err(StoreProblem::Set)?;
+        let set = KeySet::parse_jwks_of(text("set")?.as_bytes(), &self.kind).map_err(StoreProblem::Set)?;
         Ok(Stored { set, fetched_unix_ms })
     }
 

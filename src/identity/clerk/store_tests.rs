@@ -53,7 +53,7 @@ fn what_is_not_believed() {
         ("from tomorrow", with("fetched_at", json!((NOW_S + 61) * 1000)), Some("its time lies in the future")),
         ("a little ahead", with("fetched_at", json!((NOW_S + 5) * 1000)), None),
         ("absurd time", with("fetched_at", json!(i64::MIN)), Some("older than jwks.max_stale")),
-        ("hostile set", with("set", json!("{\"keys\":[]}")), Some("no RSA key for signatures")),
+        ("hostile set", with("set", json!("{\"keys\":[]}")), Some("no key for signatures of an accepted algorithm")),
         ("set no text", with("set", json!({})), Some("not a key set file of this version")),
     ];
     for (name, text, expected) in table {

@@ -1,6 +1,6 @@
 //! A compact JWT, taken apart by one strict reading: size, parts, base64url, JSON, header members.
 //!
-//! Called by `judge` and, for the payload only, by `cookies`. Everything here happens before the signature is
+//! Called by `judge`, by the legacy verifier and, for the payload only, by `cookies`. Everything here happens before the signature is
 //! checked, so nothing that it yields may be believed; it may only refuse, or say which key to ask. No header
 //! member ever causes a connection (`jku`, `x5u`) or brings a key (`jwk`, `x5c`).
 
@@ -14,23 +14,23 @@ use crate::identity::json;
 /// Two cookies of 4 KiB is what a browser can carry; nothing longer is looked at, let alone decoded.
 pub(crate) const MAX_TOKEN: usize = 8 * 1024;
 /// A longer `kid` is not Clerk's (`ins_…`).
-pub(super) const MAX_KID: usize = 200;
+pub(in crate::identity) const MAX_KID: usize = 200;
 
 /// The three parts, still encoded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Parts<'a> {
+pub(in crate::identity) struct Parts<'a> {
     /// Base64url of the header.
-    pub(super) header: &'a str,
+    pub(in crate::identity) header: &'a str,
     payload: &'a str,
     /// Base64url of the signature; decoded by whoever verifies it.
-    pub(super) signature: &'a str,
+    pub(in crate::identity) signature: &'a str,
     /// What the signature covers: header and payload with the dot between.
-    pub(super) signed: &'a str,
+    pub(in crate::identity) signed: &'a str,
 }
 
 impl<'a> Parts<'a> {
     /// Splits without decoding.
-    pub(super) fn split(token: &'a str) -> Result<Self, Reason> {
+    pub(in crate::identity) fn split(token: &'a str) -> Result<Self, Reason> {
         if token.len() > MAX_TOKEN {
             return Err(Reason::TokenInvalid);
         }
@@ -43,12 +43,17 @@ impl<'a> Parts<'a> {
     }
 
     /// The claims, unverified.
-    pub(super) fn payload(&self) -> Result<Map<String, Value>, Reason> {
+    pub(in crate::identity) fn payload(&self) -> Result<Map<String, Value>, Reason> {
         object(self.payload)
     }
 
+    /// The members of the header, unverified and unjudged.
+    pub(in crate::identity) fn header_members(&self) -> Result<Map<String, Value>, Reason> {
+        object(self.header)
+    }
+
     /// The header, of which nothing but the `kid` is of use once it is checked.
-    pub(super) fn read_header(&self) -> Result<Header, Reason> {
+    pub(in crate::identity) fn read_header(&self) -> Result<Header, Reason> {
         Header::check(object(self.header)?)
     }
 }
@@ -62,14 +67,14 @@ fn object(part: &str) -> Result<Map<String, Value>, Reason> {
 
 /// A header that passed.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(in crate::identity) struct Header {
     /// `None` when it is missing or no text that Clerk would use; matters only where keys have names.
-    pub(super) kid: Option<String>,
+    pub(in crate::identity) kid: Option<String>,
 }
 
 /// Members that change what the signature means, or name a key from outside. RFC 7515 lets a verifier ignore
 /// some of them; a token of Clerk has none, and what it would mean elsewhere must not matter.
-const FORBIDDEN: [&str; 9] = ["crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5u", "x5c"];
+pub(in crate::identity) const FORBIDDEN: [&str; 9] = ["crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5u", "x5c"];
 
 const CATEGORY_SESSION: &str = "cl_B7d4PD111AAA";
 /// Instances that opted out stamp it on every class; `claims` then tells sessions from the rest.
@@ -106,12 +111,12 @@ impl Header {
 }
 
 /// Whether a text can name a key: short and visible ASCII, so that it may be logged as it is.
-pub(super) fn is_kid(text: &str) -> bool {
+pub(in crate::identity) fn is_kid(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_KID && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Whether a credential has the prefix of one of Clerk's opaque machine tokens.
-pub(super) fn is_opaque_machine_token(token: &str) -> bool {
+pub(in crate::identity) fn is_opaque_machine_token(token: &str) -> bool {
     ["mt_", "ak_", "oat_"].iter().any(|prefix| token.starts_with(prefix))
 }
 

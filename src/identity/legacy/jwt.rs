@@ -1,0 +1,304 @@
+//! Signed legacy tokens: HMAC by named secrets, or RS256, ES256 and EdDSA by a key set.
+//!
+//! The algorithms are the config's; a token only says which of them it means. An HMAC is computed with secrets alone and
+//! a signature checked with public keys alone, each for its one algorithm, so that no key can be taken for another
+//! kind. Order within a token: known from the cache; form; algorithm; key; signature; claims; time. Never waits: where a
+//! key is missing it says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::Judgment;
+use super::claims::Claims;
+use super::known::{Entry, KnownTokens, Proof};
+use super::reason::Reason;
+use super::secret::{HmacAlgorithm, Secret};
+use crate::clock::Now;
+use crate::identity::cache::{deadline, weigh};
+use crate::identity::clerk::token::{FORBIDDEN, Parts, is_kid};
+use crate::identity::clerk::{Attempt, Key, KeyAlgorithm, KeySource, Keys, Unknown};
+use crate::identity::headers::{self, HeaderNames};
+use crate::identity::times::{TimeProblem, Times, Validity};
+use crate::identity::{Facts, Identity};
+
+/// As between Clerk and crossgate: clocks differ, tokens do not live on.
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(5);
+
+/// `legacy.verify.jwt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwtSpec {
+    /// The allow-list; a token of any other algorithm is refused.
+    pub algorithms: Vec<Algorithm>,
+    /// For `HS*`, each tried in turn: rotation without a `kid`.
+    pub secrets: Vec<Secret>,
+    /// For the others.
+    pub keys: Option<KeySource>,
+    /// Exactly the `iss` of its tokens; `None`: not compared.
+    pub issuer: Option<Arc<str>>,
+    /// One of these must be in `aud`; empty: not compared.
+    pub audiences: Vec<String>,
+    pub claims: Claims,
+}
+
+/// One algorithm of the allow-list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    Hmac(HmacAlgorithm),
+    Public(KeyAlgorithm),
+}
+
+impl Algorithm {
+    /// As `alg` names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hmac(algorithm) => algorithm.as_str(),
+            Self::Public(algorithm) => algorithm.as_str(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct JwtVerifier {
+    algorithms: Vec<Algorithm>,
+    secrets: Vec<(Arc<str>, HmacAlgorithm, hmac::Key)>,
+    pub(super) keys: Option<Arc<Keys>>,
+    issuer: Option<Arc<str>>,
+    audiences: Vec<String>,
+    claims: Claims,
+    headers: HeaderNames,
+    known: KnownTokens,
+}
+
+impl JwtVerifier {
+    /// Keys of `previous` are handed on where they come from the same source, so that a reload loses none.
+    pub(super) fn new(spec: JwtSpec, headers: HeaderNames, previous: Option<&Self>) -> Self {
+        let JwtSpec { algorithms, secrets, keys, issuer, audiences, claims } = spec;
+        let hmac = |secret: &Secret| {
+            let each = algorithms.iter().filter_map(|algorithm| match algorithm {
+                Algorithm::Hmac(algorithm) => Some((secret.name().clone(), *algorithm, secret.key(*algorithm))),
+                Algorithm::Public(_) => None,
+            });
+            each.collect::<Vec<_>>()
+        };
+        let secrets = secrets.iter().flat_map(hmac).collect();
+        let label = issuer.clone().unwrap_or_else(|| "legacy".into());
+        let keys = keys.map(|source| Keys::adopt(label, source, previous.and_then(|old| old.keys.as_ref())));
+        Self { algorithms, secrets, keys, issuer, audiences, claims, headers, known: KnownTokens::default() }
+    }
+
+    /// Whether this very token has been verified here.
+    pub(super) fn knows(&self, token: &str) -> bool {
+        self.known.holds(token)
+    }
+
+    pub(super) fn allows(&self, algorithm: &str) -> bool {
+        self.algorithms.iter().any(|known| known.as_str() == algorithm)
+    }
+
+    pub(super) fn is_issuer(&self, issuer: &str) -> bool {
+        self.issuer.as_deref() == Some(issuer)
+    }
+
+    pub(super) fn judge(&self, token: &str, now: Now, attempt: Attempt) -> Judgment {
+        if let Some(known) = self.known.find(token, self.keys.as_deref(), now) {
+            return known.map_or(Judgment::Invalid(Reason::Expired), Judgment::Valid);
+        }
+        if attempt == Attempt::KnownOnly {
+            return Judgment::Unchecked;
+        }
+        self.verify(token, now).unwrap_or_else(|judgment| judgment)
+    }
+
+    fn verify(&self, token: &str, now: Now) -> Result<Judgment, Judgment> {
+        let malformed = |_| Judgment::Invalid(Reason::Malformed);
+        let parts = Parts::split(token).map_err(malformed)?;
+        let header = Header::read(&parts.header_members().map_err(malformed)?)?;
+        let algorithm = self.algorithms.iter().find(|algorithm| algorithm.as_str() == header.algorithm);
+        let algorithm = *algorithm.ok_or(Judgment::Invalid(Reason::Algorithm))?;
+        let claims = parts.payload().map_err(malformed)?;
+        let proof = match algorithm {
+            Algorithm::Hmac(algorithm) => self.check_hmac(&parts, header.kid.as_deref(), algorithm)?,
+            Algorithm::Public(algorithm) => match self.look_up(header.kid.as_deref(), algorithm, now)? {
+                Lookup::Found(key, generation) => {
+                    if !key.verifies(parts.signature, parts.signed) {
+                        return Err(Judgment::Invalid(Reason::Signature));
+                    }
+                    Proof::Key(key, generation)
+                }
+                Lookup::Missing(missing) => return Err(self.without_key(claims, &header, missing, now)),
+            },
+        };
+        let (facts, validity) = self.read(claims, now)?;
+        Ok(self.accept(token, facts, validity, proof, now))
+    }
+
+    /// A `kid` that names a secret chooses it. Otherwise each is tried: all of them are ours, and tokens of this kind
+    /// mostly name none.
+    fn check_hmac(&self, parts: &Parts<'_>, kid: Option<&str>, algorithm: HmacAlgorithm) -> Result<Proof, Judgment> {
+        let bad = Judgment::Invalid(Reason::Signature);
+        let Ok(tag) = URL_SAFE_NO_PAD.decode(parts.signature) else { return Err(bad) };
+        let named = kid.filter(|kid| self.secrets.iter().any(|(name, _, _)| **name == **kid));
+        let mut candidates = self
+            .secrets
+            .iter()
+            .filter(|(name, for_algorithm, _)| *for_algorithm == algorithm && named.is_none_or(|kid| **name == *kid));
+        let holds = candidates.any(|(_, _, key)| hmac::verify(key, parts.signed.as_bytes(), &tag).is_ok());
+        if holds { Ok(Proof::Secret) } else { Err(bad) }
+    }
+
+    fn look_up(&self, kid: Option<&str>, algorithm: KeyAlgorithm, now: Now) -> Result<Lookup, Judgment> {
+        let Some(keys) = &self.keys else { return Err(Judgment::Invalid(Reason::Algorithm)) };
+        keys.read(now, |held| match held {
+            None => Ok(Lookup::Missing(Missing::Keys)),
+            Some(held) => match held.set.find(kid) {
+                Some(key) if key.algorithm() == algorithm => Ok(Lookup::Found(Arc::clone(key), held.generation)),
+                Some(_) => Err(Judgment::Invalid(Reason::Algorithm)),
+                None => Ok(Lookup::Missing(Missing::ThisKey)),
+            },
+        })
+    }
+
+    /// What no key could make good is bad now: no wait, and no answer that depends on the key server.
+    fn without_key(&self, claims: Map<String, Value>, header: &Header, missing: Missing, now: Now) -> Judgment {
+        let issued_ms = claims.get("iat").and_then(Value::as_f64).map(|seconds| (seconds * 1000.0) as i64);
+        if let Err(bad) = self.read(claims, now) {
+            return bad;
+        }
+        let Some(keys) = &self.keys else { return Judgment::Invalid(Reason::UnknownKey) };
+        let kid = header.kid.as_deref();
+        let unknown = match (missing, kid) {
+            (Missing::Keys, _) => keys.missing(now),
+            (Missing::ThisKey, None) => Unknown::Refuse,
+            (Missing::ThisKey, Some(kid)) => keys.unknown(kid, issued_ms, now),
+        };
+        match unknown {
+            Unknown::Refuse => Judgment::Invalid(Reason::UnknownKey),
+            Unknown::Ask => Judgment::NeedKeys { keys: Arc::clone(keys), kid: kid.map(Into::into) },
+            Unknown::CannotTell => Judgment::Unverifiable,
+        }
+    }
+
+    /// Claims and times of a payload.
+    fn read(&self, claims: Map<String, Value>, now: Now) -> Result<(Facts, Validity), Judgment> {
+        let invalid = Judgment::Invalid;
+        let issuer = match claims.get("iss") {
+            None => None,
+            Some(Value::String(issuer)) => Some(issuer.as_str()),
+            Some(_) => return Err(invalid(Reason::Issuer)),
+        };
+        if self.issuer.is_some() && issuer != self.issuer.as_deref() {
+            return Err(invalid(Reason::Issuer));
+        }
+        if !self.is_addressed(claims.get("aud")) {
+            return Err(invalid(Reason::Audience));
+        }
+        let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(invalid(Reason::Claims))?;
+        let facts = self.claims.read(claims).map_err(invalid)?;
+        let facts = Facts { issued_at_ms: times.issued_ms(), expires_at_ms: times.expires_ms(), ..facts };
+        match times.judge(CLOCK_SKEW, now) {
+            Ok(validity) => Ok((facts, validity)),
+            Err(problem) => Err(invalid(problem.into())),
+        }
+    }
+
+    /// As RFC 7519 4.1.3 has it: a text or a list of texts, one of which means us.
+    fn is_addressed(&self, audience: Option<&Value>) -> bool {
+        let means_us = |value: &Value| value.as_str().is_some_and(|text| self.audiences.iter().any(|us| us == text));
+        match audience {
+            _ if self.audiences.is_empty() => true,
+            Some(Value::Array(list)) => list.iter().all(Value::is_string) && list.iter().any(means_us),
+            Some(one) => means_us(one),
+            None => false,
+        }
+    }
+
+    fn accept(&self, token: &str, facts: Facts, validity: Validity, proof: Proof, now: Now) -> Judgment {
+        let Ok(rendered) = headers::render(&self.headers, &facts) else {
+            return Judgment::Invalid(Reason::IdentityTooLarge);
+        };
+        // INVARIANT: a token without an end was refused by `read`.
+        let Some(good_until_ms) = validity.until_ms else { return Judgment::Invalid(Reason::Claims) };
+        let bytes = weigh(token, &facts, rendered.len());
+        let identity = identity(token, facts, rendered);
+        let entry = Entry {
+            identity: Arc::clone(&identity),
+            proof,
+            good_from_ms: validity.from_ms,
+            good_until_ms,
+            deadline: deadline(good_until_ms, now),
+            bytes,
+        };
+        self.known.insert(token, entry);
+        Judgment::Valid(identity)
+    }
+}
+
+/// Somebody with the digest of the credential that proved it.
+pub(super) fn identity(
+    token: &str,
+    facts: Facts,
+    rendered: Vec<(http::HeaderName, http::HeaderValue)>,
+) -> Arc<Identity> {
+    let mut identity = Identity::new(facts, rendered);
+    identity.digest = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();
+    Arc::new(identity)
+}
+
+impl From<TimeProblem> for Reason {
+    fn from(problem: TimeProblem) -> Self {
+        match problem {
+            TimeProblem::NotYet => Self::NotActiveYet,
+            TimeProblem::IssuedInTheFuture => Self::IssuedInTheFuture,
+            TimeProblem::Over => Self::Expired,
+        }
+    }
+}
+
+enum Lookup {
+    Found(Arc<Key>, u64),
+    Missing(Missing),
+}
+
+#[derive(Clone, Copy)]
+enum Missing {
+    /// There are none that may be used.
+    Keys,
+    /// The one that the token names.
+    ThisKey,
+}
+
+/// What is read of a header.
+struct Header {
+    algorithm: String,
+    kid: Option<String>,
+}
+
+impl Header {
+    /// The same strictness as with Clerk's tokens: no member may change what the signature means or bring a key.
+    fn read(members: &Map<String, Value>) -> Result<Self, Judgment> {
+        if FORBIDDEN.iter().any(|name| members.contains_key(*name)) {
+            return Err(Judgment::Invalid(Reason::Malformed));
+        }
+        if members.get("typ").is_some_and(|kind| kind != "JWT") {
+            return Err(Judgment::Invalid(Reason::Malformed));
+        }
+        let Some(Value::String(algorithm)) = members.get("alg") else {
+            return Err(Judgment::Invalid(Reason::Algorithm));
+        };
+        let kid = match members.get("kid") {
+            Some(Value::String(kid)) if is_kid(kid) => Some(kid.clone()),
+            _ => None,
+        };
+        Ok(Self { algorithm: algorithm.clone(), kid })
+    }
+}
+
+#[cfg(test)]
+#[path = "jwt_tests.rs"]
+mod tests;

@@ -1,0 +1,319 @@
+//! Credentials that only a server can judge: remembered answers, one flight per credential, bounded and broken off.
+//!
+//! `verify` reads memory and says what has to be looked up; [`Answers::fetch`] awaits it and keeps what came for the
+//! request that asked, so that what may not be remembered needs no second question. A flight is found by the whole
+//! credential and carries it, so that no request ever gets the answer about another one (Traefik CVE-2026-71326). It is
+//! a task of its own: a client that goes away takes nobody's answer along. Says each change of state once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use super::Judgment;
+use super::ask::{Asker, Said};
+use super::breaker::Breaker;
+use super::exchange::{Exchange, ExchangeProblem, TOTAL};
+use super::jwt::identity;
+use super::memory::{Memory, Told};
+use super::reason::Reason;
+use crate::clock::Now;
+use crate::identity::cache::weigh;
+use crate::identity::clerk::Attempt;
+use crate::identity::clerk::token::MAX_TOKEN;
+use crate::identity::headers::{self, HeaderNames};
+use crate::identity::{Carrier, Identity};
+
+/// Questions on their way at once; further ones wait for their turn.
+const MAX_ASKED: usize = 64;
+/// Flights at once, those that wait for their turn included.
+const MAX_FLIGHTS: usize = 10_000;
+/// Longest wait of a request for a flight: more than one may take, so that only a missing task hits it.
+const FLIGHT_WAIT: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub(super) struct Lookups {
+    asker: Asker,
+    headers: HeaderNames,
+    cache_for: Duration,
+    network: Arc<dyn Exchange>,
+    clock: fn() -> Now,
+    in_header: Memory,
+    in_cookie: Memory,
+    flights: Mutex<HashMap<Asked, watch::Receiver<Option<Outcome>>>>,
+    turns: Semaphore,
+    breaker: Breaker,
+    /// The failure that was last told.
+    told: Mutex<Option<String>>,
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// One credential, in the place where it came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asked {
+    carrier: Carrier,
+    token: Box<str>,
+}
+
+/// What became of a flight.
+#[derive(Debug, Clone)]
+enum Outcome {
+    Good(Arc<Identity>),
+    Bad(Reason),
+    CannotTell,
+}
+
+/// Something to look up, for [`Answers::fetch`].
+#[derive(Debug)]
+pub struct Lookup {
+    lookups: Arc<Lookups>,
+    asked: Asked,
+}
+
+/// What was looked up for one request.
+#[derive(Debug, Default)]
+pub struct Answers(Vec<(Asked, Outcome)>);
+
+/// How the server that is asked fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskStats {
+    pub answered: u64,
+    pub failed: u64,
+    /// Nothing is asked at the moment, since the server does not answer.
+    pub broken: bool,
+    /// Why the latest question had no answer, if it had none.
+    pub last_failure: Option<String>,
+}
+
+impl Answers {
+    /// Looks all of them up, side by side.
+    pub async fn fetch(lookups: Vec<Lookup>) -> Self {
+        // Header and cookie at most: each flies by itself, so that waiting for one after the other is no longer.
+        let flights: Vec<_> = lookups.into_iter().map(|lookup| (lookup.lookups.board(&lookup.asked), lookup)).collect();
+        let mut answers = Vec::with_capacity(flights.len());
+        for (flight, Lookup { asked, .. }) in flights {
+            let outcome = match flight {
+                Some(flight) => land(flight).await,
+                None => Outcome::CannotTell,
+            };
+            answers.push((asked, outcome));
+        }
+        Self(answers)
+    }
+
+    fn find(&self, token: &str, carrier: Carrier) -> Option<&Outcome> {
+        self.0.iter().find(|(asked, _)| asked.carrier == carrier && *asked.token == *token).map(|(_, outcome)| outcome)
+    }
+}
+
+async fn land(mut flight: watch::Receiver<Option<Outcome>>) -> Outcome {
+    let landed = tokio::time::timeout(FLIGHT_WAIT, flight.wait_for(Option::is_some)).await;
+    match landed {
+        Ok(Ok(outcome)) => outcome.clone().unwrap_or(Outcome::CannotTell),
+        // It took too long, or its task died.
+        Ok(Err(_)) | Err(_) => Outcome::CannotTell,
+    }
+}
+
+/// The judgment about one credential, from what is known by now.
+pub(super) fn judge(
+    lookups: &Arc<Lookups>,
+    token: &str,
+    carrier: Carrier,
+    answers: &Answers,
+    now: Now,
+    attempt: Attempt,
+) -> Judgment {
+    match answers.find(token, carrier) {
+        Some(Outcome::Good(identity)) => return Judgment::Valid(Arc::clone(identity)),
+        Some(Outcome::Bad(reason)) => return Judgment::Invalid(*reason),
+        Some(Outcome::CannotTell) => return Judgment::Unverifiable,
+        None => {}
+    }
+    match lookups.memory(carrier).find(token, now) {
+        Some(Told::Good(identity)) => return Judgment::Valid(identity),
+        Some(Told::Bad(reason)) => return Judgment::Invalid(reason),
+        None => {}
+    }
+    // Nothing that is longer, or no visible ASCII, is sent anywhere.
+    if token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Judgment::Invalid(Reason::Malformed);
+    }
+    if attempt == Attempt::KnownOnly {
+        return Judgment::Unchecked;
+    }
+    if lookups.breaker.is_open(now) {
+        return Judgment::Unverifiable;
+    }
+    let asked = Asked { carrier, token: token.into() };
+    Judgment::NeedLookup(Lookup { lookups: Arc::clone(lookups), asked })
+}
+
+impl Lookups {
+    pub(super) fn new(
+        asker: Asker,
+        headers: HeaderNames,
+        cache_for: Duration,
+        network: Arc<dyn Exchange>,
+        clock: fn() -> Now,
+    ) -> Self {
+        Self {
+            asker,
+            headers,
+            cache_for,
+            network,
+            clock,
+            in_header: Memory::default(),
+            in_cookie: Memory::default(),
+            flights: Mutex::default(),
+            turns: Semaphore::new(MAX_ASKED),
+            breaker: Breaker::default(),
+            told: Mutex::default(),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether identities are rendered with these names.
+    pub(super) fn has_names(&self, headers: &HeaderNames) -> bool {
+        self.headers.all().eq(headers.all())
+            && headers::Fact::ALL.iter().all(|fact| self.headers.name(*fact) == headers.name(*fact))
+    }
+
+    pub(super) fn knows(&self, token: &str) -> bool {
+        self.in_header.was_good(token) || self.in_cookie.was_good(token)
+    }
+
+    pub(super) fn stats(&self, now: Now) -> AskStats {
+        AskStats {
+            answered: self.answered.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            broken: self.breaker.is_open(now),
+            last_failure: self.told().clone(),
+        }
+    }
+
+    const fn memory(&self, carrier: Carrier) -> &Memory {
+        match carrier {
+            Carrier::Header => &self.in_header,
+            Carrier::Cookie => &self.in_cookie,
+        }
+    }
+
+    fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Asked, watch::Receiver<Option<Outcome>>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The flight about this credential: the one that is under way, or a new one. `None`: too many are.
+    fn board(self: &Arc<Self>, asked: &Asked) -> Option<watch::Receiver<Option<Outcome>>> {
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get(asked) {
+            return Some(flight.clone());
+        }
+        if flights.len() >= MAX_FLIGHTS {
+            return None;
+        }
+        let (sender, receiver) = watch::channel(None);
+        flights.insert(asked.clone(), receiver.clone());
+        let landing = Landing { lookups: Arc::clone(self), asked: asked.clone() };
+        tokio::spawn(async move {
+            let outcome = landing.lookups.fly(&landing.asked).await;
+            // Memory was written before: whoever comes after the flight is gone finds the answer there.
+            drop(landing);
+            sender.send_replace(Some(outcome));
+        });
+        Some(receiver)
+    }
+
+    async fn fly(&self, asked: &Asked) -> Outcome {
+        let Ok(question) = self.asker.question(&asked.token, asked.carrier) else {
+            return Outcome::Bad(Reason::Malformed);
+        };
+        if !self.breaker.lets_ask((self.clock)()) {
+            return Outcome::CannotTell;
+        }
+        let exchange = async {
+            let _turn = self.turns.acquire().await;
+            self.network.exchange(question).await
+        };
+        let answer = tokio::time::timeout(TOTAL, exchange).await.unwrap_or(Err(ExchangeProblem::Timeout));
+        let now = (self.clock)();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(problem) => {
+                match problem {
+                    ExchangeProblem::Timeout | ExchangeProblem::Network(_) | ExchangeProblem::Client(_) => {
+                        self.breaker.failed(now);
+                    }
+                    ExchangeProblem::TooLarge => self.breaker.answered(),
+                }
+                return self.cannot_tell(problem.to_string());
+            }
+        };
+        // What stands in front of a server says that nobody is behind it; every other status is the server's word.
+        if matches!(answer.status, 429 | 502..=504) {
+            self.breaker.failed(now);
+        } else {
+            self.breaker.answered();
+        }
+        match self.asker.read(&answer, now) {
+            Ok(said) => self.conclude(asked, said, now),
+            Err(useless) => self.cannot_tell(useless.to_string()),
+        }
+    }
+
+    fn conclude(&self, asked: &Asked, said: Said, now: Now) -> Outcome {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let was = self.told().take();
+        if was.is_some() {
+            tracing::info!("legacy {} answers again", self.asker.name());
+        }
+        let memory = self.memory(asked.carrier);
+        let bad = |reason| {
+            memory.keep_bad(&asked.token, reason, self.cache_for, now);
+            Outcome::Bad(reason)
+        };
+        let (facts, validity) = match said {
+            Said::Good(facts, validity) => (*facts, validity),
+            Said::Bad(reason) => return bad(reason),
+        };
+        let Ok(rendered) = headers::render(&self.headers, &facts) else { return bad(Reason::IdentityTooLarge) };
+        let bytes = weigh(&asked.token, &facts, rendered.len());
+        let identity = identity(&asked.token, facts, rendered);
+        memory.keep_good(&asked.token, &identity, validity.until_ms, self.cache_for, bytes, now);
+        Outcome::Good(identity)
+    }
+
+    fn cannot_tell(&self, problem: String) -> Outcome {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let mut told = self.told();
+        if told.as_ref() != Some(&problem) {
+            tracing::warn!("legacy {} cannot tell: {problem}", self.asker.name());
+            *told = Some(problem);
+        }
+        Outcome::CannotTell
+    }
+}
+
+/// Takes a flight off the board when it ends, also by a panic.
+struct Landing {
+    lookups: Arc<Lookups>,
+    asked: Asked,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.lookups.flights().remove(&self.asked);
+    }
+}
+
+#[cfg(test)]
+#[path = "lookup_tests.rs"]
+mod tests;
