@@ -110,8 +110,7 @@ impl Rollout {
         // Also for algorithms without a secret: the config may ask for one later, and it must be no other then.
         let key = store::secret(&plan.key_file);
         let terms = terms(plan, &key);
-        let keeper =
-            Keeper { plan: plan.clone(), terms, store: Store::open(state_dir), key, observer, stuck: None };
+        let keeper = Keeper { plan: plan.clone(), terms, store: Store::open(state_dir), key, observer, stuck: None };
         let (record, problem) = keeper.begin(now);
         if let Some(problem) = &problem {
             tracing::error!(problem, percent = %record.assigned, "the rollout is frozen");
