@@ -113,7 +113,8 @@ mod tests {
         let (ci, boss) = ("Bearer 0123456789abcdef", "bearer fedcba9876543210");
         let (flagger, by_user) = (basic("flagger:0123456789abcdef"), basic("0123456789abcdef:x"));
         let none: &[&str] = &[];
-        let table: &[(bool, &Socket, &[&str], Scope, Result<&str, Refused>)] = &[
+        type Row<'a> = (bool, &'a Socket, &'a [&'a str], Scope, Result<&'a str, Refused>);
+        let table: &[Row<'_>] = &[
             (false, &tcp, none, Read, Ok("anybody")),
             (false, &tcp, &[ci], RolloutWrite, Err(Refused::ReadOnly)),
             (false, &passed, none, RolloutWrite, Err(Refused::ReadOnly)),

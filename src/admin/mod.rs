@@ -71,7 +71,7 @@ impl ServeHttp for Admin {
         let scope = asked.map_or(Scope::Read, |(asked, _)| asked.scope());
         let actor = match self.admit(&path, &head.headers, scope) {
             Ok(actor) => actor,
-            Err(refused) => return refused,
+            Err(refused) => return turned_away(refused),
         };
         let mut answer = match (asked, &self.rollout) {
             (None, _) => self.answer(&path),
@@ -89,32 +89,20 @@ impl ServeHttp for Admin {
 }
 
 impl Admin {
-    /// Under which name the caller may do this, or the refusal.
-    fn admit(&self, path: &str, headers: &HeaderMap, scope: Scope) -> Result<Arc<str>, Response<Vec<u8>>> {
+    /// Under which name the caller may do this.
+    fn admit(&self, path: &str, headers: &HeaderMap, scope: Scope) -> Result<Arc<str>, Refused> {
         let snapshot = self.live.load();
         let [healthz, readyz, metrics] = snapshot.admin.open;
-        if matches!(
-            (path, healthz, readyz, metrics),
-            ("/healthz", true, ..) | ("/readyz", _, true, _) | ("/metrics", .., true)
-        ) {
+        let is_open = match path {
+            "/healthz" => healthz,
+            "/readyz" => readyz,
+            "/metrics" => metrics,
+            _ => false,
+        };
+        if is_open {
             return Ok(Arc::from("anybody"));
         }
-        access::admit(headers, &self.socket, &snapshot.admin, scope).map_err(|refused| match refused {
-            Refused::NoToken => {
-                let mut refused = problem(StatusCode::UNAUTHORIZED, "this needs a token of admin.tokens");
-                refused
-                    .headers_mut()
-                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crossgate admin\""));
-                refused
-            }
-            Refused::NoScope(scope) => {
-                problem(StatusCode::FORBIDDEN, &format!("this token is not for it: {} is needed", scope.as_str()))
-            }
-            Refused::ReadOnly => problem(
-                StatusCode::FORBIDDEN,
-                "without admin.tokens this address is read-only: name a token in the config, or use a unix socket",
-            ),
-        })
+        access::admit(headers, &self.socket, &snapshot.admin, scope)
     }
 
     fn answer(&self, path: &str) -> Response<Vec<u8>> {
@@ -206,6 +194,24 @@ fn trail(status: &Status) -> TrailState {
         dropped: status.dropped,
         entries: status.entries.iter().map(|(event, count)| (event.as_str(), *count)).collect(),
         failures: status.failures.iter().map(|(kind, count)| (kind.as_str(), *count)).collect(),
+    }
+}
+
+fn turned_away(refused: Refused) -> Response<Vec<u8>> {
+    match refused {
+        Refused::NoToken => {
+            let mut refused = problem(StatusCode::UNAUTHORIZED, "this needs a token of admin.tokens");
+            let scheme = HeaderValue::from_static("Bearer realm=\"crossgate admin\"");
+            refused.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            refused
+        }
+        Refused::NoScope(scope) => {
+            problem(StatusCode::FORBIDDEN, &format!("this token is not for it: {} is needed", scope.as_str()))
+        }
+        Refused::ReadOnly => problem(
+            StatusCode::FORBIDDEN,
+            "without admin.tokens this address is read-only: name a token in the config, or use a unix socket",
+        ),
     }
 }
 

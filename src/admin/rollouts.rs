@@ -111,11 +111,11 @@ pub(super) async fn serve(
 ) -> Response<Vec<u8>> {
     let expected = match expected(&session.req_header().headers) {
         Ok(expected) => expected,
-        Err(refused) => return refused,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
     let body = match read_body(session).await {
         Ok(body) => body,
-        Err(refused) => return refused,
+        Err((status, why)) => return problem(status, &why),
     };
     let asked = match asked.as_move(&body) {
         Ok(Some(asked)) => asked,
@@ -214,21 +214,21 @@ fn refused(refusal: &Refusal) -> Response<Vec<u8>> {
 }
 
 /// `If-Match`: the generation, or the whole tag of an answer.
-fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Response<Vec<u8>>> {
+fn expected(headers: &HeaderMap) -> Result<Option<Expected>, &'static str> {
+    const BAD: &str = "If-Match is a generation, as in \"17\", or an ETag as it came";
     let Some(line) = headers.get(IF_MATCH) else { return Ok(None) };
     if line == "*" {
         return Ok(None);
     }
-    let bad = || problem(StatusCode::BAD_REQUEST, "If-Match is a generation, as in \"17\", or an ETag as it came");
-    let text = line.to_str().map_err(|_| bad())?.trim().trim_matches('"');
+    let text = line.to_str().map_err(|_| BAD)?.trim().trim_matches('"');
     let (generation, revision) = match text.split_once('.') {
-        Some((generation, revision)) => (generation, Some(revision.parse().map_err(|_| bad())?)),
+        Some((generation, revision)) => (generation, Some(revision.parse().map_err(|_| BAD)?)),
         None => (text, None),
     };
-    Ok(Some(Expected { generation: generation.parse().map_err(|_| bad())?, revision }))
+    Ok(Some(Expected { generation: generation.parse().map_err(|_| BAD)?, revision }))
 }
 
-async fn read_body(session: &mut ServerSession) -> Result<Body, Response<Vec<u8>>> {
+async fn read_body(session: &mut ServerSession) -> Result<Body, (StatusCode, String)> {
     let is_json = session.req_header().headers.get(CONTENT_TYPE).map(|value| {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
         essence.trim().eq_ignore_ascii_case("application/json")
@@ -245,11 +245,13 @@ async fn read_body(session: &mut ServerSession) -> Result<Body, Response<Vec<u8>
     };
     let body = match tokio::time::timeout(BODY_WAIT, read).await {
         Ok(Ok(body)) => body,
-        Ok(Err(status @ StatusCode::PAYLOAD_TOO_LARGE)) => return Err(problem(status, "a body has at most 64 KiB")),
-        Ok(Err(status)) => return Err(problem(status, "the body cannot be read")),
-        Err(_) => return Err(problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive")),
+        Ok(Err(status @ StatusCode::PAYLOAD_TOO_LARGE)) => {
+            return Err((status, "a body has at most 64 KiB".to_owned()));
+        }
+        Ok(Err(status)) => return Err((status, "the body cannot be read".to_owned())),
+        Err(_) => return Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive".to_owned())),
     };
-    parse(&body, is_json).map_err(|(status, why)| problem(status, &why))
+    parse(&body, is_json)
 }
 
 /// `is_json` is what Content-Type says, if it says anything.

@@ -177,7 +177,7 @@ fn an_edit_re_deals_nobody() {
         (0..200).map(|id| bucketing.is_in(&id.to_string(), current.record.assigned)).collect()
     };
     let before = in_clerk(&rollout);
-    let edited = Plan { salt: "other".into(), unit: Unit::User, algorithm: Algorithm::Unleash, ..plan.clone() };
+    let edited = Plan { salt: "other".into(), unit: Unit::User, algorithm: Algorithm::Unleash, ..plan };
     rollout.configure(&edited, 5);
     assert_eq!(in_clerk(&rollout), before);
     assert!(rollout.current().pending_detail().unwrap().contains("unit org, not user"));

@@ -79,7 +79,7 @@ fn killed_at_any_moment_it_starts_with_what_was_acknowledged() {
                     return (last, Some(percent));
                 }
                 last = Some(percent);
-                drop(acknowledge.send(()));
+                let _ = acknowledge.send(());
             }
             (last, None)
         });
