@@ -263,6 +263,10 @@ fn parse(body: &[u8], is_json: Option<bool>) -> Result<Body, (StatusCode, String
     if is_json != Some(true) {
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json".to_owned()));
     }
+    // A list would be read as the members in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err((StatusCode::BAD_REQUEST, "the body is an object, as in {\"percent\":25}".to_owned()));
+    }
     let parsed: Body = serde_json::from_slice(body)
         .map_err(|why| (StatusCode::BAD_REQUEST, format!("the body cannot be read: {why}")))?;
     let is_line = |reason: &str| reason.len() <= MAX_REASON && !reason.chars().any(char::is_control);
