@@ -10,6 +10,7 @@ use crate::admin::health::Readiness;
 use crate::audit::{Entry, Event, EventClass, Id, Ledger, Policy, Text};
 use crate::clock;
 use crate::config::{self, Problem};
+use crate::rollout::Rollout;
 use crate::snapshot::{Live, Settings, Snapshot};
 use crate::telemetry::metrics::Metrics;
 
@@ -22,6 +23,8 @@ pub struct Reloader {
     pub metrics: Metrics,
     pub ledger: Ledger,
     pub readiness: Arc<Readiness>,
+    /// There is none without `rollout` in the config.
+    pub rollout: Option<Arc<Rollout>>,
     /// One reload at a time; two signals in a row must not swap in the older of two files.
     pub turn: Mutex<()>,
 }
@@ -56,6 +59,10 @@ impl Reloader {
         }
         let snapshot = Arc::new(compiled.snapshot);
         self.live.store(Arc::clone(&snapshot));
+        // A rollout that only one side has was told as a problem.
+        if let (Some(rollout), Some(plan)) = (&self.rollout, &snapshot.rollout) {
+            rollout.configure(plan, clock::now().unix_ms);
+        }
         self.metrics.config_stale().set(0);
         self.readiness.set_stale_config(None);
         for instance in snapshot.instances.iter() {

@@ -26,12 +26,14 @@ use tokio::sync::watch;
 use crate::admin::Admin;
 use crate::admin::health::Readiness;
 use crate::audit::Ledger;
+use crate::clock;
 use crate::drain::Drain;
 use crate::gate::Gate;
 use crate::gate::fairness::Fairness;
 use crate::gate::passage::InFlight;
 use crate::guard::{self, CapLimits, Deadlines, Guard, PaceLimits, Speaks, Unopened, Watch, Young};
 use crate::reload::Reloader;
+use crate::rollout::Rollout;
 use crate::snapshot::{Listener, Live, Settings};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
@@ -46,6 +48,9 @@ const REQUESTS_PER_CONNECTION: u32 = 10_000;
 /// How long the trail has for its last entries. A disk that hangs must not hold the process for ever.
 const LAST_ENTRIES: Duration = Duration::from_secs(5);
 
+/// How often it is asked whether the rollout's next step is due.
+const STEP: Duration = Duration::from_secs(1);
+
 /// What a process is started with.
 #[derive(Debug)]
 pub struct Start {
@@ -53,6 +58,7 @@ pub struct Start {
     pub log: Log,
     pub ledger: Ledger,
     pub readiness: Arc<Readiness>,
+    pub rollout: Option<Arc<Rollout>>,
     /// What `check` would advise, to be said once it is clear that the process starts.
     pub advice: Vec<String>,
 }
@@ -150,6 +156,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         in_flight: Arc::clone(&in_flight),
         log: start.log.clone(),
         ledger: start.ledger.clone(),
+        rollout: start.rollout.clone(),
         socket: settings.admin.socket.clone(),
     };
     let admin = Arc::new(admin);
@@ -166,6 +173,9 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
 
     server.add_service(background_service("deadlines", Watching));
     server.add_service(background_service("ledger", RollUp(start.ledger.clone())));
+    if let Some(rollout) = start.rollout {
+        server.add_service(background_service("rollout", Steps(rollout)));
+    }
     server.add_service(background_service("reload", ReloadOnHangup(Arc::clone(&start.reloader))));
 
     let drain = Drain { times: settings.drain, readiness: start.readiness, in_flight, young, draining, goaway, close };
@@ -316,6 +326,24 @@ impl BackgroundService for RollUp {
                 // What is left is written with the trail's last entries.
                 _ = shutdown.changed() => return,
             }
+        }
+    }
+}
+
+/// Goes towards the config's percentage, step by step.
+struct Steps(Arc<Rollout>);
+
+#[async_trait]
+impl BackgroundService for Steps {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(STEP) => {}
+                _ = shutdown.changed() => return,
+            }
+            let rollout = Arc::clone(&self.0);
+            // A step is written to the disk; one that panicked has moved nobody, and the next second tries again.
+            let _ = tokio::task::spawn_blocking(move || rollout.advance(clock::now().unix_ms)).await;
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::identity::legacy::LegacyVerifier;
 use crate::identity::{HeaderNames, cache::TokenCache};
 use crate::policy::Policy;
 use crate::request;
+use crate::rollout::Plan;
 use crate::route::Routes;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::tls::Tls;
@@ -45,11 +46,14 @@ pub struct Snapshot {
     pub headers: HeaderNames,
     /// `identity.workspaces.claim`, split at dots.
     pub workspaces_claim: Option<Vec<String>>,
+    /// What the config says of the rollout. What is in force is `rollout::Rollout::current`.
+    pub rollout: Option<Plan>,
     pub upstreams: Vec<Arc<Upstream>>,
     /// By listener; `None` where it speaks without TLS.
     pub tls: Vec<Option<Tls>>,
     pub cors: Cors,
     pub endpoints: Endpoints,
+    pub admin: Access,
     pub audit: audit::Rules,
     pub files: Vec<PathBuf>,
 }
@@ -80,6 +84,49 @@ pub struct Endpoints {
     pub prefix: String,
     /// Development only: the exact reason in error bodies.
     pub debug_reasons: bool,
+}
+
+/// `admin`, but for its address: what is open, and whose tokens do what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Whether `/healthz`, `/readyz` and `/metrics` need no token where there are any.
+    pub open: [bool; 3],
+    pub tokens: Vec<Token>,
+}
+
+/// A token of the admin listener.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Changes are recorded under it.
+    pub name: Arc<str>,
+    /// SHA-256 of the token, which is not kept.
+    pub digest: [u8; 32],
+    pub scopes: Vec<Scope>,
+}
+
+/// Without the digest.
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("name", &self.name).field("scopes", &self.scopes).finish_non_exhaustive()
+    }
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Read,
+    RolloutWrite,
+    RolloutResume,
+}
+
+impl Scope {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::RolloutWrite => "rollout:write",
+            Self::RolloutResume => "rollout:resume",
+        }
+    }
 }
 
 /// What is read once at start; a reload that changes any of it says so and goes on with the old values.

@@ -37,7 +37,8 @@ pub struct Report {
 /// One reason.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 pub struct Why {
-    /// `draining`, `starting`, `no_keys`, `stale_keys`, `stale_config`, `audit_unavailable`.
+    /// `draining`, `starting`, `no_keys`, `stale_keys`, `stale_config`, `audit_unavailable`, `rollout_state`,
+    /// `rollout_pending`.
     pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,

@@ -1,16 +1,18 @@
-//! The admin listener: health, readiness, metrics, the snapshot. Read-only.
+//! The admin listener: health, readiness, metrics, the snapshot; and the rollout, which can be moved here.
 //!
 //! On its own address, loopback unless configured. A browser on the same machine must not be able to read or steer it:
 //! requests with an Origin are refused, and so is a foreign Host on a loopback address (DNS rebinding).
 
+mod access;
 pub mod health;
+mod rollouts;
 mod view;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde::Serialize;
@@ -18,11 +20,13 @@ use serde::Serialize;
 use crate::audit::{Ledger, Status};
 use crate::clock;
 use crate::gate::passage::InFlight;
-use crate::snapshot::{Address, Live, Socket};
+use crate::rollout::Rollout;
+use crate::snapshot::{Address, Live, Scope, Socket};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::{Metrics, UpstreamState};
 use crate::telemetry::trail::TrailState;
 use crate::upstream::Stats;
+use access::Refused;
 use health::Readiness;
 
 /// The admin application.
@@ -34,6 +38,8 @@ pub struct Admin {
     pub in_flight: Arc<InFlight>,
     pub log: Log,
     pub ledger: Ledger,
+    /// There is none without `rollout` in the config.
+    pub rollout: Option<Arc<Rollout>>,
     pub socket: Socket,
 }
 
@@ -47,13 +53,35 @@ impl ServeHttp for Admin {
         if !self.is_own_host(head.headers.get(HOST)) {
             return problem(StatusCode::FORBIDDEN, "this host is not served here");
         }
-        if head.method != Method::GET && head.method != Method::HEAD {
-            let mut refused = problem(StatusCode::METHOD_NOT_ALLOWED, "this listener is read-only");
-            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let is_head = head.method == Method::HEAD;
+        let method = if is_head { Method::GET } else { head.method.clone() };
+        let path = head.uri.path().to_owned();
+        let asked = rollouts::Asked::parse(&path);
+        let allowed = asked.map_or(Method::GET, |(asked, _)| asked.method());
+        if method != allowed {
+            let (title, names) = match allowed {
+                Method::PUT => ("the weight is PUT", "PUT"),
+                Method::POST => ("this is an action: POST it", "POST"),
+                _ => ("this can only be read", "GET, HEAD"),
+            };
+            let mut refused = problem(StatusCode::METHOD_NOT_ALLOWED, title);
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static(names));
             return refused;
         }
-        let mut answer = self.answer(head.uri.path());
-        if head.method == Method::HEAD {
+        let scope = asked.map_or(Scope::Read, |(asked, _)| asked.scope());
+        let actor = match self.admit(&path, &head.headers, scope) {
+            Ok(actor) => actor,
+            Err(refused) => return turned_away(refused),
+        };
+        let mut answer = match (asked, &self.rollout) {
+            (None, _) => self.answer(&path),
+            (Some((rollouts::Asked::All, _)), None) => json(StatusCode::OK, &serde_json::json!({ "rollouts": [] })),
+            (Some((asked, name)), Some(rollout)) if name.is_empty() || *rollout.current().record.rollout == *name => {
+                rollouts::serve(asked, actor, rollout, session).await
+            }
+            (Some(_), _) => problem(StatusCode::NOT_FOUND, "there is no rollout of this name"),
+        };
+        if is_head {
             answer.body_mut().clear();
         }
         answer
@@ -61,12 +89,32 @@ impl ServeHttp for Admin {
 }
 
 impl Admin {
+    /// Under which name the caller may do this.
+    fn admit(&self, path: &str, headers: &HeaderMap, scope: Scope) -> Result<Arc<str>, Refused> {
+        let snapshot = self.live.load();
+        let [healthz, readyz, metrics] = snapshot.admin.open;
+        let is_open = match path {
+            "/healthz" => healthz,
+            "/readyz" => readyz,
+            "/metrics" => metrics,
+            _ => false,
+        };
+        if is_open {
+            return Ok(Arc::from("anybody"));
+        }
+        access::admit(headers, &self.socket, &snapshot.admin, scope)
+    }
+
     fn answer(&self, path: &str) -> Response<Vec<u8>> {
         match path {
             "/healthz" => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             "/readyz" => {
                 let problem = self.ledger.trail().status().problem;
-                let report = self.readiness.report(&self.live.load(), problem.as_deref(), clock::now());
+                let mut report = self.readiness.report(&self.live.load(), problem.as_deref(), clock::now());
+                if let Some(rollout) = &self.rollout {
+                    report.reasons.extend(rollouts::reasons(&rollout.current()));
+                    report.degraded = !report.reasons.is_empty();
+                }
                 json(if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &report)
             }
             "/metrics" => {
@@ -74,7 +122,7 @@ impl Admin {
                 answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
             }
             "/v1/snapshot" => json(StatusCode::OK, &view::snapshot(&self.live.load(), clock::now())),
-            _ => problem(StatusCode::NOT_FOUND, "there is /healthz, /readyz, /metrics and /v1/snapshot"),
+            _ => problem(StatusCode::NOT_FOUND, "there is /healthz, /readyz, /metrics, /v1/snapshot and /v1/rollouts"),
         }
     }
 
@@ -97,6 +145,12 @@ impl Admin {
         self.metrics
             .show_upstreams(snapshot.upstreams.iter().map(|upstream| (&*upstream.name, state(&upstream.stats()))));
         self.metrics.show_trail(&trail(&self.ledger.trail().status()));
+        if let Some(rollout) = &self.rollout {
+            let current = rollout.current();
+            let record = &current.record;
+            let state = record.guard.as_str();
+            self.metrics.show_rollout(&record.rollout, record.effective().ppm(), state, current.problem.is_some());
+        }
         let entries = i64::try_from(snapshot.cache.len()).unwrap_or(i64::MAX);
         self.metrics.cache_entries().set(entries);
         self.metrics.in_flight().set(i64::try_from(self.in_flight.count()).unwrap_or(i64::MAX));
@@ -140,6 +194,24 @@ fn trail(status: &Status) -> TrailState {
         dropped: status.dropped,
         entries: status.entries.iter().map(|(event, count)| (event.as_str(), *count)).collect(),
         failures: status.failures.iter().map(|(kind, count)| (kind.as_str(), *count)).collect(),
+    }
+}
+
+fn turned_away(refused: Refused) -> Response<Vec<u8>> {
+    match refused {
+        Refused::NoToken => {
+            let mut refused = problem(StatusCode::UNAUTHORIZED, "this needs a token of admin.tokens");
+            let scheme = HeaderValue::from_static("Bearer realm=\"crossgate admin\"");
+            refused.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            refused
+        }
+        Refused::NoScope(scope) => {
+            problem(StatusCode::FORBIDDEN, &format!("this token is not for it: {} is needed", scope.as_str()))
+        }
+        Refused::ReadOnly => problem(
+            StatusCode::FORBIDDEN,
+            "without admin.tokens this address is read-only: name a token in the config, or use a unix socket",
+        ),
     }
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod explain;
 mod map;
+mod rollout;
 mod run;
 mod token;
 
@@ -58,6 +59,11 @@ enum Command {
         after_help = "Examples:\n  crossgate map verify map.jsonl\n  crossgate map import people.csv --into map.jsonl --dry-run\n  crossgate map export map.jsonl --to csv"
     )]
     Map(map::Map),
+    /// Show and move the rollout of a running crossgate.
+    #[command(
+        after_help = "Example:\n  crossgate rollout status\n  crossgate rollout set 25 --token-file ci.token --reason 'week 2'\n  crossgate rollout rollback --admin unix:/run/crossgate/admin.sock"
+    )]
+    Rollout(rollout::Rollout),
     /// Make and read tokens, for development only.
     #[command(
         after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
@@ -107,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => command.run(format),
         Command::Audit(command) => command.run(format),
         Command::Map(command) => command.run(format),
+        Command::Rollout(command) => command.run(format),
         Command::Token(command) => command.run(format),
         Command::Version => {
             say(&match format {

@@ -14,6 +14,7 @@ use crate::audit::{Ledger, Options, Trail};
 use crate::clock;
 use crate::config;
 use crate::reload::Reloader;
+use crate::rollout::{Change, Observer, Rollout};
 use crate::server::{self, Start};
 use crate::snapshot::{AccessLog, Settings};
 use crate::telemetry::access::Log;
@@ -69,6 +70,10 @@ pub(super) fn serve(
     })?;
     let ledger = Ledger::new(open_trail(&settings, &log, &metrics)?);
     let readiness = Arc::new(Readiness::new(settings.ready, clock::now()));
+    let rollout = snapshot
+        .rollout
+        .as_ref()
+        .map(|plan| Arc::new(Rollout::open(plan, &settings.state_dir, Box::new(Logged), clock::now().unix_ms)));
     let reloader = Reloader {
         path,
         settings,
@@ -76,10 +81,12 @@ pub(super) fn serve(
         metrics,
         ledger: ledger.clone(),
         readiness: Arc::clone(&readiness),
+        rollout: rollout.clone(),
         turn: Mutex::new(()),
     };
     reloader.record(&reloader.live.load(), "config.load", None);
-    let served = server::run(Start { reloader: Arc::new(reloader), log, ledger: ledger.clone(), readiness, advice });
+    let served =
+        server::run(Start { reloader: Arc::new(reloader), log, ledger: ledger.clone(), readiness, rollout, advice });
     // Also when nothing was served: a start that failed leaves a trail that ends well.
     ledger.finish(Duration::from_secs(1));
     Ok(served?)
@@ -106,6 +113,22 @@ fn open_trail(settings: &Settings, log: &Log, metrics: &Metrics) -> Result<Trail
         committed: Some(Box::new(move |took: Duration| commit.observe(took.as_secs_f64()))),
     };
     if audit.required { Trail::open(options) } else { Ok(Trail::open_when_possible(options)) }
+}
+
+/// Until the trail has it, the log does.
+#[derive(Debug)]
+struct Logged;
+
+impl Observer for Logged {
+    fn record(&self, change: &Change<'_>) -> Result<(), String> {
+        let by = &*change.new.changed_by;
+        tracing::info!(action = change.action, by, reason = change.reason, "the rollout is about to change");
+        Ok(())
+    }
+
+    fn undone(&self, change: &Change<'_>, why: &str) {
+        tracing::error!(action = change.action, why, "the rollout has not changed after all");
+    }
 }
 
 /// Makes sure now that key sets can be kept: the day that they are needed is too late to learn that they were not.

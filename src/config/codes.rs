@@ -55,6 +55,8 @@ codes! {
     KEY_MISMATCH = "CG0210", "a private key belongs to another certificate";
     TLS_UPSTREAM = "CG0211", "what an upstream says about TLS does not go together";
     BAD_TLS = "CG0212", "what a listener says about TLS does not go together";
+    ADMIN_TOKEN = "CG0213", "a token of the admin listener cannot be used";
+    SECRET_OPEN = "CG0214", "a file with a secret can be read by others";
 
     // Clerk.
     BAD_PUBLISHABLE_KEY = "CG0301", "a publishable key cannot be read";
@@ -102,6 +104,11 @@ codes! {
     AUDIT_LABEL = "CG0802", "an action or resource of the audit trail is too long or no single line";
     AUDIT_FILE = "CG0803", "the file of the audit trail is taken";
     AUDIT_SECRET = "CG0804", "an action or resource of the audit trail would hold a secret";
+
+    // Rollout.
+    ROLLOUT_NAME = "CG0901", "a name or salt of the rollout cannot be used";
+    ROLLOUT_LISTS = "CG0902", "an id on a list of the rollout cannot be used, or stands on both";
+    ROLLOUT_RELOAD = "CG0903", "a reload cannot begin or end a rollout";
 
     // Legacy.
     LEGACY_VERIFIER = "CG1001", "not exactly one way to verify legacy credentials";

@@ -120,7 +120,7 @@ pub struct Person<'a> {
 }
 
 /// `rollout.include` and `rollout.exclude`: the side of people and orgs that the percentage does not move.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Lists {
     users: HashMap<Box<str>, Side>,
     orgs: HashMap<Box<str>, Side>,

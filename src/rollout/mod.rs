@@ -6,12 +6,19 @@
 
 pub mod arm;
 pub mod bucket;
+pub mod control;
 mod murmur3;
 mod percent;
+pub mod plan;
+pub mod state;
+mod store;
 
 pub use arm::{Arm, Assignment, Choice, Link, Lists, Person, Side, Unit, Why};
 pub use bucket::{Algorithm, Bucket, Bucketing};
+pub use control::{Change, Current, Expected, Observer, Rollout};
 pub use percent::{NotAPercent, Percent};
+pub use plan::Plan;
+pub use state::{By, Dealing, Limits, Move, Record, Refusal, Source};
 
 /// Where the guard of a rollout stands. A fifth state, Clerk refused entirely, acts before any arm and is none of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

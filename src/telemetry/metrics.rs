@@ -39,6 +39,9 @@ struct Series {
     forwarded_dropped: IntCounter,
     access_log_dropped: IntGauge,
     panics: IntCounter,
+    rollout_weight: GaugeVec,
+    guard_state: IntGaugeVec,
+    rollout_state_broken: IntGaugeVec,
     guard_refused: IntCounterVec,
     turned_away: IntCounter,
     unopened: IntCounterVec,
@@ -183,6 +186,33 @@ impl Metrics {
                 &["reason"],
             )?,
             trail: TrailSeries::new(&registry)?,
+            rollout_weight: registered(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "crossgate_rollout_weight_ratio",
+                        "share of movable people that is meant to be in an arm",
+                    ),
+                    &["rollout", "arm"],
+                )?,
+            )?,
+            guard_state: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("crossgate_guard_state", "1 for the state that the rollout is in"),
+                    &["rollout", "state"],
+                )?,
+            )?,
+            rollout_state_broken: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "crossgate_rollout_state_broken",
+                        "1 while the rollout is frozen because its state was unreadable",
+                    ),
+                    &["rollout"],
+                )?,
+            )?,
             panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
             registry,
         };
@@ -279,6 +309,17 @@ impl Metrics {
             raise(series.put_out.with_label_values(&[name]), state.put_out);
             raise(series.unresolved.with_label_values(&[name]), state.unresolved);
         }
+    }
+
+    /// Brings the series of the rollout up to date; `ppm` is the effective percentage in parts per million.
+    pub fn show_rollout(&self, name: &str, ppm: u32, state: &str, is_broken: bool) {
+        let clerk = f64::from(ppm) / 1e6;
+        self.0.rollout_weight.with_label_values(&[name, "clerk"]).set(clerk);
+        self.0.rollout_weight.with_label_values(&[name, "legacy"]).set(1.0 - clerk);
+        for word in ["normal", "frozen", "rolled_auto", "rolled_op"] {
+            self.0.guard_state.with_label_values(&[name, word]).set(i64::from(word == state));
+        }
+        self.0.rollout_state_broken.with_label_values(&[name]).set(i64::from(is_broken));
     }
 
     pub fn missing_azp(&self, issuer: &str) -> IntCounter {

@@ -28,6 +28,7 @@ mod map;
 mod memory;
 mod policy;
 mod restart;
+mod rollout;
 mod running;
 mod sanitize;
 mod secrets;

@@ -53,7 +53,7 @@ fn a_bad_config_ends_the_start() {
         ("bad policy", Bed::new().policy("routes:\n  - { id: a, match: { path: relative } }\n")),
         ("no such variable", Bed::new().section("state_dir: ${CROSSGATE_E2E_UNSET}")),
         ("no policies", Bed::new().section("policies: [nowhere/*.yaml]")),
-        ("a key that does not work yet", Bed::new().section("rollout: { percent: 10 }")),
+        ("a key that does not work yet", Bed::new().section("store: { redis: redis://127.0.0.1 }")),
         (
             "an access class that does not work yet",
             Bed::new().policy(&STORY.replace("access: public", "access: login")),

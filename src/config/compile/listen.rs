@@ -17,7 +17,6 @@ use crate::tls::{Clients, Material};
 
 const MAX_LISTENERS: usize = 64;
 const MAX_CERTIFICATES: usize = 1024;
-pub(super) const DEFAULT_ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9902);
 
 /// All listeners, in the order of the file, and beside each what its TLS is made of.
 pub(super) fn listeners(
@@ -102,20 +101,18 @@ fn is_any_port(socket: &Socket) -> bool {
     matches!(socket, Socket::Bind(Address::Tcp(tcp)) if tcp.port() == 0)
 }
 
-pub(super) fn admin(
-    raw: Option<raw::Admin>,
+/// Nobody else may listen where the admin listener does.
+pub(super) fn admin_apart(
+    admin: &Admin,
     root: At<'_>,
     listeners: &[(Listener, Option<Material>)],
     problems: &mut Vec<Problem>,
-) -> Admin {
-    let raw::Admin { address } = raw.unwrap_or_default();
-    let at = root.key("admin").key("address");
-    let default = || Socket::Bind(Address::Tcp(DEFAULT_ADMIN.into()));
-    let socket = address.and_then(|text| address::listen(&text, at, problems)).unwrap_or_else(default);
-    if !is_any_port(&socket) && listeners.iter().any(|(listener, _)| listener.socket == socket) {
+) {
+    let socket = &admin.socket;
+    if !is_any_port(socket) && listeners.iter().any(|(listener, _)| listener.socket == *socket) {
+        let at = root.key("admin").key("address");
         problems.push(Problem::at(codes::ADDRESS_TWICE, at, format!("a listener has the admin's address {socket}")));
     }
-    Admin { socket }
 }
 
 /// The settings under `server`.

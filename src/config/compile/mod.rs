@@ -5,6 +5,7 @@
 //! nothing that came of it is handed out unless there was no error at all.
 
 mod address;
+mod admin;
 mod audit;
 mod clerk;
 mod header;
@@ -13,6 +14,7 @@ mod legacy;
 mod listen;
 mod origin;
 mod pem;
+mod rollout;
 pub(crate) mod route;
 mod rule;
 mod template;
@@ -74,13 +76,15 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         clerk,
         legacy,
         identity,
+        rollout,
         audit,
         policies: patterns,
         endpoints,
         telemetry,
     } = raw;
     let listeners = listen::listeners(listeners, root, files, problems);
-    let admin = listen::admin(admin, root, &listeners, problems);
+    let (admin, access) = admin::compile(admin, root, files, problems);
+    listen::admin_apart(&admin, root, &listeners, problems);
     let trusted = trust::compile(trusted_proxies, root, problems);
     let server = listen::server(server, root, problems);
     let limits = listen::limits(limits, root, problems);
@@ -90,6 +94,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let has_legacy = legacy.is_some() || root.was_dropped("legacy");
     let instances = clerk::compile(clerk, has_legacy, root, files, problems);
     let identity = identity::compile(identity, root, problems);
+    let had_rollout = previous.map(|snapshot| snapshot.rollout.is_some());
+    let rollout = rollout::compile(rollout, root, &upstreams, &state_dir, had_rollout, problems);
     // The files that it names have been read.
     if patterns.unwrap_or_default().is_empty() && !root.key("policies").has_gaps() {
         missing(root, "policies", "name the policy files: policies: [policies/*.yaml]", problems);
@@ -150,10 +156,12 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         cache: TokenCache::default(),
         headers: identity.headers,
         workspaces_claim: identity.workspaces_claim,
+        rollout,
         upstreams: peers,
         tls,
         cors,
         endpoints,
+        admin: access,
         audit: crate::audit::Rules { on_failure: audit.on_failure, events: audit.events, routes: recorded },
         files: files.paths.clone(),
     };

@@ -8,6 +8,7 @@ mod audit;
 mod clerk;
 mod legacy;
 mod policy;
+mod rollout;
 mod scalar;
 mod upstream;
 
@@ -22,6 +23,7 @@ pub(crate) use legacy::{
 pub(crate) use policy::{
     Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
 };
+pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Source, Unit};
 pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
 pub(crate) use upstream::{Credentials, Forward, Health, Paths, Protocol, Timeouts, Upstream, UpstreamTls};
 
@@ -40,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) clerk: Option<Vec<Clerk>>,
     pub(crate) legacy: Option<Legacy>,
     pub(crate) identity: Option<Identity>,
+    pub(crate) rollout: Option<Rollout>,
     pub(crate) audit: Option<Audit>,
     pub(crate) policies: Option<Vec<String>>,
     pub(crate) endpoints: Option<Endpoints>,
@@ -83,6 +86,34 @@ pub(crate) enum ClientAuth {
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { address: 127.0.0.1:9902 }")]
 pub(crate) struct Admin {
     pub(crate) address: Option<String>,
+    pub(crate) open: Option<Vec<OpenPath>>,
+    pub(crate) tokens: Option<Vec<Token>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OpenPath {
+    Healthz,
+    Readyz,
+    Metrics,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { name: ci, token_file: ci.token, scopes: [read] }")]
+pub(crate) struct Token {
+    pub(crate) name: Option<String>,
+    pub(crate) token_file: Option<String>,
+    pub(crate) scopes: Option<Vec<Scope>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum Scope {
+    #[serde(rename = "read")]
+    Read,
+    #[serde(rename = "rollout:write")]
+    RolloutWrite,
+    #[serde(rename = "rollout:resume")]
+    RolloutResume,
 }
 
 #[derive(Debug, Default, Deserialize)]
