@@ -19,6 +19,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 pub use headers::HeaderNames;
+pub use map::State as Link;
 
 /// A verified caller, ready to be used by any number of requests: facts for policies, header values for the API.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub struct Facts {
     pub legacy_user: Option<String>,
     pub legacy_org: Option<String>,
     pub legacy_roles: Vec<String>,
+    /// How far this person's move has come.
+    pub link: Link,
     pub session: Option<String>,
     pub org: Option<Org>,
     /// Enabled features and plans; `None` when the claim cannot be read, which is not the same as empty.
@@ -158,18 +161,21 @@ pub enum Verdict {
         identity: Arc<Identity>,
         carrier: Carrier,
     },
-    /// The signature is good and the time is over: Clerk can renew it.
+    /// The signature is good and the time is over: Clerk can renew it. `legacy_user`: whom it names, by their id on the
+    /// legacy side, if they have one. Only for telling that two credentials name two people.
     Expired {
         carrier: Carrier,
+        legacy_user: Option<Box<str>>,
     },
     Invalid {
         reason: Reason,
         carrier: Carrier,
     },
     /// Cannot be told now: 503, never 401. `held` says that there are keys, only not the one that this token names:
-    /// a stranger can cause that by making a name up.
+    /// a stranger can cause that by making a name up. `legacy_user`: whom it claims to name, unverified.
     Unverifiable {
         held: bool,
+        legacy_user: Option<Box<str>>,
     },
     /// Header and cookie both verify and name two people.
     Conflict,
@@ -196,9 +202,9 @@ impl std::fmt::Display for Verdict {
             Self::Valid { identity, carrier } => {
                 write!(f, "{} of {} in the {carrier}", identity.facts.subject, identity.facts.instance)
             }
-            Self::Expired { carrier } => write!(f, "the token in the {carrier} verifies and its time is over"),
+            Self::Expired { carrier, .. } => write!(f, "the token in the {carrier} verifies and its time is over"),
             Self::Invalid { reason, carrier } => write!(f, "{} ({carrier})", reason.as_str()),
-            Self::Unverifiable { held } => f.write_str(cannot_tell(*held)),
+            Self::Unverifiable { held, .. } => f.write_str(cannot_tell(*held)),
             Self::Conflict => f.write_str("header and cookie verify and name two people"),
         }
     }

@@ -9,6 +9,7 @@ use std::fmt;
 use super::Guard;
 use super::bucket::{Bucket, Bucketing};
 use super::percent::Percent;
+use crate::identity::Link;
 use crate::route::Access;
 
 /// One of the two logins.
@@ -64,30 +65,6 @@ impl Arm {
         match self {
             Self::Legacy => Side::Legacy,
             Self::Clerk | Self::Pinned => Side::Clerk,
-        }
-    }
-}
-
-/// What the identity map says about the two sides of a person (`state`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
-    /// Both sides are the same person's.
-    Linked,
-    LegacyOnly,
-    ClerkNative,
-    /// A legacy credential proves nothing any more.
-    Sealed,
-    Deleted,
-}
-
-impl Link {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Linked => "linked",
-            Self::LegacyOnly => "legacy_only",
-            Self::ClerkNative => "clerk_native",
-            Self::Sealed => "sealed",
-            Self::Deleted => "deleted",
         }
     }
 }

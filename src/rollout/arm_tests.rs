@@ -1,4 +1,5 @@
-use super::{Arm, Assignment, Link, Lists, Person, Side, Unit, Why};
+use super::{Arm, Assignment, Lists, Person, Side, Unit, Why};
+use crate::identity::Link;
 use crate::rollout::{Bucketing, Guard, Percent};
 use crate::route::Access;
 

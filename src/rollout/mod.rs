@@ -13,7 +13,7 @@ pub mod plan;
 pub mod state;
 mod store;
 
-pub use arm::{Arm, Assignment, Choice, Link, Lists, Person, Side, Unit, Why};
+pub use arm::{Arm, Assignment, Choice, Lists, Person, Side, Unit, Why};
 pub use bucket::{Algorithm, Bucket, Bucketing};
 pub use control::{Change, Current, Expected, Observer, Rollout};
 pub use percent::{NotAPercent, Percent};

@@ -71,10 +71,10 @@ fn inputs(verdict: &Verdict, access: Access, snapshot: &Snapshot, now: Option<No
     };
     let (clerk, explicit, keys) = match verdict {
         Verdict::Valid { identity, carrier } => (Clerk::Valid, explicit(*carrier), age(identity, snapshot, now)),
-        Verdict::Expired { carrier } => (Clerk::Expired, explicit(*carrier), Health::Ok),
+        Verdict::Expired { carrier, .. } => (Clerk::Expired, explicit(*carrier), Health::Ok),
         Verdict::Invalid { carrier, .. } => (Clerk::Invalid, explicit(*carrier), Health::Ok),
-        Verdict::Unverifiable { held: true } => (Clerk::Unverifiable, Explicit::None, Health::Stale),
-        Verdict::Unverifiable { held: false } => (Clerk::Unverifiable, Explicit::None, Health::Outage),
+        Verdict::Unverifiable { held: true, .. } => (Clerk::Unverifiable, Explicit::None, Health::Stale),
+        Verdict::Unverifiable { held: false, .. } => (Clerk::Unverifiable, Explicit::None, Health::Outage),
         Verdict::Absent | Verdict::Conflict => (Clerk::Absent, Explicit::None, Health::Ok),
     };
     Inputs {
@@ -102,7 +102,7 @@ fn told(denial: Denial, verdict: &Verdict) -> Refusal {
             Refusal::Invalid { reason: *reason, explicit: *carrier == Carrier::Header }
         }
         (Denial::ClerkExpired, _) => Refusal::Expired,
-        (Denial::ClerkOutage, Verdict::Unverifiable { held }) => Refusal::Unverifiable { held: *held },
+        (Denial::ClerkOutage, Verdict::Unverifiable { held, .. }) => Refusal::Unverifiable { held: *held },
         (Denial::ClerkOutage, _) => Refusal::Unverifiable { held: false },
         (Denial::StaleKeys, _) => Refusal::StaleKeys,
         (Denial::Conflict, _) => Refusal::Conflict,

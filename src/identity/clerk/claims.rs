@@ -11,7 +11,7 @@ use super::organization;
 use super::reason::Reason;
 use crate::clock::Now;
 use crate::identity::times::{TimeProblem, Times, Validity};
-use crate::identity::{Facts, Method, TokenKind, Workspace, Workspaces};
+use crate::identity::{Facts, Link, Method, TokenKind, Workspace, Workspaces};
 
 /// Why claims do not make an identity now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub(super) fn judge(
         legacy_user: None,
         legacy_org: None,
         legacy_roles: Vec::new(),
+        link: Link::ClerkNative,
         session: Some(subject.session),
         org: org.active,
         features: org.features,

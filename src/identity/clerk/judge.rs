@@ -300,13 +300,13 @@ impl Judgment {
         Ok(match self {
             Self::Absent => Verdict::Absent,
             Self::Valid(identity) => Verdict::Valid { identity, carrier },
-            Self::Expired => Verdict::Expired { carrier },
+            Self::Expired => Verdict::Expired { carrier, legacy_user: None },
             Self::Invalid(reason) => Verdict::Invalid { reason, carrier },
             Self::Ask { instance, kid } if attempt == Attempt::First => {
                 return Err(Pause::NeedKeys { instance, kid });
             }
-            Self::Ask { .. } => Verdict::Unverifiable { held: false },
-            Self::Unverifiable { held } => Verdict::Unverifiable { held },
+            Self::Ask { .. } => Verdict::Unverifiable { held: false, legacy_user: None },
+            Self::Unverifiable { held } => Verdict::Unverifiable { held, legacy_user: None },
             Self::Conflict => Verdict::Conflict,
             Self::Unchecked => return Err(Pause::Unchecked),
         })

@@ -9,8 +9,9 @@
 /// | `clerk_native` | proves nothing | proves this person | pinned to Clerk |
 /// | `sealed` | proves nothing | proves this person | pinned to Clerk |
 /// | `deleted` | proves nothing | proves nothing | none |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
+    #[default]
     Linked,
     LegacyOnly,
     ClerkNative,
