@@ -109,7 +109,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("policy", &["identity", "route", "request", "clock"], "policy looks leftwards: identity, route, request"),
     (
         "audit",
-        &["policy", "identity", "route", "request", "clock", "telemetry"],
+        &["policy", "rollout", "identity", "route", "request", "clock", "telemetry"],
         "the trail writes down what the story decided, and decides nothing",
     ),
     (

@@ -11,6 +11,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CharEscape, Formatter};
 
+use crate::rollout::Percent;
+
 /// What an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -148,6 +150,11 @@ pub struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arm: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutPart>,
+    /// Of a change of the rollout, which has no request: what it is now and was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Shift>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Request<'a>>,
@@ -188,6 +195,35 @@ pub struct Actor<'a> {
     pub method: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonator: Option<Text<'a, 96>>,
+}
+
+/// How far the rollout had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RolloutPart {
+    pub generation: u64,
+    /// The effective one: 0 after a rollback. The one number of an entry that may have decimals, four at most; it is
+    /// written from parts per million, so that it is exact.
+    pub percent: Percent,
+}
+
+/// What became of the rollout beside its percentage and generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Shift {
+    pub state: &'static str,
+    /// What was asked for, as far as limits let it come about.
+    pub desired: Percent,
+    /// `None` at the first start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+}
+
+/// What the rollout was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Before {
+    pub generation: u64,
+    pub percent: Percent,
+    pub state: &'static str,
+    pub desired: Percent,
 }
 
 /// By which rules.
@@ -254,6 +290,8 @@ impl<'a> Entry<'a> {
             workspace: None,
             role: None,
             arm: None,
+            rollout: None,
+            change: None,
             policy: None,
             request: None,
             outcome: None,
@@ -316,8 +354,9 @@ impl Formatter for Ascii {
 
 #[cfg(test)]
 mod tests {
-    use super::{Actor, Entry, Event, Id, Outcome, Policy, Request, Seal, Text};
+    use super::{Actor, Before, Entry, Event, Id, Outcome, Policy, Request, RolloutPart, Seal, Shift, Text};
     use crate::audit::chain::{Hash, Link, MAX_LINE};
+    use crate::rollout::Percent;
 
     fn line(entry: &Entry<'_>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -348,6 +387,8 @@ mod tests {
         entry.workspace = Some(Text(text));
         entry.role = Some(Text(text));
         entry.arm = Some("legacy");
+        let (generation, percent) = (u64::MAX, Percent::from_ppm(999_999).unwrap());
+        entry.rollout = Some(RolloutPart { generation, percent });
         entry.policy = Some(Policy { snapshot: Text(text), file: Some(Text(text)), line: Some(u32::MAX) });
         entry.request = Some(Request {
             id: Text(text),
@@ -389,6 +430,18 @@ mod tests {
         }
     }
 
+    /// Consumers that keep decimals read what was meant; no percentage is rounded on its way.
+    #[test]
+    fn a_percentage_is_written_exactly() {
+        for (ppm, text) in [(0, "0"), (1, "0.0001"), (125_000, "12.5"), (333_333, "33.3333"), (1_000_000, "100")] {
+            let mut entry = full("x");
+            entry.rollout = Some(RolloutPart { generation: 7, percent: Percent::from_ppm(ppm).unwrap() });
+            let line = String::from_utf8(line(&entry)).unwrap();
+            let part = format!("\"arm\":\"legacy\",\"rollout\":{{\"generation\":7,\"percent\":{text}}},\"policy\":");
+            assert!(line.contains(&part), "{line}");
+        }
+    }
+
     #[test]
     fn long_values_that_differ_at_their_end_stay_two() {
         let (one, two) = (format!("{}1", "a".repeat(500)), format!("{}2", "a".repeat(500)));
@@ -409,6 +462,10 @@ mod tests {
     #[test]
     fn fields_stand_in_the_order_of_the_contract() {
         let mut entry = full("x");
+        let part = RolloutPart { generation: 2, percent: Percent::ALL };
+        let before = Before { generation: 1, percent: Percent::ZERO, state: "frozen", desired: Percent::ZERO };
+        (entry.rollout, entry.change) =
+            (Some(part), Some(Shift { state: "normal", desired: Percent::ALL, before: Some(before) }));
         entry.seal = Some(Seal { first: 1, last: 2 });
         let refs = [Id(1)];
         entry.refs = &refs;
@@ -432,6 +489,8 @@ mod tests {
             "workspace",
             "role",
             "arm",
+            "rollout",
+            "change",
             "policy",
             "request",
             "outcome",

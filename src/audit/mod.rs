@@ -30,7 +30,7 @@ pub mod verify;
 mod witness;
 mod writer;
 
-pub use entry::{Actor, Entry, Event, Id, Outcome, Policy, Request, Text};
+pub use entry::{Actor, Before, Entry, Event, Id, Outcome, Policy, Request, RolloutPart, Shift, Text};
 pub use ledger::{Attempt, Ledger};
 pub use queue::Kind;
 pub use rules::{EventClass, Events, Labels, OnFailure, RouteRules, Rules};
