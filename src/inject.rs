@@ -44,10 +44,48 @@ pub struct Context<'a> {
     pub route: &'a str,
     pub arm: &'static str,
     pub request_id: &'a str,
-    /// The carrier of the credential that was verified, if the upstream is to get it as it came.
-    pub forward: Option<Carrier>,
-    /// Whether the Authorization line is one of ours (a bearer token, good or bad) rather than a foreign scheme.
-    pub own_authorization: bool,
+    pub own: Own<'a>,
+}
+
+/// Which credentials of a request were proven to be those of the person who goes upstream. All others go nowhere: the
+/// API might believe them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Proven {
+    pub clerk: Option<Carrier>,
+    pub legacy_header: bool,
+    pub legacy_cookie: bool,
+}
+
+/// The credentials of ours that the request carries, and which of them stay.
+pub struct Own<'a> {
+    /// A bearer token, good or bad; a foreign scheme is none of ours.
+    pub bearer: Stays,
+    /// A header of the legacy side's own.
+    pub line: Option<(&'a HeaderName, Stays)>,
+    pub clerk_cookies: Stays,
+    /// Name of the legacy side's cookie, and which of the values under it are its own: other products use any name.
+    pub legacy_cookie: Option<(&'a str, &'a dyn Fn(&str) -> bool, Stays)>,
+}
+
+/// Whether the API gets a credential as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// There is none, or it is not ours to take away.
+    Untouched,
+    Kept,
+    Removed,
+}
+
+impl Own<'_> {
+    /// Of somebody who sent none, or whose bearer token is not shown to anybody.
+    pub const NONE: Own<'static> =
+        Own { bearer: Stays::Removed, line: None, clerk_cookies: Stays::Removed, legacy_cookie: None };
+}
+
+impl std::fmt::Debug for Own<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Own").field("bearer", &self.bearer).finish_non_exhaustive()
+    }
 }
 
 /// Writes the identity headers of `permit` and takes out the credentials that are not addressed to the upstream.
@@ -66,13 +104,37 @@ pub fn inject(permit: &Permit, context: &Context<'_>, head: &mut impl Head) {
     set(head, context.names, Fact::Arm, context.arm);
     set(head, context.names, Fact::Route, context.route);
     set(head, context.names, Fact::RequestId, context.request_id);
+    strip(&context.own, head);
+}
 
-    if context.own_authorization && context.forward != Some(Carrier::Header) {
+fn strip(own: &Own<'_>, head: &mut impl Head) {
+    if own.bearer == Stays::Removed {
         head.remove(&AUTHORIZATION);
     }
-    if context.forward != Some(Carrier::Cookie) {
-        strip_clerk_cookies(head);
+    if let Some((name, Stays::Removed)) = &own.line {
+        head.remove(name);
     }
+    let legacy = own.legacy_cookie.filter(|(_, _, stays)| *stays == Stays::Removed);
+    let kept = own.legacy_cookie.filter(|(_, _, stays)| *stays == Stays::Kept);
+    let is_legacy = |pair: &[u8], of: Option<(&str, &dyn Fn(&str) -> bool, Stays)>| {
+        of.is_some_and(|(name, is_own, _)| value(pair, name).is_some_and(is_own))
+    };
+    if own.clerk_cookies == Stays::Removed || legacy.is_some() {
+        strip_cookies(head, |pair| {
+            // By content first: the legacy side may use one of Clerk's names.
+            is_legacy(pair, legacy)
+                || own.clerk_cookies == Stays::Removed && is_clerk_cookie(pair) && !is_legacy(pair, kept)
+        });
+    }
+}
+
+/// The value of a pair with this name, as `request::credential` reads it.
+fn value<'p>(pair: &'p [u8], name: &str) -> Option<&'p str> {
+    let pair = std::str::from_utf8(pair).ok()?;
+    let (key, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
+    let value = value.trim_matches([' ', '\t']);
+    let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    (key.trim_end_matches([' ', '\t']) == name).then_some(unquoted)
 }
 
 fn set(head: &mut impl Head, names: &HeaderNames, fact: Fact, value: &str) {
@@ -81,15 +143,14 @@ fn set(head: &mut impl Head, names: &HeaderNames, fact: Fact, value: &str) {
     }
 }
 
-/// Leaves the API its own cookies, byte for byte, and takes Clerk's away.
-fn strip_clerk_cookies(head: &mut impl Head) {
+/// Leaves the API its own cookies, byte for byte, and takes these away.
+fn strip_cookies(head: &mut impl Head, is_ours: impl Fn(&[u8]) -> bool) {
     let Some(line) = head.value(&COOKIE) else { return };
     let bytes = line.as_bytes();
-    if !bytes.split(|b| *b == b';').any(is_clerk_cookie) {
+    if !bytes.split(|b| *b == b';').any(&is_ours) {
         return;
     }
-    let kept: Vec<&[u8]> =
-        bytes.split(|b| *b == b';').filter(|pair| !is_clerk_cookie(pair)).map(<[u8]>::trim_ascii).collect();
+    let kept: Vec<&[u8]> = bytes.split(|b| *b == b';').filter(|pair| !is_ours(pair)).map(<[u8]>::trim_ascii).collect();
     let kept = kept.join(&b"; "[..]);
     match HeaderValue::from_bytes(&kept) {
         Ok(value) if !kept.is_empty() => head.set(COOKIE, value),
@@ -108,7 +169,14 @@ mod tests {
     use http::header::COOKIE;
     use http::{HeaderMap, HeaderValue};
 
-    use super::strip_clerk_cookies;
+    use super::{Own, Stays, strip};
+
+    fn stripped(sent: &'static str, own: &Own<'_>) -> Option<String> {
+        let mut head = HeaderMap::new();
+        head.insert(COOKIE, HeaderValue::from_static(sent));
+        strip(own, &mut head);
+        head.get(COOKIE).map(|line| line.to_str().unwrap().to_owned())
+    }
 
     #[test]
     fn only_clerks_cookies_leave() {
@@ -120,10 +188,46 @@ mod tests {
             ("a name that only ends alike", "my__session=x", Some("my__session=x")),
         ];
         for (name, sent, expected) in table {
-            let mut head = HeaderMap::new();
-            head.insert(COOKIE, HeaderValue::from_static(sent));
-            strip_clerk_cookies(&mut head);
-            assert_eq!(head.get(COOKIE).map(|v| v.to_str().unwrap()), expected, "{name}");
+            assert_eq!(stripped(sent, &Own::NONE).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn legacy_cookies_are_told_by_their_content() {
+        let is_own = |value: &str| value == "legacy";
+        let own = |name, clerk_cookies, stays| Own {
+            bearer: Stays::Untouched,
+            line: None,
+            clerk_cookies,
+            legacy_cookie: Some((name, &is_own as &dyn Fn(&str) -> bool, stays)),
+        };
+        use Stays::{Kept, Removed};
+        let table = [
+            ("removed", "a=1; session=legacy", "session", Removed, Removed, Some("a=1")),
+            ("quoted", "session=\"legacy\"; a=1", "session", Removed, Removed, Some("a=1")),
+            ("spaced", "session = legacy ; a=1", "session", Removed, Removed, Some("a=1")),
+            ("kept", "a=1;session=legacy", "session", Removed, Kept, Some("a=1;session=legacy")),
+            ("another product's value", "session=theirs", "session", Removed, Removed, Some("session=theirs")),
+            (
+                "Clerk's name, kept",
+                "__session=legacy; __session=clerk",
+                "__session",
+                Removed,
+                Kept,
+                Some("__session=legacy"),
+            ),
+            (
+                "Clerk's name, removed",
+                "__session=legacy; __session=clerk",
+                "__session",
+                Kept,
+                Removed,
+                Some("__session=clerk"),
+            ),
+            ("both removed", "__session=legacy; __session=clerk", "__session", Removed, Removed, None),
+        ];
+        for (name, sent, cookie, clerk, legacy, expected) in table {
+            assert_eq!(stripped(sent, &own(cookie, clerk, legacy)).as_deref(), expected, "{name}");
         }
     }
 }

@@ -106,6 +106,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         metrics: metrics.clone(),
         log: start.log.clone(),
         ledger: start.ledger.clone(),
+        rollout: start.rollout.clone(),
         in_flight: Arc::clone(&in_flight),
         fairness: Fairness::default(),
         draining: Arc::clone(&draining),

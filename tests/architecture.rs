@@ -145,7 +145,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         ],
         "the gate serves a snapshot: it never sees config, cli or admin",
     ),
-    ("telemetry", &["gate", "snapshot"], "telemetry knows the codes of answers and where logs go"),
+    ("telemetry", &["gate", "snapshot", "rollout"], "telemetry knows the codes of answers, the arms and where logs go"),
     (
         "config",
         &[

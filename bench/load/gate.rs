@@ -65,6 +65,7 @@ pub(crate) fn serve(path: &str, guarded: bool) {
         metrics,
         log: Log::open(&settings.access_log, Format::Json).unwrap(),
         ledger: Ledger::new(Trail::off()),
+        rollout: None,
         in_flight: Arc::new(InFlight::default()),
         draining: Arc::new(AtomicBool::new(false)),
         keepalive: settings.keepalive,

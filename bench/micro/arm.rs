@@ -1,7 +1,8 @@
 //! What choosing an arm costs: `cargo bench --bench arm`. At most 300 ns with `crossgate-1` and lists that are not empty.
 //! Nothing is allocated.
 
-use crossgate::rollout::{Assignment, Bucketing, Link, Lists, Percent, Person, Side, Unit};
+use crossgate::identity::Link;
+use crossgate::rollout::{Assignment, Bucketing, Lists, Percent, Person, Side, Unit};
 use divan::{AllocProfiler, Bencher, black_box};
 
 #[global_allocator]

@@ -9,8 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crossgate::clock;
 use crossgate::config;
-use crossgate::gate::decide::{Caller, Decided, decide};
+use crossgate::gate::decide::{self, Caller, Decided, Tries, decide};
 use crossgate::identity::clerk::Attempt;
+use crossgate::identity::legacy::Answers;
 use crossgate::request::{self, Head, Peer, Request, Sanitized, View};
 use crossgate::snapshot::Snapshot;
 use crossgate::telemetry::metrics::Metrics;
@@ -56,7 +57,9 @@ impl World {
 
     pub(crate) fn decide(&self) -> Decided {
         let view = View { request: &self.request, headers: &self.headers };
-        decide(&self.snapshot, &view, Caller::Credentials(Attempt::First), clock::now(), &mut ())
+        let tries = Tries { legacy: Attempt::First, clerk: Attempt::First, answers: &Answers::default() };
+        let world = decide::World { snapshot: &self.snapshot, rollout: None };
+        decide(world, &view, Caller::Credentials(tries), clock::now(), &mut ())
     }
 
     /// The signature check alone, by the same library.

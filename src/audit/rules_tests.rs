@@ -21,6 +21,7 @@ fn definition(pattern: &str) -> Definition {
         websocket: WebSocket::default(),
         private: false,
         upstream: 0,
+        names_upstream: false,
         exact_paths: false,
     }
 }

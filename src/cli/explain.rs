@@ -15,11 +15,14 @@ use serde_json::{Map, Value, json};
 use super::{ConfigPath, Failure, Format, first_problem, say};
 use crate::clock::{self, Now};
 use crate::config;
-use crate::gate::decide::{Caller, Decided, Decision, Refusal, decide};
+use crate::gate::decide::{Caller, Decided, Decision, Refusal, Tries, Wait, World, decide};
 use crate::identity::clerk::{self, Attempt};
+use crate::identity::legacy::Answers;
 use crate::identity::{Carrier, Identity};
-use crate::inject::{self, Context};
+use crate::inject::{self, Context, Own};
+use crate::request::credential::Line;
 use crate::request::{self, Authorization, Edits, Head, Peer, Request, Sanitized, View};
+use crate::rollout::{self, Side};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 use steps::Recorder;
@@ -115,7 +118,7 @@ impl Explain {
             Err(refusal) => {
                 recorder.add("request", "refused", refusal.reason().to_owned());
                 return Ok(Shown {
-                    decision: Decision { route: None, identity: None, outcome: Err(Refusal::Request(refusal)) },
+                    decision: Decision::of(None, Err(Refusal::Request(refusal))),
                     request: None,
                     headers: Map::new(),
                     steps: recorder.steps,
@@ -129,18 +132,17 @@ impl Explain {
         snapshot.routes.candidates(&view, &mut |route, why| {
             recorder.add("candidate", "passed over", format!("{}: {why}", route.id));
         });
-        let caller = match person {
-            Some(person) => Caller::Assumed(person),
-            None => {
-                if request.credentials.authorization != Authorization::Absent || !request.credentials.cookies.is_empty()
-                {
-                    fetch_keys(snapshot, state_dir)?;
-                }
-                Caller::Credentials(Attempt::Last)
-            }
-        };
-        let Decided::Done(decision) = decide(snapshot, &view, caller, now, &mut recorder) else {
-            return Err("the decision waits for a key set that was fetched already".to_owned().into());
+        let rollout = snapshot.rollout.as_ref().map(|plan| rollout::control::peek(plan, state_dir, now.unix_ms));
+        if let Some(problem) = rollout.as_ref().and_then(|rollout| rollout.problem.as_deref()) {
+            recorder.add("rollout", "unknown", problem.to_owned());
+        }
+        let world = World { snapshot, rollout: rollout.as_ref() };
+        let decision = match person {
+            Some(person) => match decide(world, &view, Caller::Assumed(person), now, &mut recorder) {
+                Decided::Done(decision) => decision,
+                Decided::Wait(_) => return Err("a decision about somebody assumed waits for keys".to_owned().into()),
+            },
+            None => as_sent(world, &view, now, state_dir, &mut recorder)?,
         };
         let injected = injected(snapshot, &decision, &request, headers);
         Ok(Shown {
@@ -193,23 +195,56 @@ fn apply(edits: Edits, headers: &mut HeaderMap) {
     }
 }
 
-/// Brings the key sets that are not in a file: the last good ones of `state_dir`, else fetched.
-fn fetch_keys(snapshot: &Snapshot, state_dir: &std::path::Path) -> Result<(), String> {
+/// The decision about whoever the credentials prove; servers are asked as the gate asks them.
+fn as_sent(
+    world: World<'_>,
+    view: &View<'_>,
+    now: Now,
+    state_dir: &std::path::Path,
+    recorder: &mut Recorder,
+) -> Result<Decision, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|problem| format!("key sets cannot be fetched: {problem}"))?;
+    let credentials = &view.request.credentials;
+    let has_any = credentials.authorization != Authorization::Absent
+        || credentials.line != Line::Absent
+        || !credentials.cookies.is_empty();
     runtime.block_on(async {
-        for instance in snapshot.instances.iter() {
-            let task = clerk::refresh::spawn(Arc::clone(&instance.keys), state_dir);
-            // Without keys the decision says so.
-            let _ = tokio::time::timeout(KEYS_WAIT, instance.keys.first_attempt()).await;
-            if let Some(task) = task {
-                task.abort();
-            }
+        if has_any {
+            fetch_keys(world.snapshot, state_dir).await;
         }
-    });
-    Ok(())
+        let (mut legacy, mut answers) = (Attempt::First, Answers::default());
+        loop {
+            // Keys were fetched just now: what is missing stays missing.
+            let tries = Tries { clerk: Attempt::Last, legacy, answers: &answers };
+            let mut steps = Recorder::default();
+            match decide(world, view, Caller::Credentials(tries), now, &mut steps) {
+                Decided::Done(decision) => {
+                    recorder.steps.append(&mut steps.steps);
+                    return Ok(decision);
+                }
+                Decided::Wait(Wait::Lookups(lookups)) => answers = Answers::fetch(lookups).await,
+                Decided::Wait(Wait::Legacy { .. } | Wait::Clerk { .. }) => {}
+            }
+            legacy = Attempt::Last;
+        }
+    })
+}
+
+/// Brings the key sets that are not in a file: the last good ones of `state_dir`, else fetched.
+async fn fetch_keys(snapshot: &Snapshot, state_dir: &std::path::Path) {
+    let of_clerk = snapshot.instances.iter().map(|instance| &instance.keys);
+    let of_legacy = snapshot.legacy.iter().filter_map(|legacy| legacy.keys());
+    for keys in of_clerk.chain(of_legacy) {
+        let task = clerk::refresh::spawn(Arc::clone(keys), state_dir);
+        // Without keys the decision says so.
+        let _ = tokio::time::timeout(KEYS_WAIT, keys.first_attempt()).await;
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
 }
 
 /// The identity headers that the API would get.
@@ -218,10 +253,9 @@ fn injected(snapshot: &Snapshot, decision: &Decision, request: &Request, mut hea
     let context = Context {
         names: &snapshot.headers,
         route: snapshot.routes.get(permit.route_index()).map_or("", |route| &route.id),
-        arm: "clerk",
+        arm: decision.side.map_or("none", Side::as_str),
         request_id: &request.client.request_id,
-        forward: None,
-        own_authorization: true,
+        own: Own::NONE,
     };
     inject::inject(permit, &context, &mut headers);
     let text = |value: &HeaderValue| json!(String::from_utf8_lossy(value.as_bytes()));
@@ -243,7 +277,7 @@ fn to_json(shown: &Shown, snapshot: &Snapshot) -> Value {
         "reason": reason,
         "route": route.map(|route| &*route.id),
         "access": route.map(|route| route.access.as_str()),
-        "arm": "clerk",
+        "arm": decision.side.unwrap_or(nobodys(snapshot)).as_str(),
         "identity": decision.identity.as_ref().map(|(identity, carrier)| {
             person(identity, Some(*carrier).filter(|_| !shown.assumed))
         }),
@@ -252,6 +286,11 @@ fn to_json(shown: &Shown, snapshot: &Snapshot) -> Value {
         "steps": shown.steps,
         "snapshot": &*snapshot.id,
     })
+}
+
+/// The side of whoever is not named.
+const fn nobodys(snapshot: &Snapshot) -> Side {
+    if snapshot.legacy.is_some() { Side::Legacy } else { Side::Clerk }
 }
 
 fn outcome(decision: &Decision) -> (u16, &'static str, String) {

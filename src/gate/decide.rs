@@ -1,22 +1,31 @@
 //! The story of a request, told once.
 //!
-//! [`decide`] is a pure function of a snapshot, a view of the request and the clock: the proxy, `crossgate explain`
-//! and the benches all call it, so that what an operator is told is what a request meets. The one thing it cannot do
-//! is wait: when a key is missing that a fetch might bring, it says so ([`Decided::Fetch`]) and is called again.
+//! [`decide`] is a pure function of the compiled world, a view of the request and the clock: the proxy, `crossgate
+//! explain` and the benches all call it, so that what an operator is told is what a request meets. The one thing it cannot
+//! do is wait: when a key or an answer is missing that a fetch might bring, it says so ([`Decided::Wait`]) and is called
+//! again.
 
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::identity::clerk::{Attempt, Instance, Pause, Verifier};
-use crate::identity::{self, Carrier, Identity, Reason, Verdict};
+use crate::identity::{self, Carrier, Identity, Method, Verdict, legacy};
+use crate::inject::Proven;
 use crate::policy::{self, Permit};
 use crate::request::{self, View};
-use crate::route::{self, Access, Route};
+use crate::rollout::{Current, Side};
+use crate::route;
 use crate::snapshot::Snapshot;
 
+mod arm;
 mod csrf;
 mod resolve;
 pub mod table;
+mod verify;
+
+pub use verify::{Tries, Wait};
+
+use verify::Verdicts;
+pub(super) use verify::verifier;
 
 /// Why a request does not go upstream. Each step has its own enum; `gate::reply` has the one table of answers.
 #[derive(Debug, Clone)]
@@ -35,32 +44,66 @@ pub enum Refusal {
     Upstream(super::reply::Code),
 }
 
+/// What a decision is made by.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'a> {
+    pub snapshot: &'a Snapshot,
+    /// What is in force of the rollout; `None` where there is none.
+    pub rollout: Option<&'a Current>,
+}
+
 /// What became of one request.
 #[derive(Debug)]
 pub struct Decision {
     /// Index of the route, if one was found.
     pub route: Option<usize>,
+    /// The side that counted, after the guard; `None` where nobody was asked for.
+    pub side: Option<Side>,
     /// The person whose identity goes upstream, also where policy then refused them.
     pub identity: Option<(Arc<Identity>, Carrier)>,
     pub outcome: Result<Permit, Refusal>,
+    /// Which of the credentials may go on.
+    pub proven: Proven,
+    /// Whose the Authorization line is.
+    pub bearer: Option<Side>,
+    /// `x-crossgate-upgrade: clerk`.
+    pub upgrade: bool,
+    /// The credentials named two people and were taken away.
+    pub conflict: bool,
+    /// Worth fetching, but not worth waiting for.
+    pub refetch: Option<Wait>,
 }
 
-/// A decision, or the fetch that has to come first.
+impl Decision {
+    /// Nobody, and nothing but this outcome.
+    pub const fn of(route: Option<usize>, outcome: Result<Permit, Refusal>) -> Self {
+        Self {
+            route,
+            side: None,
+            identity: None,
+            outcome,
+            proven: Proven { clerk: None, legacy_header: false, legacy_cookie: false },
+            bearer: None,
+            upgrade: false,
+            conflict: false,
+            refetch: None,
+        }
+    }
+}
+
+/// A decision, or what has to come first.
 #[derive(Debug)]
 pub enum Decided {
     Done(Decision),
-    /// Ask `instance` for the key set once, then call again with `fetched`.
-    Fetch {
-        instance: Arc<Instance>,
-        kid: Option<Box<str>>,
-    },
+    /// Await it, then call again with the [`Tries`] that are left.
+    Wait(Wait),
 }
 
 /// Who the request is judged as.
 #[derive(Debug, Clone, Copy)]
 pub enum Caller<'a> {
     /// Whoever its credentials prove.
-    Credentials(Attempt),
+    Credentials(Tries<'a>),
     /// What-if (`explain --as`): this person, without a credential.
     Assumed(&'a Arc<Identity>),
 }
@@ -78,104 +121,148 @@ impl Steps for () {
     fn step(&mut self, _: &'static str, _: &'static str, _: impl FnOnce() -> String) {}
 }
 
-/// Route, identity, policy: who may pass, and as whom.
-pub fn decide(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now, steps: &mut impl Steps) -> Decided {
+/// Route, identity, arm, policy: who may pass, and as whom.
+pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, steps: &mut impl Steps) -> Decided {
+    let snapshot = world.snapshot;
     let own_options = snapshot.routes.find_own_options(view);
     let is_exempt = own_options.is_none();
     let found = match own_options.map_or_else(|| snapshot.routes.find(view), Ok) {
         Ok(found) => found,
         Err(refusal) => {
             steps.step("route", "refused", || refusal.to_string());
-            return refused(None, None, Refusal::Route(refusal));
+            return done(Decision::of(None, Err(Refusal::Route(refusal))));
         }
     };
     let route = found.route;
     steps.step("route", "found", || format!("{} at {}", route.id, route.place));
     let Some(policy) = snapshot.policies.get(route.index) else {
         // INVARIANT: a snapshot holds one policy a route; without one nothing is permitted.
-        return refused(None, None, Refusal::Route(route::Refusal::NoRoute));
+        return done(Decision::of(None, Err(Refusal::Route(route::Refusal::NoRoute))));
     };
 
     if let Some(permit) = Permit::preflight(route, view).filter(|_| is_exempt) {
         // A browser sends no credentials with a preflight; the route's own request will be judged when it comes.
         steps.step("identity", "skipped", || "a preflight carries no credentials".to_owned());
-        return Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(permit) });
+        let side = arm::stand(world, None).side(route.access);
+        let permit = permit.by(route, arm_upstream(snapshot, side));
+        return done(Decision { side: Some(side), ..Decision::of(Some(route.index), Ok(permit)) });
     }
 
     let verified = match caller {
-        Caller::Credentials(attempt) => verifier(snapshot).verify(&view.request.credentials, now, attempt),
-        Caller::Assumed(person) => Ok(Verdict::Valid { identity: Arc::clone(person), carrier: Carrier::Header }),
+        Caller::Credentials(tries) => verify::verify(snapshot, view, route.access, tries, now),
+        Caller::Assumed(person) => Ok(Verdicts::assumed(person)),
     };
-    let verdict = match verified {
-        Ok(verdict) => verdict,
-        Err(Pause::NeedKeys { instance, kid }) => return Decided::Fetch { instance, kid },
-        Err(Pause::Ambiguous | Pause::Unchecked) if route.access == Access::Public => Verdict::Absent,
-        Err(Pause::Unchecked) => {
-            steps.step("identity", "refused", || "too many bad signatures from this address".to_owned());
-            return refused(Some(route), None, Refusal::Unchecked);
-        }
-        Err(Pause::Ambiguous) => {
-            steps.step("identity", "refused", || identity::Refusal::Ambiguous.to_string());
-            return refused(Some(route), None, Refusal::Identity(identity::Refusal::Ambiguous));
+    let verdicts = match verified {
+        Ok(verdicts) => verdicts,
+        Err(verify::Pause::Wait(wait)) => return Decided::Wait(wait),
+        Err(verify::Pause::Refused(refusal)) => {
+            steps.step("identity", "refused", || refusal.reason());
+            return done(Decision::of(Some(route.index), Err(refusal)));
         }
     };
-    if matches!(verdict, Verdict::Invalid { reason: Reason::TokenInvalidSignature, .. }) {
-        steps.failed_check();
-    }
-    steps.step("identity", verdict.name(), || match caller {
-        Caller::Credentials(_) => verdict.to_string(),
-        Caller::Assumed(person) => format!("{}, assumed", person.facts.subject),
-    });
+    follow(&verdicts, caller, snapshot, steps);
 
     let age = match caller {
         Caller::Credentials(_) => Some(now),
         Caller::Assumed(_) => None,
     };
-    let identity = match resolve::resolve(&verdict, route, view, snapshot, age) {
-        Ok(identity) => identity,
+    let resolution = resolve::resolve(&verdicts, route, view, world, age);
+    let side = resolution.side;
+    let bearer = match &view.request.credentials.authorization {
+        request::Authorization::Absent => None,
+        _ if verdicts.took_authorization => Some(Side::Legacy),
+        _ => Some(Side::Clerk),
+    };
+    let mut decision = Decision {
+        side: Some(side),
+        bearer,
+        refetch: verdicts.refetch,
+        ..Decision::of(Some(route.index), Err(Refusal::Identity(identity::Refusal::NoCredential)))
+    };
+    let by_arm = |permit: Permit| permit.by(route, arm_upstream(snapshot, side));
+    let standing = match resolution.outcome {
+        Ok(standing) => standing,
         Err(refusal) => {
             steps.step("resolve", "refused", || refusal.to_string());
-            return match Permit::reported_anonymous(route, &refusal) {
+            decision.outcome = match Permit::reported_anonymous(route, &refusal) {
                 Some(permit) => {
                     steps.step("mode", "report", || "let through as nobody".to_owned());
-                    Decided::Done(Decision { route: Some(route.index), identity: None, outcome: Ok(permit) })
+                    // The API decides about its own credential, as it did before crossgate stood in front of it.
+                    decision.proven = Proven { legacy_header: true, legacy_cookie: true, clerk: None };
+                    Ok(by_arm(permit))
                 }
-                None => refused(Some(route), None, Refusal::Identity(refusal)),
+                None => Err(Refusal::Identity(refusal)),
             };
+            return done(decision);
         }
     };
     if view.request.handshake.is_some() {
-        let person = identity.as_ref().map(|(person, carrier)| (&**person, *carrier));
-        if !csrf::may_open(view, route, person, snapshot) {
-            let refusal = identity::Refusal::CrossSite;
+        // The legacy side's cookies were its own matter before, and stay that.
+        let person = standing.person.as_ref().filter(|(person, _)| person.facts.method == Method::Clerk);
+        if !csrf::may_open(view, route, person.map(|(person, carrier)| (&**person, *carrier)), snapshot) {
             steps.step("websocket", "refused", || "its Origin may not open a WebSocket here".to_owned());
-            return refused(Some(route), None, Refusal::Identity(refusal));
+            decision.outcome = Err(Refusal::Identity(identity::Refusal::CrossSite));
+            return done(decision);
         }
         steps.step("websocket", "allowed", || "the handshake is complete".to_owned());
     }
-    steps.step("arm", "clerk", || "there is no legacy side".to_owned());
+    steps.step("arm", side.as_str(), || match (resolution.why, snapshot.legacy.is_some()) {
+        (Some(why), _) => why.to_string(),
+        (None, false) => "there is no legacy side".to_owned(),
+        (None, true) if snapshot.instances.is_empty() => "there is no Clerk side".to_owned(),
+        (None, true) if standing.person.is_none() => "nobody is named".to_owned(),
+        (None, true) => "there is no rollout".to_owned(),
+    });
 
-    let person = identity.as_ref().map(|(person, _)| person);
-    let outcome = policy::authorize(route, policy, person, &found.captures, view, steps).map_err(Refusal::Policy);
+    let person = standing.person.as_ref().map(|(person, _)| person);
+    let outcome = if standing.is_unproven {
+        steps.step("identity", "unproven", || "the API verifies the legacy credential by itself".to_owned());
+        Permit::unproven(route, policy)
+    } else {
+        policy::authorize(route, policy, person, &found.captures, view, steps)
+    };
     steps.step("policy", if outcome.is_ok() { "allowed" } else { "refused" }, || match &outcome {
         Ok(permit) => match permit.reported() {
             Some(refusal) => format!("report mode lets through: {refusal}"),
             None => "every condition holds".to_owned(),
         },
-        Err(refusal) => refusal.reason(),
+        Err(refusal) => refusal.to_string(),
     });
-    Decided::Done(Decision { route: Some(route.index), identity, outcome })
+    done(Decision {
+        identity: standing.person,
+        outcome: outcome.map(by_arm).map_err(Refusal::Policy),
+        proven: standing.proven,
+        upgrade: standing.upgrade,
+        conflict: standing.conflict,
+        ..decision
+    })
 }
 
-fn verifier(snapshot: &Snapshot) -> Verifier<'_> {
-    Verifier {
-        instances: &snapshot.instances,
-        cache: &snapshot.cache,
-        headers: &snapshot.headers,
-        workspaces_claim: snapshot.workspaces_claim.as_deref(),
+/// Tells whoever follows what both sides said, and counts forgeries.
+fn follow(verdicts: &Verdicts, caller: Caller<'_>, snapshot: &Snapshot, steps: &mut impl Steps) {
+    if matches!(verdicts.clerk, Verdict::Invalid { reason: identity::Reason::TokenInvalidSignature, .. }) {
+        steps.failed_check();
+    }
+    if matches!(&verdicts.legacy, legacy::Verdict::Invalid { reason, .. } if reason.is_forgery()) {
+        steps.failed_check();
+    }
+    if let Caller::Assumed(person) = caller {
+        steps.step("identity", "valid", || format!("{}, assumed", person.facts.subject));
+        return;
+    }
+    if snapshot.legacy.is_some() {
+        steps.step("legacy", verdicts.legacy.name(), || verdicts.legacy.to_string());
+    }
+    if snapshot.legacy.is_none() || !snapshot.instances.is_empty() {
+        let step = if snapshot.legacy.is_some() { "clerk" } else { "identity" };
+        steps.step(step, verdicts.clerk.name(), || verdicts.clerk.to_string());
     }
 }
 
-fn refused(route: Option<&Route>, identity: Option<(Arc<Identity>, Carrier)>, refusal: Refusal) -> Decided {
-    Decided::Done(Decision { route: route.map(|route| route.index), identity, outcome: Err(refusal) })
+fn arm_upstream(snapshot: &Snapshot, side: Side) -> Option<usize> {
+    snapshot.rollout.as_ref().and_then(|plan| plan.upstreams.of(side))
+}
+
+fn done(decision: Decision) -> Decided {
+    Decided::Done(decision)
 }

@@ -17,6 +17,7 @@
 //! Hooks stay short and call one step each; what a step does is told in its own module.
 
 mod close;
+mod credentials;
 pub mod decide;
 mod failure;
 pub mod fairness;
@@ -48,18 +49,23 @@ use crate::audit::Ledger;
 use crate::clock;
 use crate::guard::{self, Phase, Slow};
 use crate::identity::clerk::Attempt;
+use crate::identity::legacy::Answers;
 use crate::inject::{self, Context};
-use crate::request::{self, Authorization, Sanitized, View};
+use crate::request::{self, Sanitized, View};
+use crate::rollout::{Rollout, Side};
 use crate::snapshot::{Live, Preflight};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Asks, Ended, NoEndpoint, Progress};
-use decide::{Caller, Decided, Refusal};
+use decide::{Caller, Decided, Refusal, Tries, Wait};
 use failure::{broken_body, client_is_gone, failure};
 use fairness::{Fairness, Spent};
 use passage::{InFlight, Passage};
 use reply::Code;
 use tail::Tail;
+
+/// Says to a client that came with a legacy credential that this person may come with Clerk.
+const UPGRADE: &str = "x-crossgate-upgrade";
 
 /// Attempts to connect before a request fails; nothing was sent in a failed one.
 const MAX_TRIES: usize = 2;
@@ -71,6 +77,7 @@ pub struct Gate {
     pub metrics: Metrics,
     pub log: Log,
     pub ledger: Ledger,
+    pub rollout: Option<Arc<Rollout>>,
     pub in_flight: Arc<InFlight>,
     pub fairness: Fairness,
     /// Set while draining: answers then close their connections.
@@ -83,7 +90,8 @@ impl ProxyHttp for Gate {
     type CTX = Passage;
 
     fn new_ctx(&self) -> Passage {
-        Passage::new(self.live.load_full(), &self.in_flight)
+        let rollout = self.rollout.as_ref().map(|rollout| Arc::clone(&rollout.current()));
+        Passage::new(self.live.load_full(), rollout, &self.in_flight)
     }
 
     /// Nothing: the default adds a compression module to every request.
@@ -202,16 +210,14 @@ impl ProxyHttp for Gate {
             return Error::e_explain(ErrorType::InternalError, "no record: nothing privileged goes upstream");
         }
         let snapshot = &passage.snapshot;
-        let forwards = snapshot.upstreams.get(permit.upstream()).is_some_and(|upstream| upstream.forward.clerk);
-        let carrier = passage.identity.as_ref().map(|(_, carrier)| *carrier).filter(|_| permit.identity().is_some());
         let route = snapshot.routes.get(permit.route_index());
+        let is_legacy = |value: &str| credentials::is_legacy_cookie(snapshot, value);
         let context = Context {
             names: &snapshot.headers,
             route: route.map_or("", |route| &route.id),
-            arm: "clerk",
+            arm: passage.side.map_or("none", Side::as_str),
             request_id: &request.client.request_id,
-            forward: carrier.filter(|_| forwards),
-            own_authorization: request.credentials.authorization != Authorization::Absent,
+            own: credentials::own(passage, permit, request, &is_legacy),
         };
         inject::inject(permit, &context, &mut wire::Outgoing(head));
         Ok(())
@@ -271,6 +277,9 @@ impl ProxyHttp for Gate {
         }
         wire::strip_hop_by_hop(answer);
         wire::strip_echo(answer, &passage.snapshot.headers);
+        if passage.upgrade && (opens_tunnel || !answer.status.is_informational()) {
+            answer.insert_header(UPGRADE, "clerk")?;
+        }
         if opens_tunnel {
             tunnel::prepare(answer)?;
         }
@@ -434,29 +443,53 @@ impl Gate {
         counter.inc();
     }
 
-    /// Runs the story, waiting for a key set at most once.
+    /// Runs the story; waits at most once for each side.
     async fn decide(&self, session: &Session, passage: &mut Passage) {
         let Some(request) = passage.request.as_deref() else { return };
         let view = View { request, headers: &session.req_header().headers };
         let client = request.client.address;
         let may_check = self.fairness.admits(client, passage.started);
-        let mut caller = Caller::Credentials(if may_check { Attempt::First } else { Attempt::KnownOnly });
+        let attempt = if may_check { Attempt::First } else { Attempt::KnownOnly };
+        let (mut clerk, mut legacy, mut answers) = (attempt, attempt, Answers::default());
         let mut spent = Spent::default();
         let decision = loop {
-            match decide::decide(&passage.snapshot, &view, caller, clock::now(), &mut spent) {
+            let caller = Caller::Credentials(Tries { clerk, legacy, answers: &answers });
+            let wait = match decide::decide(passage.world(), &view, caller, clock::now(), &mut spent) {
                 Decided::Done(decision) => break decision,
-                Decided::Fetch { instance, kid } => {
-                    // Whether it brought the key is seen by asking again.
+                Decided::Wait(wait) => wait,
+            };
+            // Whether it brought what was missing is seen by asking again.
+            match wait {
+                Wait::Clerk { instance, kid } => {
                     let _ = instance.keys.refetch(kid.as_deref(), clock::now()).await;
-                    caller = Caller::Credentials(Attempt::Last);
+                    clerk = Attempt::Last;
+                }
+                Wait::Legacy { keys, kid } => {
+                    let _ = keys.refetch(kid.as_deref(), clock::now()).await;
+                    legacy = Attempt::Last;
+                }
+                Wait::Lookups(lookups) => {
+                    answers = Answers::fetch(lookups).await;
+                    legacy = Attempt::Last;
                 }
             }
         };
         if spent.failed {
             self.fairness.failed(client, passage.started);
         }
+        if let Some(Wait::Clerk { instance, kid }) = decision.refetch {
+            // One flight for all who ask, at most every half minute: nobody can make this many tasks.
+            tokio::spawn(async move {
+                let _ = instance.keys.refetch(kid.as_deref(), clock::now()).await;
+            });
+        }
         passage.route = decision.route;
+        passage.side = decision.side;
         passage.identity = decision.identity;
+        passage.proven = decision.proven;
+        passage.bearer = decision.bearer;
+        passage.upgrade = decision.upgrade;
+        passage.conflict = decision.conflict;
         match decision.outcome {
             Ok(permit) => passage.permit = Some(permit),
             Err(refusal) => passage.refusal = Some(refusal),

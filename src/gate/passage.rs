@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::decide::Refusal;
+use super::decide::{Refusal, World};
 use super::record::{self, Action};
 use super::tail::Tail;
 use crate::guard::Slow;
 use crate::identity::{Carrier, Identity};
+use crate::inject::Proven;
 use crate::policy::Permit;
 use crate::request::{Client, Request};
+use crate::rollout::{Current, Side};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Attempt, Ended, Hold};
 
@@ -30,6 +32,17 @@ pub struct Passage {
     /// Index of the route found.
     pub route: Option<usize>,
     pub identity: Option<(Arc<Identity>, Carrier)>,
+    /// What is in force of the rollout; taken once, as the snapshot is.
+    pub rollout: Option<Arc<Current>>,
+    /// The side that counted; `None` where nobody was asked for.
+    pub side: Option<Side>,
+    /// Which of the credentials may go on, and whose the Authorization line is.
+    pub proven: Proven,
+    pub bearer: Option<Side>,
+    /// The answer says `x-crossgate-upgrade: clerk`.
+    pub upgrade: bool,
+    /// The credentials named two people and were taken away.
+    pub conflict: bool,
     pub permit: Option<Permit>,
     pub refusal: Option<Refusal>,
     /// Answered by crossgate itself without a refusal (`OPTIONS *`, a preflight).
@@ -64,7 +77,7 @@ pub struct Passage {
 }
 
 impl Passage {
-    pub fn new(snapshot: Arc<Snapshot>, in_flight: &Arc<InFlight>) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>, rollout: Option<Arc<Current>>, in_flight: &Arc<InFlight>) -> Self {
         Self {
             started: Instant::now(),
             snapshot,
@@ -72,6 +85,12 @@ impl Passage {
             sender: None,
             route: None,
             identity: None,
+            rollout,
+            side: None,
+            proven: Proven::default(),
+            bearer: None,
+            upgrade: false,
+            conflict: false,
             permit: None,
             refusal: None,
             answered: false,
@@ -91,6 +110,11 @@ impl Passage {
             close_delimited: false,
             _in_flight: in_flight.enter(),
         }
+    }
+
+    /// What a decision is made by.
+    pub fn world(&self) -> World<'_> {
+        World { snapshot: &self.snapshot, rollout: self.rollout.as_deref() }
     }
 
     /// The client, also of what is no request.

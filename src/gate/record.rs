@@ -15,10 +15,13 @@ use super::decide::Refusal;
 use super::failure::client_is_gone;
 use super::passage::Passage;
 use super::reply::Code;
-use crate::audit::{Actor, Attempt, Entry, Event, EventClass, Id, Labels, OnFailure, Outcome, Policy, Request, Text};
+use crate::audit::{
+    Actor, Attempt, Entry, Event, EventClass, Id, Labels, OnFailure, Outcome, Policy, Request, RolloutPart, Text,
+};
 use crate::clock;
 use crate::identity::Identity;
 use crate::request::{Authorization, Peer, View};
+use crate::rollout::Side;
 use crate::route::{Access, Route};
 use crate::upstream::Ended;
 
@@ -255,19 +258,23 @@ fn entry<'a>(passage: &'a Passage, words: &'a Words, event: Event) -> Entry<'a> 
         entry.actor = Some(Actor {
             subject: Some(Text(&facts.subject)),
             clerk_user: facts.clerk_user.as_deref().map(Text),
-            legacy_user: None,
+            legacy_user: facts.legacy_user.as_deref().map(Text),
             session: facts.session.as_deref().map(Text),
             token: Some(facts.token.as_str()),
             token_hash,
             method: Some(facts.method.as_str()),
             impersonator: facts.actor.as_deref().map(Text),
         });
-        entry.org = facts.org.as_ref().map(|org| Text(&org.id));
+        entry.org = facts.org.as_ref().map(|org| org.id.as_str()).or(facts.legacy_org.as_deref()).map(Text);
         entry.role = facts.org.as_ref().and_then(|org| org.role.as_deref()).map(Text);
-        entry.arm = Some("clerk");
     } else if token_hash.is_some() {
         entry.actor = Some(Actor { token_hash, ..Actor::default() });
     }
+    entry.arm = passage.side.map(Side::as_str);
+    entry.rollout = passage
+        .rollout
+        .as_ref()
+        .map(|rollout| RolloutPart { generation: rollout.record.generation, percent: rollout.record.effective() });
     entry.request = passage.request.as_deref().map(|request| Request {
         id: Text(&request.client.request_id),
         trace: request.client.traceparent.split('-').nth(1).map(Text),

@@ -238,6 +238,14 @@ pub enum Refusal {
     Unverifiable { held: bool },
     /// The token verifies, by keys that are too old for a privileged route: 503.
     StaleKeys,
+    /// 401. `explicit` is the header, which a client set on purpose.
+    LegacyInvalid { reason: legacy::Reason, explicit: bool },
+    /// A legacy credential of somebody who has moved to Clerk for good: 401.
+    LegacySealed,
+    /// The legacy side cannot be asked now: 503.
+    LegacyUnverifiable,
+    /// A good legacy credential, where this person is to come with Clerk: 401.
+    StepUp,
     /// Two verified people in one request: 400.
     Conflict,
     /// Two sessions under one cookie name: 400.
@@ -254,7 +262,11 @@ impl std::fmt::Display for Refusal {
             Self::Invalid { reason, .. } => f.write_str(reason.as_str()),
             Self::Unverifiable { held } => f.write_str(cannot_tell(*held)),
             Self::StaleKeys => f.write_str("the keys are older than privileged_max_stale and cannot be refreshed"),
-            Self::Conflict => f.write_str("header and cookie name two people"),
+            Self::LegacyInvalid { reason, .. } => write!(f, "legacy: {}", reason.as_str()),
+            Self::LegacySealed => f.write_str("the legacy side of this person proves nothing any more"),
+            Self::LegacyUnverifiable => f.write_str("the legacy credential cannot be verified now"),
+            Self::StepUp => f.write_str("this person is to come with Clerk here"),
+            Self::Conflict => f.write_str("the credentials name two people"),
             Self::Ambiguous => f.write_str("two sessions under one cookie name"),
             Self::CrossSite => f.write_str("a cookie session on an unsafe method without same-origin evidence"),
         }

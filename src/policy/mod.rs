@@ -94,6 +94,15 @@ impl Policy {
         Self { rule }
     }
 
+    /// Whether every person's own credential passes, a legacy one included.
+    fn asks_for_nothing(&self) -> bool {
+        let takes_legacy = |rule: &Rule| matches!(rule, Rule::Token(kinds) if kinds.contains(&TokenKind::Legacy));
+        match &self.rule {
+            Rule::All(rules) => rules.iter().all(takes_legacy),
+            rule => takes_legacy(rule),
+        }
+    }
+
     /// The request headers that it reads.
     pub fn header_names(&self) -> Vec<&HeaderName> {
         let mut templates = Vec::new();

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Refusal;
+use super::{Cause, Policy, Refusal, Why};
 use crate::identity::{self, Identity};
 use crate::request::View;
 use crate::route::{Mode, Route};
@@ -46,12 +46,47 @@ impl Permit {
             (Mode::Enforce, _) | (Mode::Report, R::Conflict | R::Ambiguous) => None,
             (
                 Mode::Report,
-                R::NoCredential | R::Expired | R::Invalid { .. } | R::Unverifiable { .. } | R::StaleKeys | R::CrossSite,
+                R::NoCredential
+                | R::Expired
+                | R::Invalid { .. }
+                | R::Unverifiable { .. }
+                | R::StaleKeys
+                | R::LegacyInvalid { .. }
+                | R::LegacySealed
+                | R::LegacyUnverifiable
+                | R::StepUp
+                | R::CrossSite,
             ) => {
                 let reported = Some(Reported::Unauthenticated(refusal.clone()));
                 Some(Self { identity: None, route: route.index, upstream: route.upstream, reported })
             }
         }
+    }
+
+    /// Somebody whom only the API can name (`passthrough`) passes as nobody, where nothing is asked of a person.
+    ///
+    /// # Errors
+    /// [`Refusal`]: something is.
+    pub fn unproven(route: &Route, policy: &Policy) -> Result<Self, Refusal> {
+        match (policy.asks_for_nothing(), route.mode) {
+            (true, _) => Ok(Self::new(route, None, None)),
+            (false, mode) => {
+                let refusal = Refusal::Forbidden { predicate: "token", why: Why::Unknown(Cause::NoIdentity) };
+                match mode {
+                    Mode::Enforce => Err(refusal),
+                    Mode::Report => Ok(Self::new(route, None, Some(refusal))),
+                }
+            }
+        }
+    }
+
+    /// The same by another upstream: that of the person's arm, where the route names none of its own.
+    #[must_use]
+    pub fn by(mut self, route: &Route, upstream: Option<usize>) -> Self {
+        if let Some(upstream) = upstream.filter(|_| !route.names_upstream) {
+            self.upstream = upstream;
+        }
+        self
     }
 
     pub fn identity(&self) -> Option<&Arc<Identity>> {

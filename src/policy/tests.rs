@@ -38,6 +38,7 @@ impl Asked {
             websocket: WebSocket::default(),
             private: false,
             upstream: 3,
+            names_upstream: false,
             exact_paths: false,
         };
         let mut headers = HeaderMap::new();

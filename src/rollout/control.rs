@@ -369,6 +369,36 @@ impl Keeper {
     }
 }
 
+/// What would be in force if the product were started on this state now. Reads only: for `explain`.
+pub fn peek(plan: &Plan, state_dir: &Path, now: i64) -> Current {
+    let missing = |path: &Path| format!("{} does not exist yet: it is made at the first start", path.display());
+    let proof = state_dir.join(store::KEY_FILE);
+    let has_state = proof.exists();
+    let key = if plan.key_file.exists() { store::secret(&plan.key_file) } else { Err(missing(&plan.key_file)) };
+    let store = if has_state { Store::open(state_dir) } else { Err(missing(&proof)) };
+    let terms = terms(plan, &key);
+    let keeper = Keeper { plan: plan.clone(), terms, store, key, observer: Box::new(Nobody), stuck: None };
+    let is_first = match &keeper.store {
+        Ok(store) => matches!(store.load(), Found::Nothing),
+        Err(_) => !has_state,
+    };
+    let (record, problem) = if is_first { (keeper.first(plan.percent, now), None) } else { keeper.begin(now) };
+    let problem = problem.or_else(|| keeper.cannot_deal(&record));
+    keeper.current(record, problem.map(Arc::from))
+}
+
+/// Nothing is changed, so that there is nothing to write down.
+#[derive(Debug)]
+struct Nobody;
+
+impl Observer for Nobody {
+    fn record(&self, _: &Change<'_>) -> Result<(), String> {
+        Err("nothing is changed here".to_owned())
+    }
+
+    fn undone(&self, _: &Change<'_>, _: &str) {}
+}
+
 /// Without the keys.
 impl std::fmt::Debug for Keeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

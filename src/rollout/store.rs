@@ -20,6 +20,8 @@ const VERSION: u32 = 1;
 /// A record is less than one KiB; more is none.
 const MAX_BYTES: u64 = 64 << 10;
 pub(super) const KEY_BYTES: usize = 32;
+/// The secret under which records are proven.
+pub(super) const KEY_FILE: &str = "rollout.key";
 
 /// Where the record is kept.
 pub(super) struct Store {
@@ -62,7 +64,7 @@ impl Store {
     /// # Errors
     /// A sentence when nothing can be kept or proven here.
     pub(super) fn open(folder: &Path) -> Result<Self, String> {
-        let key = secret(&folder.join("rollout.key"))?;
+        let key = secret(&folder.join(KEY_FILE))?;
         Ok(Self { folder: folder.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
     }
 

@@ -104,6 +104,8 @@ pub struct Definition {
     pub private: bool,
     /// Index into the snapshot's upstreams.
     pub upstream: usize,
+    /// The route says so itself: the arm of a person has no say.
+    pub names_upstream: bool,
     /// The upstream tells case and trailing slash apart (`paths: exact`).
     pub exact_paths: bool,
 }
@@ -125,6 +127,7 @@ pub struct Route {
     pub websocket: WebSocket,
     pub private: bool,
     pub upstream: usize,
+    pub names_upstream: bool,
     pub exact_paths: bool,
 }
 

@@ -266,6 +266,7 @@ impl Route {
             websocket,
             private,
             upstream,
+            names_upstream,
             exact_paths,
         } = definition;
         Self {
@@ -283,6 +284,7 @@ impl Route {
             websocket,
             private,
             upstream,
+            names_upstream,
             exact_paths,
         }
     }

@@ -24,6 +24,7 @@ pub(in crate::route) fn definition(text: &str) -> Definition {
         websocket: WebSocket::default(),
         private: false,
         upstream: 0,
+        names_upstream: false,
         exact_paths: false,
     };
     for word in text.split(' ') {

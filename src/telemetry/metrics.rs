@@ -1,7 +1,6 @@
 //! Metrics, declared once. Labels are route ids, codes and class names: nothing that a client can choose.
 //!
-//! Handles are resolved when a snapshot is made (or at a route's first refusal with a code); a request only bumps
-//! them. Owned by the process, not by a snapshot: a reload must not reset a counter.
+//! Handles are resolved when they are first used, by route, arm and code; after that a request only bumps them. Owned by the process, not by a snapshot: a reload must not reset a counter.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,9 +12,7 @@ use prometheus::{
 
 use super::trail::{TrailSeries, TrailState};
 use crate::gate::reply::{Code, Fault};
-
-/// Name of the rollout in labels; there is one rollout, `auth`.
-const ROLLOUT: &str = "auth";
+use crate::rollout::Side;
 
 /// All series of the process.
 #[derive(Debug, Clone)]
@@ -336,67 +333,97 @@ fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C)
 #[derive(Debug)]
 pub struct RouteMetrics {
     metrics: Metrics,
+    rollout: Arc<str>,
     route: Box<str>,
     access: &'static str,
-    allowed: IntCounter,
     allowed_route: IntCounter,
-    duration: Histogram,
-    /// By [`Code`], resolved at the first refusal: a thousand routes must not mean thirty thousand idle series.
-    denied: [OnceLock<(IntCounter, IntCounter)>; Code::COUNT],
-    denied_by_server: [OnceLock<(IntCounter, IntCounter)>; Code::COUNT],
     failed: [OnceLock<IntCounter>; Code::COUNT],
     reported: [OnceLock<IntCounter>; Code::COUNT],
+    denied_route: [OnceLock<IntCounter>; Code::COUNT],
+    arms: [ArmMetrics; 3],
+}
+
+/// The handles of one route and arm, each resolved when it is first used: a thousand routes must not mean a hundred
+/// thousand idle series.
+#[derive(Debug)]
+struct ArmMetrics {
+    arm: &'static str,
+    allowed: OnceLock<IntCounter>,
+    duration: OnceLock<Histogram>,
+    denied: [OnceLock<IntCounter>; Code::COUNT],
+    denied_by_server: [OnceLock<IntCounter>; Code::COUNT],
     answers: [OnceLock<IntCounter>; 6],
+}
+
+impl ArmMetrics {
+    const fn new(arm: &'static str) -> Self {
+        Self {
+            arm,
+            allowed: OnceLock::new(),
+            duration: OnceLock::new(),
+            denied: [const { OnceLock::new() }; Code::COUNT],
+            denied_by_server: [const { OnceLock::new() }; Code::COUNT],
+            answers: [const { OnceLock::new() }; 6],
+        }
+    }
 }
 
 impl RouteMetrics {
     /// Handles for a route; `access` is its access class, or `none` where no route was found.
-    pub fn new(metrics: &Metrics, route: &str, access: &'static str) -> Self {
-        let arm = Self::ARM;
+    pub fn new(metrics: &Metrics, rollout: &Arc<str>, route: &str, access: &'static str) -> Self {
         Self {
-            allowed: metrics.0.decisions.with_label_values(&[ROLLOUT, arm, access, "allow", "ok", "none"]),
             allowed_route: metrics.0.requests.with_label_values(&[route, "allow", "ok"]),
-            duration: metrics.0.duration.with_label_values(&[ROLLOUT, arm, access]),
-            denied: [const { OnceLock::new() }; Code::COUNT],
-            denied_by_server: [const { OnceLock::new() }; Code::COUNT],
             failed: [const { OnceLock::new() }; Code::COUNT],
             reported: [const { OnceLock::new() }; Code::COUNT],
-            answers: [const { OnceLock::new() }; 6],
+            denied_route: [const { OnceLock::new() }; Code::COUNT],
+            arms: [Side::Legacy.as_str(), Side::Clerk.as_str(), "none"].map(ArmMetrics::new),
             metrics: metrics.clone(),
+            rollout: Arc::clone(rollout),
             route: route.into(),
             access,
         }
     }
 
-    /// Without a legacy side everybody is in the Clerk arm.
-    const ARM: &'static str = "clerk";
+    /// `None` where nobody's arm was asked for.
+    fn arm(&self, side: Option<Side>) -> &ArmMetrics {
+        let [legacy, clerk, none] = &self.arms;
+        match side {
+            Some(Side::Legacy) => legacy,
+            Some(Side::Clerk) => clerk,
+            None => none,
+        }
+    }
 
-    pub fn allow(&self) {
-        self.allowed.inc();
+    fn decided(&self, arm: &ArmMetrics, decision: &str, reason: &str, fault: &str) -> IntCounter {
+        let labels = [&*self.rollout, arm.arm, self.access, decision, reason, fault];
+        self.metrics.0.decisions.with_label_values(&labels)
+    }
+
+    fn count_allowed(&self, side: Option<Side>) {
+        let arm = self.arm(side);
+        arm.allowed.get_or_init(|| self.decided(arm, "allow", "ok", "none")).inc();
+    }
+
+    pub fn allow(&self, side: Option<Side>) {
+        self.count_allowed(side);
         self.allowed_route.inc();
     }
 
-    pub fn deny(&self, code: Code, fault: Fault) {
+    pub fn deny(&self, side: Option<Side>, code: Code, fault: Fault) {
+        let arm = self.arm(side);
         let row = match fault {
-            Fault::Client => &self.denied,
-            Fault::Server => &self.denied_by_server,
+            Fault::Client => &arm.denied,
+            Fault::Server => &arm.denied_by_server,
         };
-        let Some(slot) = row.get(code.index()) else { return };
-        let (decisions, requests) = slot.get_or_init(|| {
-            let series = &self.metrics.0;
-            let labels = [ROLLOUT, Self::ARM, self.access, "deny", code.as_str(), fault.as_str()];
-            (
-                series.decisions.with_label_values(&labels),
-                series.requests.with_label_values(&[&*self.route, "deny", code.as_str()]),
-            )
-        });
-        decisions.inc();
-        requests.inc();
+        let (Some(slot), Some(route)) = (row.get(code.index()), self.denied_route.get(code.index())) else { return };
+        slot.get_or_init(|| self.decided(arm, "deny", code.as_str(), fault.as_str())).inc();
+        let labels = [&*self.route, "deny", code.as_str()];
+        route.get_or_init(|| self.metrics.0.requests.with_label_values(&labels)).inc();
     }
 
     /// Permitted, and then the API's side failed: not a denial.
-    pub fn failed(&self, code: Code) {
-        self.allowed.inc();
+    pub fn failed(&self, side: Option<Side>, code: Code) {
+        self.count_allowed(side);
         if let Some(slot) = self.failed.get(code.index()) {
             let labels = [&*self.route, "allow", code.as_str()];
             slot.get_or_init(|| self.metrics.0.requests.with_label_values(&labels)).inc();
@@ -411,17 +438,20 @@ impl RouteMetrics {
     }
 
     /// An answer of the API.
-    pub fn answered(&self, status: u16) {
+    pub fn answered(&self, side: Option<Side>, status: u16) {
         const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
         let class = usize::from(status / 100);
         let class = if (1..=5).contains(&class) { class } else { 0 };
-        if let (Some(slot), Some(name)) = (self.answers.get(class), CLASSES.get(class)) {
-            slot.get_or_init(|| self.metrics.0.upstream_responses.with_label_values(&[Self::ARM, name])).inc();
+        let arm = self.arm(side);
+        if let (Some(slot), Some(name)) = (arm.answers.get(class), CLASSES.get(class)) {
+            slot.get_or_init(|| self.metrics.0.upstream_responses.with_label_values(&[arm.arm, name])).inc();
         }
     }
 
-    pub fn took(&self, seconds: f64) {
-        self.duration.observe(seconds);
+    pub fn took(&self, side: Option<Side>, seconds: f64) {
+        let arm = self.arm(side);
+        let labels = [&*self.rollout, arm.arm, self.access];
+        arm.duration.get_or_init(|| self.metrics.0.duration.with_label_values(&labels)).observe(seconds);
     }
 }
 
@@ -429,13 +459,14 @@ impl RouteMetrics {
 mod tests {
     use super::{Metrics, RouteMetrics};
     use crate::gate::reply::{Code, Fault};
+    use crate::rollout::Side;
 
     #[test]
     fn series_appear_when_they_are_first_used() {
         let metrics = Metrics::new().unwrap();
-        let route = RouteMetrics::new(&metrics, "invoice.read", "protected");
-        route.deny(Code::Forbidden, Fault::Client);
-        route.allow();
+        let route = RouteMetrics::new(&metrics, &"auth".into(), "invoice.read", "protected");
+        route.deny(Some(Side::Clerk), Code::Forbidden, Fault::Client);
+        route.allow(Some(Side::Legacy));
         let text = String::from_utf8(metrics.render()).unwrap();
         assert!(text.contains(
             "crossgate_auth_decisions_total{access=\"protected\",arm=\"clerk\",decision=\"deny\",fault=\"client\",reason=\"forbidden\",rollout=\"auth\"} 1"

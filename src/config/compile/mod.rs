@@ -109,6 +109,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let legacy = legacy::compile(legacy, &beside, root, files, problems);
     let context = route::Context {
         upstreams: &upstreams,
+        arms: rollout.as_ref().map(|plan| plan.upstreams).unwrap_or_default(),
         reserved: &reserved,
         own_paths: &endpoints.prefix,
         org_name: identity.org_name,
@@ -135,7 +136,10 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let credential_line = legacy.as_deref().and_then(credential_line);
     // The API must not find another credential under a twin of the name, nor lose this one by `Connection`.
     read_headers.extend(credential_line.iter().map(|line| line.header.clone()));
-    let by_route = routes.iter().map(|route| RouteMetrics::new(metrics, &route.id, route.access.as_str())).collect();
+    // Without a rollout its name in labels is the one that it has by default.
+    let name: Arc<str> = rollout.as_ref().map_or_else(|| "auth".into(), |plan| Arc::clone(&plan.name));
+    let by_route =
+        routes.iter().map(|route| RouteMetrics::new(metrics, &name, &route.id, route.access.as_str())).collect();
     let snapshot = Snapshot {
         id: files.id(),
         request: Rules {
@@ -150,7 +154,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         routes,
         policies,
         metrics: by_route,
-        unrouted: RouteMetrics::new(metrics, "", "none"),
+        unrouted: RouteMetrics::new(metrics, &name, "", "none"),
         instances: instances?,
         legacy,
         cache: TokenCache::default(),

@@ -22,6 +22,8 @@ use crate::config::report::Problem;
 use crate::policy::{OrgName, Policy, Sources};
 use crate::request::CanonicalPath;
 use crate::request::fold::Reserved;
+use crate::rollout::Side;
+use crate::rollout::plan::ArmUpstreams;
 use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes, WebSocket};
 
 /// Requests with longer ones are refused.
@@ -38,6 +40,7 @@ pub(crate) struct PolicyFile<'a> {
 /// What routes refer to.
 pub(super) struct Context<'a> {
     pub(super) upstreams: &'a Upstreams,
+    pub(super) arms: ArmUpstreams,
     pub(super) reserved: &'a Reserved,
     /// `endpoints.prefix`.
     pub(super) own_paths: &'a str,
@@ -169,7 +172,12 @@ fn route(
     let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
     let id = route_id(id, at, &place, &mut seen.ids, problems);
-    let upstream = context.upstreams.choose(upstream.as_deref(), at, problems);
+    let names_upstream = upstream.is_some();
+    let upstream = match (&upstream, context.arms) {
+        // Every arm has its own: none is left to be chosen.
+        (None, ArmUpstreams { legacy: Some(legacy), clerk: Some(_) }) => Some(legacy),
+        _ => context.upstreams.choose(upstream.as_deref(), at, problems),
+    };
     if matches.is_none() && !at.was_dropped("match") {
         missing(at, "match", "write match: { method: GET, path: /invoices }", problems);
     }
@@ -241,9 +249,17 @@ fn route(
         websocket,
         private: private.unwrap_or(false),
         upstream,
-        exact_paths: context.upstreams.specs.get(upstream).is_some_and(|spec| spec.exact_paths),
+        names_upstream,
+        exact_paths: exact_paths(upstream, names_upstream, context),
     };
     Some((definition, Policy::new(compiled.unwrap_or_default()), recorded))
+}
+
+/// Whether each API that may serve the route tells case and trailing slash apart.
+fn exact_paths(upstream: usize, names_upstream: bool, context: &Context<'_>) -> bool {
+    let is_exact = |index: usize| context.upstreams.specs.get(index).is_some_and(|spec| spec.exact_paths);
+    let by_arm = |side| context.arms.of(side).filter(|_| !names_upstream).unwrap_or(upstream);
+    [Side::Legacy, Side::Clerk].map(by_arm).into_iter().all(is_exact)
 }
 
 /// Which pages may open tunnels, and until when these last.

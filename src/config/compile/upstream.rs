@@ -58,7 +58,8 @@ fn spec(name: &str, raw: raw::Upstream, at: At<'_>, files: &mut Files, problems:
     go_together(protocol, tls.is_some(), at, problems);
     let raw::Timeouts { connect, read, write, idle, stream_idle } = timeouts.unwrap_or_default();
     let raw::Credentials { forward } = credentials.unwrap_or_default();
-    let forward = forward.unwrap_or_default();
+    // An API that stays unchanged goes on reading the credential that it always read.
+    let forward = forward.unwrap_or_else(|| vec![raw::Forward::Legacy]);
     let list = endpoints.unwrap_or_default();
     if list.is_empty() && !at.key("endpoints").has_gaps() {
         missing(at, "endpoints", "write at least one address, as in endpoints: [127.0.0.1:3000]", problems);

@@ -1,121 +1,324 @@
-//! The verdict meets the route: whose identity goes upstream, if anybody's.
+//! The verdicts meet the route: whose identity goes upstream, if anybody's.
 //!
-//! Brings what verification said into the words of the [`table`], and its outcome back into a person or a
-//! refusal. What the table does not know is settled here first: two people on one side, and a cookie that another site's
-//! page sent along.
+//! Brings what both sides said into the words of the [`table`], and its outcome back into a person or a refusal. What
+//! the table does not know is settled here: two people on one side, a cookie that another site's page sent along, and
+//! legacy credentials that only the API can verify (`passthrough`).
 
 use std::sync::Arc;
 
-use super::csrf;
-use super::table::{self, Clerk, Denial, Explicit, Inputs, Issuance, Legacy, Resolved, Same, Sent};
+use super::arm::{Stand, stand};
+use super::table::{self, Beside, Clerk, Denial, Explicit, Inputs, Issuance, Legacy, Resolved, Same, Sent, Stripped};
+use super::verify::Verdicts;
+use super::{World, csrf};
 use crate::clock::Now;
 use crate::identity::clerk::Health;
-use crate::identity::{Carrier, Identity, Refusal, Verdict};
+use crate::identity::{Carrier, Facts, Identity, Refusal, Verdict, legacy};
+use crate::inject::Proven;
 use crate::request::View;
-use crate::rollout::{Arm, Guard, Side};
+use crate::rollout::{Side, Why};
 use crate::route::{Access, Route};
-use crate::snapshot::Snapshot;
 
 /// A person and how they said who they are.
 pub(super) type Person = (Arc<Identity>, Carrier);
 
+/// Where the request stands, and who it is.
+#[derive(Debug)]
+pub(super) struct Resolution {
+    /// The side that counts, after the guard.
+    pub(super) side: Side,
+    pub(super) why: Option<Why>,
+    pub(super) outcome: Result<Standing, Refusal>,
+}
+
+/// As whom a request goes on.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    pub(super) person: Option<Person>,
+    /// Nobody, with a credential that the API verifies by itself.
+    pub(super) is_unproven: bool,
+    /// `x-crossgate-upgrade: clerk`.
+    pub(super) upgrade: bool,
+    /// The credentials named two people and were taken away.
+    pub(super) conflict: bool,
+    pub(super) proven: Proven,
+}
+
 /// Whose identity goes upstream. `now` is `None` for somebody who is only assumed, whose keys have no age.
 pub(super) fn resolve(
-    verdict: &Verdict,
+    verdicts: &Verdicts,
     route: &Route,
     view: &View<'_>,
-    snapshot: &Snapshot,
+    world: World<'_>,
     now: Option<Now>,
-) -> Result<Option<Person>, Refusal> {
-    match before_the_table(verdict, route, view, snapshot) {
-        // A public route refuses nobody: who cannot be named is nobody.
-        Some(_) if route.access == Access::Public => return Ok(None),
-        Some(refusal) => return Err(refusal),
-        None => {}
+) -> Resolution {
+    let Question { inputs, stand: at, is_foreign_page } = question(verdicts, route, view, world, now);
+    let side = at.side(route.access);
+    let resolution = |outcome| Resolution { side, why: at.why, outcome };
+    // Two people on one side: the table knows one of each.
+    if matches!(verdicts.legacy, legacy::Verdict::Conflict) || matches!(verdicts.clerk, Verdict::Conflict) {
+        return resolution(match route.access {
+            // A public route refuses nobody: who cannot be named is nobody.
+            Access::Public => Ok(Standing { conflict: true, ..Standing::default() }),
+            Access::Protected | Access::Privileged => Err(Refusal::Conflict),
+        });
     }
-    match table::resolve(inputs(verdict, route.access, snapshot, now)) {
-        Ok(Resolved::Person(Side::Clerk, _)) => Ok(match verdict {
-            Verdict::Valid { identity, carrier } => Some((Arc::clone(identity), *carrier)),
-            _ => None,
+    let resolved = table::resolve(inputs);
+    if let Some(outcome) = unproven(verdicts, resolved, side, route.access, world) {
+        return resolution(outcome);
+    }
+    match resolved {
+        Ok(Resolved::Person(Side::Clerk, _)) if is_foreign_page => resolution(match route.access {
+            Access::Public => Ok(Standing::default()),
+            Access::Protected | Access::Privileged => Err(Refusal::CrossSite),
         }),
-        Ok(Resolved::Nobody(_)) => Ok(None),
-        // INVARIANT: no legacy credential is read, so that the table names none of that side.
-        Ok(Resolved::Person(Side::Legacy, _)) => Err(Refusal::NoCredential),
-        Err(denial) => Err(told(denial, verdict)),
+        Ok(Resolved::Person(Side::Clerk, beside)) => {
+            // The arm was that of the person whom the legacy credential names. Where it is void, Clerk's is another one.
+            let own = match (inputs.sent.same, &verdicts.clerk) {
+                (Same::Diff, Verdict::Valid { identity, .. }) => stand(world, Some(&identity.facts)),
+                _ => at,
+            };
+            let person = clerk_person(&verdicts.clerk);
+            let standing = Standing { proven: proven(verdicts, &person, beside), person, ..Standing::default() };
+            Resolution { side: own.side(route.access), why: own.why, outcome: Ok(standing) }
+        }
+        Ok(Resolved::Person(Side::Legacy, beside)) => {
+            let person = legacy_person(&verdicts.legacy);
+            resolution(Ok(Standing {
+                proven: proven(verdicts, &person, beside),
+                person,
+                upgrade: beside == Beside::Upgrade,
+                ..Standing::default()
+            }))
+        }
+        Ok(Resolved::Nobody(stripped)) => {
+            resolution(Ok(Standing { conflict: stripped == Stripped::Conflict, ..Standing::default() }))
+        }
+        Err(denial) => resolution(Err(told(denial, verdicts))),
     }
 }
 
-/// What is refused whatever the table would say.
-fn before_the_table(verdict: &Verdict, route: &Route, view: &View<'_>, snapshot: &Snapshot) -> Option<Refusal> {
-    match verdict {
-        Verdict::Conflict => Some(Refusal::Conflict),
+/// What the table is asked, and where the person stands.
+struct Question {
+    inputs: Inputs,
+    stand: Stand,
+    /// Clerk's session is a cookie that another site's page may have sent along.
+    is_foreign_page: bool,
+}
+
+fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_>, now: Option<Now>) -> Question {
+    let legacy_facts = legacy_facts(&verdicts.legacy);
+    let clerk_facts = match &verdicts.clerk {
+        Verdict::Valid { identity, .. } => Some(&identity.facts),
+        _ => None,
+    };
+    let stand = stand(world, legacy_facts.or(clerk_facts));
+    let same = legacy_facts.map_or(Same::NotApplicable, |legacy| same(legacy, &verdicts.clerk));
+    let is_foreign_page = match &verdicts.clerk {
         Verdict::Valid { identity, carrier: Carrier::Cookie } => {
             let is_own = match &view.request.handshake {
-                Some(_) => csrf::may_open(view, route, Some((identity, Carrier::Cookie)), snapshot),
-                None => csrf::is_own_page(view, &identity.facts.instance, snapshot),
+                Some(_) => csrf::may_open(view, route, Some((identity, Carrier::Cookie)), world.snapshot),
+                None => csrf::is_own_page(view, &identity.facts.instance, world.snapshot),
             };
-            (!is_own).then_some(Refusal::CrossSite)
+            !is_own
         }
-        Verdict::Valid { carrier: Carrier::Header, .. }
-        | Verdict::Absent
-        | Verdict::Expired { .. }
-        | Verdict::Invalid { .. }
-        | Verdict::Unverifiable { .. } => None,
+        _ => false,
+    };
+    let (legacy, legacy_explicit) = legacy_word(&verdicts.legacy);
+    let (mut clerk, clerk_explicit) = clerk_word(&verdicts.clerk);
+    if is_foreign_page && same == Same::Same {
+        // Beside a good legacy credential of the same person, a session that no page of theirs sent is a leftover like any
+        // other: the legacy login goes on as it did before there was Clerk.
+        clerk = Clerk::Invalid;
+    }
+    let explicit = match (legacy_explicit, clerk_explicit) {
+        (true, true) => Explicit::Both,
+        (true, false) => Explicit::Legacy,
+        (false, true) => Explicit::Clerk,
+        (false, false) => Explicit::None,
+    };
+    let keys = match &verdicts.clerk {
+        Verdict::Valid { identity, .. } => age(identity, world, now),
+        Verdict::Unverifiable { held: true, .. } => Health::Stale,
+        Verdict::Unverifiable { held: false, .. } => Health::Outage,
+        Verdict::Absent | Verdict::Expired { .. } | Verdict::Invalid { .. } | Verdict::Conflict => health(world, now),
+    };
+    let inputs = Inputs {
+        sent: Sent { legacy, clerk, same, explicit },
+        arm: stand.arm,
+        access: route.access,
+        keys,
+        issuance: Issuance::Up,
+        guard: stand.guard,
+    };
+    Question { inputs, stand, is_foreign_page }
+}
+
+fn legacy_facts(verdict: &legacy::Verdict) -> Option<&Facts> {
+    match verdict {
+        legacy::Verdict::Valid { identity, .. } => Some(&identity.facts),
+        legacy::Verdict::Absent
+        | legacy::Verdict::Unproven { .. }
+        | legacy::Verdict::Invalid { .. }
+        | legacy::Verdict::Unverifiable { .. }
+        | legacy::Verdict::Conflict => None,
     }
 }
 
-fn inputs(verdict: &Verdict, access: Access, snapshot: &Snapshot, now: Option<Now>) -> Inputs {
-    let explicit = |carrier: Carrier| match carrier {
-        Carrier::Header => Explicit::Clerk,
-        Carrier::Cookie => Explicit::None,
-    };
-    let (clerk, explicit, keys) = match verdict {
-        Verdict::Valid { identity, carrier } => (Clerk::Valid, explicit(*carrier), age(identity, snapshot, now)),
-        Verdict::Expired { carrier, .. } => (Clerk::Expired, explicit(*carrier), Health::Ok),
-        Verdict::Invalid { carrier, .. } => (Clerk::Invalid, explicit(*carrier), Health::Ok),
-        Verdict::Unverifiable { held: true, .. } => (Clerk::Unverifiable, Explicit::None, Health::Stale),
-        Verdict::Unverifiable { held: false, .. } => (Clerk::Unverifiable, Explicit::None, Health::Outage),
-        Verdict::Absent | Verdict::Conflict => (Clerk::Absent, Explicit::None, Health::Ok),
-    };
-    Inputs {
-        sent: Sent { legacy: Legacy::Absent, clerk, same: Same::NotApplicable, explicit },
-        // Without a legacy side everybody is Clerk's, and no percentage moves them.
-        arm: Arm::Pinned,
-        access,
-        keys,
-        issuance: Issuance::Up,
-        guard: Guard::Normal,
+/// The legacy verdict in the table's words, and whether a client put the credential there on purpose.
+fn legacy_word(verdict: &legacy::Verdict) -> (Legacy, bool) {
+    match verdict {
+        legacy::Verdict::Valid { carrier, .. } => (Legacy::Valid, *carrier == Carrier::Header),
+        legacy::Verdict::Invalid { carrier, .. } => (Legacy::Invalid, *carrier == Carrier::Header),
+        legacy::Verdict::Unverifiable { carrier } => (Legacy::Unverifiable, *carrier == Carrier::Header),
+        // It proves nobody; what it is good for beyond that is settled outside the table.
+        legacy::Verdict::Absent | legacy::Verdict::Unproven { .. } | legacy::Verdict::Conflict => {
+            (Legacy::Absent, false)
+        }
     }
+}
+
+fn clerk_word(verdict: &Verdict) -> (Clerk, bool) {
+    match verdict {
+        Verdict::Valid { carrier, .. } => (Clerk::Valid, *carrier == Carrier::Header),
+        Verdict::Expired { carrier, .. } => (Clerk::Expired, *carrier == Carrier::Header),
+        Verdict::Invalid { carrier, .. } => (Clerk::Invalid, *carrier == Carrier::Header),
+        Verdict::Unverifiable { .. } => (Clerk::Unverifiable, false),
+        Verdict::Absent | Verdict::Conflict => (Clerk::Absent, false),
+    }
+}
+
+/// Whether Clerk's credential names the person of the legacy one. An id of the legacy side is compared, which Clerk's
+/// has only by the map or the mapped claim: two ids that merely look alike are two people.
+fn same(legacy: &Facts, clerk: &Verdict) -> Same {
+    let named = match clerk {
+        Verdict::Valid { identity, .. } => identity.facts.legacy_user.as_deref(),
+        Verdict::Expired { legacy_user, .. } | Verdict::Unverifiable { legacy_user, .. } => legacy_user.as_deref(),
+        Verdict::Absent | Verdict::Invalid { .. } | Verdict::Conflict => return Same::NotApplicable,
+    };
+    if named.is_some() && named == legacy.legacy_user.as_deref() { Same::Same } else { Same::Diff }
 }
 
 /// Whether the keys that vouch for somebody are young: a key that was stolen and taken away is still held while refreshing
 /// fails. Asked at each request, also for a token that the cache knows: keys grow old while tokens live.
-fn age(identity: &Identity, snapshot: &Snapshot, now: Option<Now>) -> Health {
+fn age(identity: &Identity, world: World<'_>, now: Option<Now>) -> Health {
     let Some(now) = now else { return Health::Ok };
-    snapshot.instances.named(&identity.facts.instance).map_or(Health::Outage, |instance| instance.keys.health(now))
+    world
+        .snapshot
+        .instances
+        .named(&identity.facts.instance)
+        .map_or(Health::Outage, |instance| instance.keys.health(now))
+}
+
+/// Whether somebody who has to come with Clerk could: by the instance that fares best.
+fn health(world: World<'_>, now: Option<Now>) -> Health {
+    let Some(now) = now else { return Health::Ok };
+    let rank = |health: &Health| match health {
+        Health::Ok => 0,
+        Health::Stale => 1,
+        Health::Outage => 2,
+    };
+    let all = world.snapshot.instances.iter().map(|instance| instance.keys.health(now));
+    all.min_by_key(rank).unwrap_or(Health::Outage)
+}
+
+fn clerk_person(verdict: &Verdict) -> Option<Person> {
+    match verdict {
+        Verdict::Valid { identity, carrier } => Some((Arc::clone(identity), *carrier)),
+        _ => None,
+    }
+}
+
+fn legacy_person(verdict: &legacy::Verdict) -> Option<Person> {
+    match verdict {
+        legacy::Verdict::Valid { identity, carrier } => Some((Arc::clone(identity), *carrier)),
+        _ => None,
+    }
+}
+
+/// Which credentials were proven to be this person's. Whatever else came along goes nowhere: the API might believe it.
+fn proven(verdicts: &Verdicts, person: &Option<Person>, beside: Beside) -> Proven {
+    let is = |side: crate::identity::Method| {
+        person.as_ref().is_some_and(|(identity, _)| identity.facts.method == side) || beside == Beside::Other
+    };
+    let legacy = match &verdicts.legacy {
+        legacy::Verdict::Valid { carrier, .. } if is(crate::identity::Method::Legacy) => Some(*carrier),
+        _ => None,
+    };
+    let clerk = match &verdicts.clerk {
+        Verdict::Valid { carrier, .. } if is(crate::identity::Method::Clerk) => Some(*carrier),
+        _ => None,
+    };
+    Proven {
+        legacy_header: legacy == Some(Carrier::Header),
+        legacy_cookie: legacy == Some(Carrier::Cookie) || legacy.is_some() && verdicts.cookie_agrees,
+        clerk,
+    }
+}
+
+/// `passthrough`: a legacy credential that crossgate cannot verify and the API does. `None` where it changes nothing.
+///
+/// It counts where nothing else does, and where both are there and the arm is legacy: people go on using the app that
+/// they always used, while Clerk's cookie is in their browser. What was sent on purpose and is bad stays final.
+fn unproven(
+    verdicts: &Verdicts,
+    resolved: Result<Resolved, Denial>,
+    side: Side,
+    access: Access,
+    world: World<'_>,
+) -> Option<Result<Standing, Refusal>> {
+    let legacy::Verdict::Unproven { carrier } = &verdicts.legacy else { return None };
+    let is_explicit = |carrier: &Carrier| *carrier == Carrier::Header;
+    let legacy_counts = match (resolved, &verdicts.clerk) {
+        // Clerk's was meant, and the legacy one was not.
+        (Ok(Resolved::Person(Side::Clerk, _)), Verdict::Valid { carrier: of_clerk, .. }) => {
+            side == Side::Legacy && (is_explicit(carrier) || !is_explicit(of_clerk))
+        }
+        (_, Verdict::Invalid { carrier, .. } | Verdict::Expired { carrier, .. }) if is_explicit(carrier) => false,
+        (Ok(Resolved::Nobody(_)) | Err(_), _) => true,
+        (Ok(Resolved::Person(..)), _) => false,
+    };
+    if !legacy_counts {
+        return None;
+    }
+    let may_pass = match access {
+        Access::Public | Access::Protected => true,
+        Access::Privileged => {
+            world.snapshot.legacy.as_ref().and_then(|legacy| legacy.passthrough()).is_some_and(|rules| rules.privileged)
+        }
+    };
+    if !may_pass {
+        return Some(Err(if world.snapshot.instances.is_empty() { Refusal::NoCredential } else { Refusal::StepUp }));
+    }
+    let proven = Proven { legacy_header: true, legacy_cookie: true, clerk: None };
+    Some(Ok(Standing { is_unproven: true, proven, ..Standing::default() }))
 }
 
 /// The table's word with what verification knows of it.
-fn told(denial: Denial, verdict: &Verdict) -> Refusal {
-    match (denial, verdict) {
-        (Denial::ClerkInvalid | Denial::Invalid, Verdict::Invalid { reason, carrier }) => {
-            Refusal::Invalid { reason: *reason, explicit: *carrier == Carrier::Header }
-        }
-        (Denial::ClerkExpired, _) => Refusal::Expired,
-        (Denial::ClerkOutage, Verdict::Unverifiable { held, .. }) => Refusal::Unverifiable { held: *held },
-        (Denial::ClerkOutage, _) => Refusal::Unverifiable { held: false },
-        (Denial::StaleKeys, _) => Refusal::StaleKeys,
-        (Denial::Conflict, _) => Refusal::Conflict,
-        // INVARIANT: the last five are said of legacy credentials and of people who have one; nobody's is read.
-        (
-            Denial::NoCredential
-            | Denial::ClerkInvalid
-            | Denial::Invalid
-            | Denial::LegacyInvalid
-            | Denial::LegacySealed
-            | Denial::LegacyOutage
-            | Denial::StepUpClerk,
-            _,
-        ) => Refusal::NoCredential,
+fn told(denial: Denial, verdicts: &Verdicts) -> Refusal {
+    match denial {
+        Denial::Conflict => Refusal::Conflict,
+        Denial::NoCredential => Refusal::NoCredential,
+        Denial::ClerkExpired => Refusal::Expired,
+        Denial::ClerkInvalid => match &verdicts.clerk {
+            Verdict::Invalid { reason, .. } => Refusal::Invalid { reason: *reason, explicit: true },
+            _ => Refusal::NoCredential,
+        },
+        Denial::Invalid => match (&verdicts.clerk, &verdicts.legacy) {
+            (Verdict::Invalid { reason, .. }, _) => Refusal::Invalid { reason: *reason, explicit: false },
+            (_, legacy::Verdict::Invalid { reason, .. }) => Refusal::LegacyInvalid { reason: *reason, explicit: false },
+            _ => Refusal::NoCredential,
+        },
+        Denial::LegacyInvalid => match &verdicts.legacy {
+            legacy::Verdict::Invalid { reason, .. } => Refusal::LegacyInvalid { reason: *reason, explicit: true },
+            _ => Refusal::NoCredential,
+        },
+        Denial::LegacySealed => Refusal::LegacySealed,
+        Denial::LegacyOutage => Refusal::LegacyUnverifiable,
+        Denial::StepUpClerk => Refusal::StepUp,
+        Denial::ClerkOutage => match &verdicts.clerk {
+            Verdict::Unverifiable { held, .. } => Refusal::Unverifiable { held: *held },
+            _ => Refusal::Unverifiable { held: false },
+        },
+        Denial::StaleKeys => Refusal::StaleKeys,
     }
 }

@@ -166,6 +166,15 @@ pub struct Judged {
     pub verdict: Verdict,
     /// The Authorization line is this side's: Clerk's must judge cookies only ([`Verifier::verify_cookies`]).
     pub took_authorization: bool,
+    /// The header decided, and the cookie proves the same person.
+    pub cookie_agrees: bool,
+}
+
+/// Nothing was sent.
+impl Default for Judged {
+    fn default() -> Self {
+        Self { verdict: Verdict::Absent, took_authorization: false, cookie_agrees: false }
+    }
 }
 
 /// Why there is no verdict yet, or none at all.
@@ -290,16 +299,29 @@ impl LegacyVerifier {
     /// [`Pause`].
     pub fn verify(&self, question: &Question<'_>, now: Now, attempt: Attempt) -> Result<Judged, Pause> {
         let header = self.header(question, now);
-        let takes_bearer = matches!(self.spec.carriers.header, Some(HeaderCarrier::Bearer));
-        let took_authorization = takes_bearer && !matches!(header, Sent::Nothing);
+        let took_authorization = self.takes_bearer() && !matches!(header, Sent::Nothing);
         let cookie = self.cookie(question, now)?;
         let judge = |sent, carrier| match sent {
             Sent::Nothing => Judgment::Absent,
             Sent::Malformed => Judgment::Invalid(Reason::Malformed),
             Sent::Token(token) => self.judge(token, carrier, question.answers, now, attempt),
         };
-        let verdict = decide(judge(header, Carrier::Header), judge(cookie, Carrier::Cookie), attempt)?;
-        Ok(Judged { verdict, took_authorization })
+        let (header, cookie) = (judge(header, Carrier::Header), judge(cookie, Carrier::Cookie));
+        let cookie_agrees = match (&header, &cookie) {
+            (Judgment::Valid(one), Judgment::Valid(other)) => one.facts.subject == other.facts.subject,
+            _ => false,
+        };
+        let verdict = decide(header, cookie, attempt)?;
+        Ok(Judged { verdict, took_authorization, cookie_agrees })
+    }
+
+    /// Whether the Authorization line of this request is this side's, whatever it is worth.
+    pub fn takes_authorization(&self, question: &Question<'_>, now: Now) -> bool {
+        self.takes_bearer() && !matches!(self.header(question, now), Sent::Nothing)
+    }
+
+    const fn takes_bearer(&self) -> bool {
+        matches!(self.spec.carriers.header, Some(HeaderCarrier::Bearer))
     }
 
     /// Whether a cookie's value is this side's by its content; for whoever removes what is not forwarded.

@@ -43,4 +43,10 @@ impl Reason {
             Self::IdentityTooLarge => "legacy-identity-too-large",
         }
     }
+
+    /// Whether somebody made the credential up, or uses one that was taken back: what costs a check, or a question to a
+    /// server, and is nobody's honest mistake for long.
+    pub const fn is_forgery(self) -> bool {
+        matches!(self, Self::Signature | Self::Inactive | Self::Refused)
+    }
 }

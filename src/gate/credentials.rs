@@ -1,0 +1,49 @@
+//! Which of the request's own credentials the API gets: those of the person who goes upstream, of the sides that the
+//! upstream is to have (`credentials.forward`). All others are taken out, whatever they are worth.
+
+use crate::gate::passage::Passage;
+use crate::identity::Carrier;
+use crate::identity::legacy::HeaderCarrier;
+use crate::inject::{Own, Stays};
+use crate::policy::Permit;
+use crate::request::credential::Line;
+use crate::request::{Authorization, Request};
+use crate::rollout::Side;
+use crate::snapshot::Snapshot;
+
+/// Says what stays. `is_legacy` is [`is_legacy_cookie`], which the answer borrows.
+pub(super) fn own<'a>(
+    passage: &'a Passage,
+    permit: &Permit,
+    request: &Request,
+    is_legacy: &'a dyn Fn(&str) -> bool,
+) -> Own<'a> {
+    let forward =
+        passage.snapshot.upstreams.get(permit.upstream()).map(|upstream| upstream.forward).unwrap_or_default();
+    let proven = passage.proven;
+    let stays = |does: bool| if does { Stays::Kept } else { Stays::Removed };
+    let legacy_header = stays(proven.legacy_header && forward.legacy);
+    let clerk = |carrier| stays(proven.clerk == Some(carrier) && forward.clerk);
+    let bearer = match (&request.credentials.authorization, passage.bearer) {
+        (Authorization::Absent, _) => Stays::Untouched,
+        (_, Some(Side::Legacy)) => legacy_header,
+        (_, Some(Side::Clerk) | None) => clerk(Carrier::Header),
+    };
+    let carriers = passage.snapshot.legacy.as_ref().map(|legacy| legacy.carriers());
+    let line = match carriers.and_then(|carriers| carriers.header.as_ref()) {
+        Some(HeaderCarrier::Own(line)) if request.credentials.line != Line::Absent => {
+            Some((&line.header, legacy_header))
+        }
+        Some(HeaderCarrier::Own(_) | HeaderCarrier::Bearer) | None => None,
+    };
+    let cookie = carriers.and_then(|carriers| carriers.cookie.as_deref());
+    let legacy_cookie = cookie.map(|name| (name, is_legacy, stays(proven.legacy_cookie && forward.legacy)));
+    Own { bearer, line, clerk_cookies: clerk(Carrier::Cookie), legacy_cookie }
+}
+
+/// Whether a value under the legacy side's cookie is its own.
+pub(super) fn is_legacy_cookie(snapshot: &Snapshot, value: &str) -> bool {
+    let Some(legacy) = &snapshot.legacy else { return false };
+    let Some(name) = legacy.carriers().cookie.as_deref() else { return false };
+    legacy.owns_cookie(name, value, &super::decide::verifier(snapshot), crate::clock::now())
+}

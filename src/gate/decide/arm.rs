@@ -1,0 +1,57 @@
+//! The arm of the person that a request's credentials name.
+//!
+//! Asks `rollout`, and knows the two cases in which there is nothing to ask: an API without a legacy login, and one
+//! without Clerk. Never reads what was sent, only who it turned out to be.
+
+use super::World;
+use crate::identity::Facts;
+use crate::rollout::{Arm, Guard, Person, Side, Why};
+use crate::route::Access;
+
+/// Where somebody stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stand {
+    /// Before the guard.
+    pub(super) arm: Arm,
+    pub(super) guard: Guard,
+    /// `None` where there is nothing to choose.
+    pub(super) why: Option<Why>,
+}
+
+impl Stand {
+    /// The side that counts on such a route, after the guard.
+    pub(super) fn side(self, access: Access) -> Side {
+        self.arm.after(self.guard, access).side()
+    }
+}
+
+/// Where the person stands whom the credentials name; `None` is nobody.
+pub(super) fn stand(world: World<'_>, person: Option<&Facts>) -> Stand {
+    let World { snapshot, rollout } = world;
+    let unmoved = |arm| Stand { arm, guard: Guard::Normal, why: None };
+    if snapshot.legacy.is_none() {
+        // Everybody is Clerk's, and no percentage moves them.
+        return unmoved(Arm::Pinned);
+    }
+    if snapshot.instances.is_empty() {
+        return unmoved(Arm::Legacy);
+    }
+    let Some(facts) = person else {
+        let guard = rollout.map_or(Guard::Normal, |rollout| rollout.record.guard);
+        return Stand { guard, ..unmoved(Arm::Legacy) };
+    };
+    let Some(rollout) = rollout else {
+        let is_pinned = facts.link.is_pinned() || !facts.link.legacy_proves();
+        return unmoved(if is_pinned { Arm::Pinned } else { Arm::Legacy });
+    };
+    let person = Person { user: &facts.subject, org: canonical_org(world, facts), link: facts.link };
+    let choice = rollout.assignment.choose(&person, rollout.record.assigned);
+    Stand { arm: choice.arm, guard: rollout.record.guard, why: Some(choice.why) }
+}
+
+/// The active org by its canonical id, as both credentials of a person give it.
+fn canonical_org<'a>(world: World<'_>, facts: &'a Facts) -> Option<&'a str> {
+    let (legacy, clerk) = (facts.legacy_org.as_deref(), facts.org.as_ref().map(|org| org.id.as_str()));
+    let _ = world;
+    legacy.or(clerk)
+}
