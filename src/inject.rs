@@ -63,8 +63,22 @@ pub struct Own<'a> {
     /// A header of the legacy side's own.
     pub line: Option<(&'a HeaderName, Stays)>,
     pub clerk_cookies: Stays,
-    /// Name of the legacy side's cookie, and which of the values under it are its own: other products use any name.
-    pub legacy_cookie: Option<(&'a str, &'a dyn Fn(&str) -> bool, Stays)>,
+    pub legacy_cookie: Option<LegacyCookie<'a>>,
+}
+
+/// The legacy side's cookie.
+#[derive(Clone, Copy)]
+pub struct LegacyCookie<'a> {
+    pub name: &'a str,
+    /// Which of the values under the name are its own: other products use any name.
+    pub is_own: &'a dyn Fn(&str) -> bool,
+    pub stays: Stays,
+}
+
+impl LegacyCookie<'_> {
+    fn is(&self, pair: &[u8]) -> bool {
+        value(pair, self.name).is_some_and(self.is_own)
+    }
 }
 
 /// Whether the API gets a credential as it came.
@@ -114,16 +128,14 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
     if let Some((name, Stays::Removed)) = &own.line {
         head.remove(name);
     }
-    let legacy = own.legacy_cookie.filter(|(_, _, stays)| *stays == Stays::Removed);
-    let kept = own.legacy_cookie.filter(|(_, _, stays)| *stays == Stays::Kept);
-    let is_legacy = |pair: &[u8], of: Option<(&str, &dyn Fn(&str) -> bool, Stays)>| {
-        of.is_some_and(|(name, is_own, _)| value(pair, name).is_some_and(is_own))
-    };
-    if own.clerk_cookies == Stays::Removed || legacy.is_some() {
+    let of = |wanted| own.legacy_cookie.filter(|cookie| cookie.stays == wanted);
+    let (removed, kept) = (of(Stays::Removed), of(Stays::Kept));
+    let clerks_leave = own.clerk_cookies == Stays::Removed;
+    if clerks_leave || removed.is_some() {
         strip_cookies(head, |pair| {
             // By content first: the legacy side may use one of Clerk's names.
-            is_legacy(pair, legacy)
-                || own.clerk_cookies == Stays::Removed && is_clerk_cookie(pair) && !is_legacy(pair, kept)
+            removed.is_some_and(|cookie| cookie.is(pair))
+                || clerks_leave && is_clerk_cookie(pair) && !kept.is_some_and(|cookie| cookie.is(pair))
         });
     }
 }
@@ -169,7 +181,7 @@ mod tests {
     use http::header::COOKIE;
     use http::{HeaderMap, HeaderValue};
 
-    use super::{Own, Stays, strip};
+    use super::{LegacyCookie, Own, Stays, strip};
 
     fn stripped(sent: &'static str, own: &Own<'_>) -> Option<String> {
         let mut head = HeaderMap::new();
@@ -199,7 +211,7 @@ mod tests {
             bearer: Stays::Untouched,
             line: None,
             clerk_cookies,
-            legacy_cookie: Some((name, &is_own as &dyn Fn(&str) -> bool, stays)),
+            legacy_cookie: Some(LegacyCookie { name, is_own: &is_own, stays }),
         };
         use Stays::{Kept, Removed};
         let table = [

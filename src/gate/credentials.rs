@@ -4,7 +4,7 @@
 use crate::gate::passage::Passage;
 use crate::identity::Carrier;
 use crate::identity::legacy::HeaderCarrier;
-use crate::inject::{Own, Stays};
+use crate::inject::{LegacyCookie, Own, Stays};
 use crate::policy::Permit;
 use crate::request::credential::Line;
 use crate::request::{Authorization, Request};
@@ -37,7 +37,8 @@ pub(super) fn own<'a>(
         Some(HeaderCarrier::Own(_) | HeaderCarrier::Bearer) | None => None,
     };
     let cookie = carriers.and_then(|carriers| carriers.cookie.as_deref());
-    let legacy_cookie = cookie.map(|name| (name, is_legacy, stays(proven.legacy_cookie && forward.legacy)));
+    let keeps_cookie = stays(proven.legacy_cookie && forward.legacy);
+    let legacy_cookie = cookie.map(|name| LegacyCookie { name, is_own: is_legacy, stays: keeps_cookie });
     Own { bearer, line, clerk_cookies: clerk(Carrier::Cookie), legacy_cookie }
 }
 

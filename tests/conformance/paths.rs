@@ -71,6 +71,7 @@ fn routes(case: &Case) -> Result<Routes, String> {
             websocket: WebSocket::default(),
             private: false,
             upstream: 0,
+            names_upstream: false,
             exact_paths: true,
         })
     };
