@@ -43,4 +43,10 @@ impl Reason {
             Self::IdentityTooLarge => "legacy-identity-too-large",
         }
     }
+
+    /// Whether a check was spent on a credential that nobody signed. What a server refused is not among them: questions
+    /// have a budget of their own, by what was asked (`Answers::refused`) and not by what is remembered.
+    pub const fn is_forgery(self) -> bool {
+        matches!(self, Self::Signature)
+    }
 }
