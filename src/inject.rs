@@ -57,6 +57,7 @@ pub struct Proven {
 }
 
 /// The credentials of ours that the request carries, and which of them stay.
+#[derive(Debug)]
 pub struct Own<'a> {
     /// A bearer token, good or bad; a foreign scheme is none of ours.
     pub bearer: Stays,
@@ -73,6 +74,13 @@ pub struct LegacyCookie<'a> {
     /// Which of the values under the name are its own: other products use any name.
     pub is_own: &'a dyn Fn(&str) -> bool,
     pub stays: Stays,
+}
+
+/// Without the function.
+impl std::fmt::Debug for LegacyCookie<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LegacyCookie").field("name", &self.name).field("stays", &self.stays).finish_non_exhaustive()
+    }
 }
 
 impl LegacyCookie<'_> {
@@ -94,12 +102,6 @@ impl Own<'_> {
     /// Of somebody who sent none, or whose bearer token is not shown to anybody.
     pub const NONE: Own<'static> =
         Own { bearer: Stays::Removed, line: None, clerk_cookies: Stays::Removed, legacy_cookie: None };
-}
-
-impl std::fmt::Debug for Own<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Own").field("bearer", &self.bearer).finish_non_exhaustive()
-    }
 }
 
 /// Writes the identity headers of `permit` and takes out the credentials that are not addressed to the upstream.

@@ -65,8 +65,8 @@ impl Reloader {
         }
         self.metrics.config_stale().set(0);
         self.readiness.set_stale_config(None);
-        for instance in snapshot.instances.iter() {
-            instance.keys.wake();
+        for keys in snapshot.keys() {
+            keys.wake();
         }
         tracing::info!(snapshot = &*snapshot.id, routes = snapshot.routes.len(), "config loaded");
         self.record(&snapshot, "config.reload", None);

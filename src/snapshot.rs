@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use crate::audit;
-use crate::identity::clerk::Instances;
+use crate::identity::clerk::{Instances, Keys};
 use crate::identity::legacy::LegacyVerifier;
 use crate::identity::{HeaderNames, cache::TokenCache};
 use crate::policy::Policy;
@@ -56,6 +56,14 @@ pub struct Snapshot {
     pub admin: Access,
     pub audit: audit::Rules,
     pub files: Vec<PathBuf>,
+}
+
+impl Snapshot {
+    /// The keys of all issuers of both sides.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<Keys>> {
+        let legacy = self.legacy.as_ref().and_then(|legacy| legacy.keys());
+        self.instances.iter().map(|instance| &instance.keys).chain(legacy)
+    }
 }
 
 /// `cors`: whose pages may read crossgate's own answers, and who answers preflights.

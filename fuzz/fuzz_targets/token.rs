@@ -89,6 +89,7 @@ fn world() -> World {
         keys: KeySource::Set(KeySet::from_pem(&pem).unwrap_or_else(|problem| fail(format!("{problem:?}")))),
         checks: Checks::default(),
         cookies: CookieRules::default(),
+probe: None,
     };
     World {
         key,

@@ -12,7 +12,8 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 
 use crate::clock::Now;
-use crate::identity::clerk::{Health, KeyStats};
+use crate::identity::clerk::{Health, Issuance, KeyStats};
+use crate::identity::legacy::AskStats;
 use crate::snapshot::{ReadyRules, Snapshot};
 
 /// State that outlives snapshots.
@@ -37,8 +38,8 @@ pub struct Report {
 /// One reason.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 pub struct Why {
-    /// `draining`, `starting`, `no_keys`, `stale_keys`, `stale_config`, `audit_unavailable`, `rollout_state`,
-    /// `rollout_pending`.
+    /// `draining`, `starting`, `no_keys`, `stale_keys`, `issuance_down`, `legacy_unreachable`, `stale_config`,
+    /// `audit_unavailable`, `rollout_state`, `rollout_pending`.
     pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -86,17 +87,27 @@ impl Readiness {
             say("starting", None, "the listeners do not answer yet".to_owned());
         }
         let waiting = now.mono.saturating_duration_since(self.started) < self.rules.wait;
-        for instance in snapshot.instances.iter() {
-            match instance.keys.health(now) {
+        for keys in snapshot.keys() {
+            match keys.health(now) {
                 Health::Ok => {}
-                Health::Stale => {
-                    say("stale_keys", Some(&instance.issuer), describe(&instance.keys.stats(now)));
-                }
+                Health::Stale => say("stale_keys", Some(keys.issuer()), describe(&keys.stats(now))),
                 Health::Outage => {
                     ready &= !(self.rules.strict || waiting);
-                    say("no_keys", Some(&instance.issuer), describe(&instance.keys.stats(now)));
+                    say("no_keys", Some(keys.issuer()), describe(&keys.stats(now)));
                 }
             }
+        }
+        // Both are other people's servers: a process that left the balancer for them would take everybody else along.
+        for instance in snapshot.instances.iter().filter(|instance| instance.issuance() == Issuance::Down) {
+            let cause = instance.probe.as_ref().and_then(|probe| probe.last_failure());
+            let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+            let detail = format!("sessions that run out are 503 until clerk renews them{cause}");
+            say("issuance_down", Some(&instance.issuer), detail);
+        }
+        if let Some(stats) = snapshot.legacy.as_ref().and_then(|legacy| legacy.ask_stats(now))
+            && stats.broken
+        {
+            say("legacy_unreachable", None, describe_asked(&stats));
         }
         if let Some(problem) = self.stale_config.load_full() {
             say("stale_config", None, format!("the last good config serves; the new one was refused: {problem}"));
@@ -108,6 +119,14 @@ impl Readiness {
         let degraded = !reasons.is_empty();
         Report { ready, degraded, reasons, snapshot: snapshot.id.to_string() }
     }
+}
+
+fn describe_asked(stats: &AskStats) -> String {
+    let cause = stats.last_failure.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let AskStats { answered, failed, .. } = stats;
+    format!(
+        "legacy credentials that are not remembered are 503; {failed} questions failed, {answered} were answered{cause}"
+    )
 }
 
 fn describe(stats: &KeyStats) -> String {

@@ -20,6 +20,7 @@ use serde::Serialize;
 use crate::audit::{Ledger, Status};
 use crate::clock;
 use crate::gate::passage::InFlight;
+use crate::identity::clerk::Issuance;
 use crate::rollout::Rollout;
 use crate::snapshot::{Address, Live, Scope, Socket};
 use crate::telemetry::access::Log;
@@ -130,15 +131,27 @@ impl Admin {
     fn refresh_gauges(&self) {
         let snapshot = self.live.load();
         let now = clock::now();
-        for instance in snapshot.instances.iter() {
-            let stats = instance.keys.stats(now);
+        for keys in snapshot.keys() {
+            let stats = keys.stats(now);
             if let Some(age) = stats.age {
-                self.metrics.jwks_age(&instance.issuer).set(age.as_secs_f64());
+                self.metrics.jwks_age(keys.issuer()).set(age.as_secs_f64());
             }
             for (result, count) in [("ok", stats.fetches_succeeded), ("error", stats.fetches_failed)] {
-                let counter = self.metrics.jwks_refresh(&instance.issuer, result);
+                let counter = self.metrics.jwks_refresh(keys.issuer(), result);
                 counter.inc_by(count.saturating_sub(counter.get()));
             }
+        }
+        let probed = snapshot.instances.iter().filter(|instance| instance.probe.is_some());
+        self.metrics.show_issuance(probed.map(|instance| (&*instance.issuer, instance.issuance() == Issuance::Up)));
+        let asked = snapshot.legacy.as_ref().and_then(|legacy| legacy.ask_stats(now));
+        self.metrics.legacy_breaker_open().set(i64::from(asked.as_ref().is_some_and(|stats| stats.broken)));
+        if let Some(stats) = asked {
+            for (result, count) in [("ok", stats.answered), ("error", stats.failed)] {
+                let counter = self.metrics.legacy_lookups(result);
+                counter.inc_by(count.saturating_sub(counter.get()));
+            }
+        }
+        for instance in snapshot.instances.iter() {
             let counter = self.metrics.missing_azp(&instance.issuer);
             counter.inc_by(instance.missing_azp_count().saturating_sub(counter.get()));
         }

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::clock::Now;
+use crate::identity::clerk::Issuance;
+use crate::identity::legacy::LegacyVerifier;
 use crate::snapshot::Snapshot;
 
 pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
@@ -33,6 +35,10 @@ pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
                 "kids": stats.kids,
                 "age_seconds": stats.age.map(|age| age.as_secs()),
                 "health": stats.health.as_str(),
+                "issuance": instance.probe.as_ref().map(|probe| match probe.issuance() {
+                    Issuance::Up => "up",
+                    Issuance::Down => "down",
+                }),
             })
         })
         .collect();
@@ -41,7 +47,24 @@ pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "routes": routes,
         "issuers": issuers,
+        "legacy": snapshot.legacy.as_ref().map(|legacy| legacy_side(legacy, now)),
         "upstreams": snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect::<Vec<_>>(),
         "files": snapshot.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
     })
+}
+
+fn legacy_side(legacy: &LegacyVerifier, now: Now) -> Value {
+    let keys = legacy.keys().map(|keys| {
+        let stats = keys.stats(now);
+        json!({
+            "issuer": &**keys.issuer(),
+            "kids": stats.kids,
+            "age_seconds": stats.age.map(|age| age.as_secs()),
+            "health": stats.health.as_str(),
+        })
+    });
+    let asked = legacy
+        .ask_stats(now)
+        .map(|stats| json!({ "answered": stats.answered, "failed": stats.failed, "broken": stats.broken }));
+    json!({ "keys": keys, "asked": asked })
 }

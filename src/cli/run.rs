@@ -57,7 +57,7 @@ pub(super) fn serve(
     log::install(format, settings.log);
     let advice = loaded.problems.iter().map(ToString::to_string).collect();
     let snapshot = Arc::new(compiled.snapshot);
-    if snapshot.instances.iter().any(|instance| instance.keys.url().is_some()) {
+    if snapshot.keys().any(|keys| keys.url().is_some()) {
         claim_state(&settings.state_dir)
             .map_err(|problem| format!("state_dir {} cannot be written: {problem}", settings.state_dir.display()))?;
     }

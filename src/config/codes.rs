@@ -63,7 +63,7 @@ codes! {
     NO_ISSUER = "CG0302", "an instance has neither publishable key nor issuer";
     BAD_ISSUER = "CG0303", "an issuer is no https URL";
     KEY_SOURCE = "CG0304", "not exactly one source of keys";
-    KEY_URL = "CG0305", "a key set address is not allowed";
+    KEY_URL = "CG0305", "the address of a key set or a probe is not allowed";
     BAD_KEYS = "CG0306", "a key file or PEM holds no usable keys";
     INSTANCE_TWICE = "CG0307", "two instances have one issuer or one name";
     NO_PARTIES = "CG0308", "an instance accepts tokens made for any page";

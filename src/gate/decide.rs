@@ -240,7 +240,7 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
 
 /// Tells whoever follows what both sides said, and counts forgeries.
 fn follow(verdicts: &Verdicts, caller: Caller<'_>, snapshot: &Snapshot, steps: &mut impl Steps) {
-    if matches!(verdicts.clerk, Verdict::Invalid { reason: identity::Reason::TokenInvalidSignature, .. }) {
+    if matches!(&verdicts.clerk, Verdict::Invalid { reason, .. } if reason.is_forgery()) {
         steps.failed_check();
     }
     if matches!(&verdicts.legacy, legacy::Verdict::Invalid { reason, .. } if reason.is_forgery()) {

@@ -33,7 +33,7 @@ mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -469,8 +469,15 @@ impl Gate {
                     legacy = Attempt::Last;
                 }
                 Wait::Lookups(lookups) => {
-                    answers = Answers::fetch(lookups).await;
-                    legacy = Attempt::Last;
+                    legacy = match self.fairness.may_ask(client, passage.started).await {
+                        Some(leave) => {
+                            answers = Answers::fetch(lookups).await;
+                            leave.refused(answers.refused(), Instant::now());
+                            Attempt::Last
+                        }
+                        // Over its budget: unknown credentials of this address are asked about no more.
+                        None => Attempt::KnownOnly,
+                    };
                 }
             }
         };

@@ -1,4 +1,5 @@
-//! Keeps the key sets of all issuers fresh, across reloads, and lets the gate open once they had their first chance.
+//! Keeps the key sets of all issuers fresh, those of the legacy side too, across reloads, and lets the gate open once they
+//! had their first chance. Starts the probes of Clerk's issuance, too, which nobody waits for.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::BackgroundService;
 use tokio::time::{sleep, timeout};
 
-use crate::identity::clerk::refresh;
+use crate::identity::clerk::{probe, refresh};
 use crate::snapshot::Live;
 
 /// How soon a reload's new issuers get their task.
@@ -30,8 +31,8 @@ impl BackgroundService for KeyService {
     async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         self.start_tasks();
         let first = async {
-            for instance in self.live.load_full().instances.iter() {
-                instance.keys.first_attempt().await;
+            for keys in self.live.load_full().keys() {
+                keys.first_attempt().await;
             }
         };
         if timeout(self.wait, first).await.is_err() {
@@ -48,10 +49,14 @@ impl BackgroundService for KeyService {
 }
 
 impl KeyService {
-    /// Tasks hold their keys weakly: those of an issuer that a reload took away end by themselves.
+    /// Tasks hold what they work for weakly: those of an issuer that a reload took away end by themselves.
     fn start_tasks(&self) {
-        for instance in self.live.load().instances.iter() {
-            drop(refresh::spawn(Arc::clone(&instance.keys), &self.state_dir));
+        let live = self.live.load();
+        for keys in live.keys() {
+            drop(refresh::spawn(Arc::clone(keys), &self.state_dir));
+        }
+        for probe in live.instances.iter().filter_map(|instance| instance.probe.as_ref()) {
+            drop(probe::spawn(probe));
         }
     }
 }

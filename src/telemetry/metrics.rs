@@ -29,6 +29,9 @@ struct Series {
     upstream: UpstreamSeries,
     jwks_age: GaugeVec,
     jwks_refresh: IntCounterVec,
+    issuance_up: IntGaugeVec,
+    legacy_lookups: IntCounterVec,
+    legacy_breaker_open: IntGauge,
     missing_azp: IntCounterVec,
     config_stale: IntGauge,
     in_flight: IntGauge,
@@ -149,6 +152,22 @@ impl Metrics {
                 GaugeVec::new(Opts::new("crossgate_jwks_age_seconds", "age of the keys in use"), &["issuer"])?,
             )?,
             jwks_refresh: counters("crossgate_jwks_refresh_total", "key set fetches", &["issuer", "result"])?,
+            issuance_up: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("crossgate_clerk_issuance_up", "0 while the probe finds that Clerk renews no tokens"),
+                    &["issuer"],
+                )?,
+            )?,
+            legacy_lookups: counters(
+                "crossgate_legacy_lookups_total",
+                "questions to the server that judges legacy credentials",
+                &["result"],
+            )?,
+            legacy_breaker_open: gauge(
+                "crossgate_legacy_breaker_open",
+                "1 while the server that judges legacy credentials is not asked, since it does not answer",
+            )?,
             missing_azp: counters(
                 "crossgate_missing_azp_total",
                 "otherwise good tokens without azp, refused or let through by missing_azp",
@@ -286,6 +305,23 @@ impl Metrics {
 
     pub fn jwks_refresh(&self, issuer: &str, result: &str) -> IntCounter {
         self.0.jwks_refresh.with_label_values(&[issuer, result])
+    }
+
+    /// Brings the series of the probes up to date; those of instances that are gone go too.
+    pub fn show_issuance<'a>(&self, instances: impl Iterator<Item = (&'a str, bool)>) {
+        self.0.issuance_up.reset();
+        for (issuer, is_up) in instances {
+            self.0.issuance_up.with_label_values(&[issuer]).set(i64::from(is_up));
+        }
+    }
+
+    /// Questions to the legacy side's server.
+    pub fn legacy_lookups(&self, result: &'static str) -> IntCounter {
+        self.0.legacy_lookups.with_label_values(&[result])
+    }
+
+    pub fn legacy_breaker_open(&self) -> &IntGauge {
+        &self.0.legacy_breaker_open
     }
 
     /// Brings the series of all upstreams up to date; those of upstreams that are gone go too.

@@ -123,3 +123,32 @@ fn the_environment_types_plain_scalars_only() {
     let names: Vec<_> = compiled.snapshot.instances.iter().map(|instance| instance.name.to_string()).collect();
     assert_eq!(names, ["${literal}"]);
 }
+
+#[test]
+fn the_probe_is_on_where_keys_come_from_clerk_or_where_it_is_written() {
+    let loaded = load(Path::new("tests/config/good/probe.yaml"), &env);
+    let compiled = loaded.compiled.unwrap();
+    let probes: Vec<_> = compiled
+        .snapshot
+        .instances
+        .iter()
+        .map(|instance| {
+            let spec = instance.probe.as_ref().map(|probe| probe.spec());
+            (&*instance.name, spec.map(|spec| (&*spec.url, spec.interval.as_secs(), spec.allow_private)))
+        })
+        .collect();
+    assert_eq!(
+        probes,
+        [
+            ("by its key", Some(("https://clerk.example.com/v1/client", 15, false))),
+            ("by its issuer", Some(("https://a.example.com/__clerk/v1/client", 60, false))),
+            ("same origin", Some(("https://b.example.com/v1/client", 15, false))),
+            ("mirror", None),
+            ("stand-in", None),
+            ("stand-in that is asked", Some(("http://127.0.0.1:4001/v1/client", 15, true))),
+            ("file", None),
+            ("file and probe", Some(("https://e.example.com/v1/environment", 15, false))),
+            ("off", None),
+        ]
+    );
+}

@@ -210,6 +210,7 @@ impl World {
             keys,
             checks,
             cookies: CookieRules::default(),
+            probe: None,
         };
         Self {
             instances: Instances::new(vec![spec], None).unwrap(),

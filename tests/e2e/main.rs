@@ -26,6 +26,7 @@ mod headers;
 mod keys;
 mod map;
 mod memory;
+mod outage;
 mod policy;
 mod restart;
 mod rollout;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::listen::{above_zero, time};
+use super::probe::{self, Addresses};
 use super::{at_most, missing, origin};
 use crate::config::codes;
 use crate::config::places::At;
@@ -62,6 +63,7 @@ fn instance(raw: raw::Clerk, at: At<'_>, files: &mut Files, problems: &mut Vec<P
         publishable_key,
         issuer,
         jwks,
+        probe,
         authorized_parties,
         missing_azp,
         audiences,
@@ -92,10 +94,18 @@ fn instance(raw: raw::Clerk, at: At<'_>, files: &mut Files, problems: &mut Vec<P
         (None, Some(issuer)) => Some(format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'))),
         (None, None) => None,
     };
+    let frontends =
+        [key.as_ref().map(|key| format!("https://{}", key.frontend_api)), issuer.as_deref().map(str::to_owned)];
+    let allow_private = jwks.allow_private == Some(true);
     let keys = key_source(jwks, default_url, &SetKind::Clerk, at, files, problems);
     let parties = parties(authorized_parties, at, problems);
     let raw::Cookies { enabled, csrf } = cookies.unwrap_or_default();
     let (issuer, keys) = (issuer?, keys?);
+    let fetched = match &keys {
+        KeySource::Url(source) => Some(&*source.url),
+        KeySource::Set(_) => None,
+    };
+    let probe = probe::compile(probe, &Addresses { frontends, keys: fetched, allow_private }, at, problems);
     let host = issuer.split_once("://").map_or(&*issuer, |(_, host)| host);
     let name = name.unwrap_or_else(|| host.to_owned());
     if name.is_empty() {
@@ -106,6 +116,7 @@ fn instance(raw: raw::Clerk, at: At<'_>, files: &mut Files, problems: &mut Vec<P
         name: name.into(),
         publishable_key: key,
         keys,
+        probe,
         checks: Checks {
             authorized_parties: parties,
             missing_azp: match missing_azp.unwrap_or(raw::DenyOrAllow::Deny) {

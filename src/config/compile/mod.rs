@@ -14,6 +14,7 @@ mod legacy;
 mod listen;
 mod origin;
 mod pem;
+mod probe;
 mod rollout;
 pub(crate) mod route;
 mod rule;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::scalar::Time;
+use super::scalar::{TextOr, Time};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { publishable_key: pk_live_… }")]
@@ -11,6 +11,7 @@ pub(crate) struct Clerk {
     pub(crate) publishable_key: Option<String>,
     pub(crate) issuer: Option<String>,
     pub(crate) jwks: Option<Jwks>,
+    pub(crate) probe: Option<TextOr<Probe>>,
     pub(crate) authorized_parties: Option<Vec<String>>,
     pub(crate) missing_azp: Option<DenyOrAllow>,
     pub(crate) audiences: Option<Vec<String>>,
@@ -29,6 +30,13 @@ pub(crate) struct Jwks {
     pub(crate) max_stale: Option<Time>,
     pub(crate) privileged_max_stale: Option<Time>,
     pub(crate) allow_private: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "off, or a mapping like { interval: 15s }")]
+pub(crate) struct Probe {
+    pub(crate) url: Option<String>,
+    pub(crate) interval: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -15,7 +15,7 @@ mod upstream;
 use serde::Deserialize;
 
 pub(crate) use audit::{Audit, AuditEvent, CopyTo, Rotate, RouteAudit};
-pub(crate) use clerk::{Clerk, Cookies, Csrf, DenyOrAllow, Jwks};
+pub(crate) use clerk::{Clerk, Cookies, Csrf, DenyOrAllow, Jwks, Probe};
 pub(crate) use legacy::{
     ForwardAuth, ForwardHeaders, Introspection, Legacy, LegacyAlgorithm, LegacyClaims, LegacyCredential, LegacyJwt,
     NamedSecret, Passthrough, Verify,

@@ -11,7 +11,7 @@ use super::table::{self, Beside, Clerk, Denial, Explicit, Inputs, Issuance, Lega
 use super::verify::Verdicts;
 use super::{World, csrf};
 use crate::clock::Now;
-use crate::identity::clerk::Health;
+use crate::identity::clerk::{self, Health};
 use crate::identity::{Carrier, Facts, Identity, Refusal, Verdict, legacy};
 use crate::inject::Proven;
 use crate::request::View;
@@ -136,18 +136,19 @@ fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_
         (false, true) => Explicit::Clerk,
         (false, false) => Explicit::None,
     };
+    let at_best = clerks_best(world, now);
     let keys = match &verdicts.clerk {
         Verdict::Valid { identity, .. } => age(identity, world, now),
         Verdict::Unverifiable { held: true, .. } => Health::Stale,
         Verdict::Unverifiable { held: false, .. } => Health::Outage,
-        Verdict::Absent | Verdict::Expired { .. } | Verdict::Invalid { .. } | Verdict::Conflict => health(world, now),
+        Verdict::Absent | Verdict::Expired { .. } | Verdict::Invalid { .. } | Verdict::Conflict => at_best.0,
     };
     let inputs = Inputs {
         sent: Sent { legacy, clerk, same, explicit },
         arm: stand.arm,
         access: route.access,
         keys,
-        issuance: Issuance::Up,
+        issuance: at_best.1,
         guard: stand.guard,
     };
     Question { inputs, stand, is_foreign_page }
@@ -209,16 +210,23 @@ fn age(identity: &Identity, world: World<'_>, now: Option<Now>) -> Health {
         .map_or(Health::Outage, |instance| instance.keys.health(now))
 }
 
-/// Whether somebody who has to come with Clerk could: by the instance that fares best.
-fn health(world: World<'_>, now: Option<Now>) -> Health {
-    let Some(now) = now else { return Health::Ok };
-    let rank = |health: &Health| match health {
-        Health::Ok => 0,
-        Health::Stale => 1,
-        Health::Outage => 2,
+/// Whether somebody who has to come with Clerk could be believed, and could get a token at all: by the instance that fares
+/// best.
+fn clerks_best(world: World<'_>, now: Option<Now>) -> (Health, Issuance) {
+    let Some(now) = now else { return (Health::Ok, Issuance::Up) };
+    let rank = |(health, issuance): &(Health, Issuance)| match (health, issuance) {
+        (Health::Ok, Issuance::Up) => 0,
+        (Health::Stale, Issuance::Up) => 1,
+        (Health::Outage, _) | (_, Issuance::Down) => 2,
     };
-    let all = world.snapshot.instances.iter().map(|instance| instance.keys.health(now));
-    all.min_by_key(rank).unwrap_or(Health::Outage)
+    let each = world.snapshot.instances.iter().map(|instance| {
+        let issuance = match instance.issuance() {
+            clerk::Issuance::Up => Issuance::Up,
+            clerk::Issuance::Down => Issuance::Down,
+        };
+        (instance.keys.health(now), issuance)
+    });
+    each.min_by_key(rank).unwrap_or((Health::Outage, Issuance::Up))
 }
 
 fn clerk_person(verdict: &Verdict) -> Option<Person> {

@@ -7,6 +7,7 @@
 
 use crate::gate::reply::Code;
 use crate::identity::clerk::Health;
+pub use crate::identity::clerk::Issuance;
 use crate::rollout::{Arm, Guard, Side};
 use crate::route::Access;
 
@@ -48,13 +49,6 @@ pub enum Explicit {
     Legacy,
     Clerk,
     Both,
-}
-
-/// Whether Clerk still renews tokens, as a probe sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Issuance {
-    Up,
-    Down,
 }
 
 /// What came with the request. A revoked person's credentials are both invalid.

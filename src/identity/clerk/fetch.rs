@@ -1,6 +1,6 @@
-//! One GET of a key set, from where the config says and nowhere else.
+//! One GET of a key set, from where the config says and nowhere else; and one that only asks whether anybody answers.
 //!
-//! Called by `refresh` only. What comes back decides who is believed, so everything that could bring a set from
+//! Called by `refresh` and `probe` only. What comes back decides who is believed, so everything that could bring a set from
 //! another place is a failure: redirects, plain text (`allow_private` excepted), addresses of the inside. A server
 //! that hangs, floods or drips costs five seconds and 256 KiB. Trust roots are the system's, so that an operator's
 //! own CA works; `HTTPS_PROXY` is honoured, and then the proxy resolves the name.
@@ -17,9 +17,12 @@ use reqwest::{Client, Response, Url};
 
 use super::instance::KeyUrl;
 use super::jwks::{KeySetProblem, MAX_SET_BYTES};
+use super::probe::ProbeSpec;
 
 const TOTAL: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(2);
+/// Longest wait for the head of an answer that nobody reads.
+pub(super) const ASK: Duration = Duration::from_secs(2);
 
 /// Why there is no new key set. Carries nothing of the answer's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,25 +96,7 @@ pub(super) struct Fetcher {
 impl Fetcher {
     pub(super) fn new(source: &KeyUrl) -> Result<Self, FetchProblem> {
         let url = parse(&source.url, source.allow_private)?;
-        // The client takes the process's provider and panics without one; that another one is there already is fine.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let mut client = Client::builder()
-            .redirect(Policy::none())
-            .timeout(TOTAL)
-            .connect_timeout(CONNECT)
-            // Minutes lie between two fetches: a connection kept is a connection that breaks in the next one.
-            .pool_max_idle_per_host(0)
-            .referer(false)
-            .user_agent(concat!("crossgate/", env!("CARGO_PKG_VERSION")));
-        if url.scheme() == "http" {
-            // Stand-ins and mirrors of the inside, which no proxy knows.
-            client = client.no_proxy();
-        }
-        if !source.allow_private {
-            let target = url.host_str().unwrap_or_default().into();
-            client = client.dns_resolver(Arc::new(PublicOnly { target }));
-        }
-        let client = client.build().map_err(|error| FetchProblem::Client(innermost(&error)))?;
+        let client = client(&url, source.allow_private, TOTAL)?;
         Ok(Self { client, url })
     }
 
@@ -136,6 +121,52 @@ impl Fetcher {
         }
         Ok(body)
     }
+}
+
+/// As [`Fetcher`], for the status alone.
+#[derive(Debug)]
+pub(super) struct Prober {
+    client: Client,
+    url: Url,
+}
+
+impl Prober {
+    pub(super) fn new(spec: &ProbeSpec) -> Result<Self, FetchProblem> {
+        let url = parse(&spec.url, spec.allow_private)?;
+        let client = client(&url, spec.allow_private, ASK)?;
+        Ok(Self { client, url })
+    }
+
+    /// The status; the body is not read, the connection closed.
+    pub(super) async fn ask(&self) -> Result<StatusCode, FetchProblem> {
+        let asked = self.client.get(self.url.clone()).send();
+        match tokio::time::timeout(ASK, asked).await {
+            Ok(answer) => answer.map(|answer| answer.status()).map_err(|error| problem(&error)),
+            Err(_) => Err(FetchProblem::Timeout),
+        }
+    }
+}
+
+fn client(url: &Url, allow_private: bool, total: Duration) -> Result<Client, FetchProblem> {
+    // The client takes the process's provider and panics without one; that another one is there already is fine.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let mut client = Client::builder()
+        .redirect(Policy::none())
+        .timeout(total)
+        .connect_timeout(CONNECT)
+        // Minutes lie between two fetches: a connection kept is a connection that breaks in the next one.
+        .pool_max_idle_per_host(0)
+        .referer(false)
+        .user_agent(concat!("crossgate/", env!("CARGO_PKG_VERSION")));
+    if url.scheme() == "http" {
+        // Stand-ins and mirrors of the inside, which no proxy knows.
+        client = client.no_proxy();
+    }
+    if !allow_private {
+        let target = url.host_str().unwrap_or_default().into();
+        client = client.dns_resolver(Arc::new(PublicOnly { target }));
+    }
+    client.build().map_err(|error| FetchProblem::Client(innermost(&error)))
 }
 
 fn check_head(response: &Response) -> Result<(), FetchProblem> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::jwks::{KeySet, SetKind};
 use super::keys::Keys;
+use super::probe::{Issuance, Probe, ProbeSpec};
 use super::publishable_key::{InstanceKind, PublishableKey};
 
 /// What the config hands over for each entry of `clerk`.
@@ -22,6 +23,8 @@ pub struct InstanceSpec {
     pub keys: KeySource,
     pub checks: Checks,
     pub cookies: CookieRules,
+    /// `None`: nobody asks whether it issues tokens.
+    pub probe: Option<ProbeSpec>,
 }
 
 /// Where keys come from.
@@ -116,6 +119,7 @@ pub struct Instance {
     pub checks: Checks,
     pub cookies: CookieRules,
     pub keys: Arc<Keys>,
+    pub probe: Option<Arc<Probe>>,
     pub(super) cookie_names: Option<CookieNames>,
     missing_azp: AtomicU64,
 }
@@ -143,6 +147,11 @@ impl Instance {
 
     pub(super) fn count_missing_azp(&self) {
         self.missing_azp.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether Clerk renews tokens, as the probe sees it; up where there is no probe. No lock.
+    pub fn issuance(&self) -> Issuance {
+        self.probe.as_ref().map_or(Issuance::Up, |probe| probe.issuance())
     }
 
     pub(super) fn kind(&self) -> InstanceKind {
@@ -177,15 +186,17 @@ impl Instances {
     pub fn new(specs: Vec<InstanceSpec>, previous: Option<&Self>) -> Result<Self, InstancesProblem> {
         let mut instances: Vec<Arc<Instance>> = Vec::with_capacity(specs.len());
         for (second, spec) in specs.into_iter().enumerate() {
-            let InstanceSpec { name, issuer, publishable_key, keys, checks, cookies } = spec;
+            let InstanceSpec { name, issuer, publishable_key, keys, checks, cookies, probe } = spec;
             if let Some(first) = instances.iter().position(|other| other.issuer == issuer) {
                 return Err(InstancesProblem::SameIssuer { first, second });
             }
             if let Some(first) = instances.iter().position(|other| other.name == name) {
                 return Err(InstancesProblem::SameName { first, second });
             }
-            let held = previous.and_then(|old| old.by_issuer(&issuer)).map(|(_, instance)| &instance.keys);
-            let keys = Keys::adopt(issuer.clone(), keys, held);
+            let old = previous.and_then(|old| old.by_issuer(&issuer)).map(|(_, instance)| instance);
+            let keys = Keys::adopt(issuer.clone(), keys, old.map(|old| &old.keys));
+            let asked = old.and_then(|old| old.probe.as_ref());
+            let probe = probe.map(|spec| Probe::adopt(issuer.clone(), spec, asked));
             instances.push(Arc::new(Instance {
                 name,
                 issuer,
@@ -194,6 +205,7 @@ impl Instances {
                 checks,
                 cookies,
                 keys,
+                probe,
                 missing_azp: AtomicU64::new(0),
             }));
         }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`Verifier::verify`] is the one entry for requests. It never waits: where a key is missing it says so
-//! ([`Pause`]), the caller awaits [`Keys::refetch`] and asks again. `refresh` is the only part that uses the
+//! ([`Pause`]), the caller awaits [`Keys::refetch`] and asks again. `refresh` and `probe` are the only parts that use the
 //! network, `store` the only one that touches files.
 
 pub(super) mod claims;
@@ -18,6 +18,7 @@ mod jwks;
 mod keys;
 mod organization;
 mod pem;
+pub mod probe;
 mod publishable_key;
 mod reason;
 pub mod refresh;
@@ -35,5 +36,6 @@ pub(super) use jwks::Key;
 pub use jwks::{KeyAlgorithm, KeySet, KeySetProblem, MAX_SET_BYTES, SetKind};
 pub(super) use keys::Unknown;
 pub use keys::{Health, KeyStats, Keys, REFETCH_GAP, Refetch};
+pub use probe::{Issuance, Probe, ProbeSpec};
 pub use publishable_key::{InstanceKind, PublishableKey, PublishableKeyProblem, cookie_suffix};
 pub use reason::Reason;

@@ -53,4 +53,9 @@ impl Reason {
             Self::IdentityTooLarge => "identity-too-large",
         }
     }
+
+    /// Whether a check was spent on a token that the instance never signed.
+    pub const fn is_forgery(self) -> bool {
+        matches!(self, Self::TokenInvalidSignature)
+    }
 }

@@ -58,7 +58,7 @@ impl Network {
 }
 
 /// Evenly spread over 0..1. Pauses are not secrets: the standard library's hash seeds are random enough.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)
 }
 
@@ -116,6 +116,11 @@ fn pause(failures: u32, refresh: Duration, random: f64) -> Duration {
         0 => refresh,
         n => FIRST_PAUSE.saturating_mul(1 << (n - 1).min(6)).min(LONGEST_PAUSE).min(refresh.max(FIRST_PAUSE)),
     };
+    jitter(pause, random)
+}
+
+/// A tenth shorter or longer; `random` is 0 to 1.
+pub(super) fn jitter(pause: Duration, random: f64) -> Duration {
     pause.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0))
 }
 

@@ -127,6 +127,7 @@ pub(in crate::identity) fn spec(keys: KeySource) -> InstanceSpec {
         keys,
         checks: checks(),
         cookies: CookieRules::default(),
+        probe: None,
     }
 }
 

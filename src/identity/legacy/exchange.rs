@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 /// Largest body of an answer.
 pub(super) const MAX_ANSWER: usize = 256 * 1024;
-/// Longest time from the question to the last byte of its answer, waiting for a turn included.
+/// Longest time from the question to the last byte of its answer.
 pub(super) const TOTAL: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);

@@ -30,8 +30,10 @@ use crate::identity::{Carrier, Identity};
 const MAX_ASKED: usize = 64;
 /// Flights at once, those that wait for their turn included.
 const MAX_FLIGHTS: usize = 10_000;
+/// Longest wait for a turn.
+const TURN_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait of a request for a flight: more than one may take, so that only a missing task hits it.
-const FLIGHT_WAIT: Duration = Duration::from_secs(3);
+const FLIGHT_WAIT: Duration = Duration::from_secs(4);
 
 #[derive(Debug)]
 pub(super) struct Lookups {
@@ -71,6 +73,14 @@ enum Outcome {
 pub struct Lookup {
     lookups: Arc<Lookups>,
     asked: Asked,
+    was_good: bool,
+}
+
+impl Lookup {
+    /// Whether the server called this credential good before: then nobody made it up.
+    pub const fn was_good(&self) -> bool {
+        self.was_good
+    }
 }
 
 /// What was looked up for one request.
@@ -102,6 +112,11 @@ impl Answers {
             answers.push((asked, outcome));
         }
         Self(answers)
+    }
+
+    /// How many the server called bad.
+    pub fn refused(&self) -> usize {
+        self.0.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Bad(_))).count()
     }
 
     fn find(&self, token: &str, carrier: Carrier) -> Option<&Outcome> {
@@ -142,14 +157,16 @@ pub(super) fn judge(
     if token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Judgment::Invalid(Reason::Malformed);
     }
-    if attempt == Attempt::KnownOnly {
+    // One that was good is nobody's invention: its owner is not to pay for what else comes from the same address.
+    let was_good = lookups.memory(carrier).was_good(token);
+    if attempt == Attempt::KnownOnly && !was_good {
         return Judgment::Unchecked;
     }
     if lookups.breaker.is_open(now) {
         return Judgment::Unverifiable;
     }
     let asked = Asked { carrier, token: token.into() };
-    Judgment::NeedLookup(Lookup { lookups: Arc::clone(lookups), asked })
+    Judgment::NeedLookup(Lookup { lookups: Arc::clone(lookups), asked, was_good })
 }
 
 impl Lookups {
@@ -239,11 +256,13 @@ impl Lookups {
         if !self.breaker.lets_ask((self.clock)()) {
             return Outcome::CannotTell;
         }
-        let exchange = async {
-            let _turn = self.turns.acquire().await;
-            self.network.exchange(question).await
+        // A row of questions that is too long is crossgate's doing, or a flood's: it says nothing of the server.
+        let Ok(turn) = tokio::time::timeout(TURN_WAIT, self.turns.acquire()).await else {
+            return self.cannot_tell("more questions at once than are asked".to_owned());
         };
+        let exchange = self.network.exchange(question);
         let answer = tokio::time::timeout(TOTAL, exchange).await.unwrap_or(Err(ExchangeProblem::Timeout));
+        drop(turn);
         let now = (self.clock)();
         let answer = match answer {
             Ok(answer) => answer,

@@ -417,10 +417,10 @@ fn decide(header: Judgment, cookie: Judgment, attempt: Attempt) -> Result<Verdic
         (Judgment::Valid(one), Judgment::Valid(other)) if one.facts.subject != other.facts.subject => {
             Ok(Verdict::Conflict)
         }
-        (Judgment::NeedLookup(one), Judgment::NeedLookup(other)) if attempt == Attempt::First => {
+        (Judgment::NeedLookup(one), Judgment::NeedLookup(other)) if attempt != Attempt::Last => {
             Err(Pause::NeedLookup(vec![one, other]))
         }
-        (Judgment::Valid(_), Judgment::NeedLookup(other)) if attempt == Attempt::First => {
+        (Judgment::Valid(_), Judgment::NeedLookup(other)) if attempt != Attempt::Last => {
             Err(Pause::NeedLookup(vec![other]))
         }
         (header, _) => header.verdict(Carrier::Header, attempt),
@@ -429,7 +429,7 @@ fn decide(header: Judgment, cookie: Judgment, attempt: Attempt) -> Result<Verdic
 
 impl Judgment {
     fn verdict(self, carrier: Carrier, attempt: Attempt) -> Result<Verdict, Pause> {
-        let may_wait = attempt == Attempt::First;
+        let may_wait = attempt != Attempt::Last;
         Ok(match self {
             Self::Absent => Verdict::Absent,
             Self::Valid(identity) => Verdict::Valid { identity, carrier },

@@ -44,9 +44,9 @@ impl Reason {
         }
     }
 
-    /// Whether somebody made the credential up, or uses one that was taken back: what costs a check, or a question to a
-    /// server, and is nobody's honest mistake for long.
+    /// Whether a check was spent on a credential that nobody signed. What a server refused is not among them: questions
+    /// have a budget of their own, by what was asked (`Answers::refused`) and not by what is remembered.
     pub const fn is_forgery(self) -> bool {
-        matches!(self, Self::Signature | Self::Inactive | Self::Refused)
+        matches!(self, Self::Signature)
     }
 }
