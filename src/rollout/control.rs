@@ -26,6 +26,8 @@ pub struct Current {
     pub pending: Option<Dealing>,
     /// Why the rollout was found frozen at start.
     pub problem: Option<Arc<str>>,
+    /// Why a restart could forget what serves.
+    pub unkept: Option<Arc<str>>,
 }
 
 impl Current {
@@ -62,6 +64,8 @@ pub struct Change<'a> {
     pub old: Option<&'a Record>,
     pub new: &'a Record,
     pub reason: Option<&'a str>,
+    /// [`Move::is_brake`].
+    pub is_brake: bool,
 }
 
 /// Whoever writes changes down.
@@ -91,6 +95,21 @@ pub struct Rollout {
     keeper: Mutex<Keeper>,
 }
 
+/// A change that is not durable.
+enum Unkept {
+    /// Nor made.
+    Undone(Refusal),
+    Serves(Refusal),
+}
+
+impl Unkept {
+    const fn refusal(&self) -> &Refusal {
+        match self {
+            Self::Undone(refusal) | Self::Serves(refusal) => refusal,
+        }
+    }
+}
+
 /// What a change needs, in the hands of one at a time.
 struct Keeper {
     plan: Plan,
@@ -116,7 +135,7 @@ impl Rollout {
             tracing::error!(problem, percent = %record.assigned, "the rollout is frozen");
         }
         let held = problem.is_some();
-        let current = keeper.current(record, problem.map(Arc::from));
+        let current = keeper.current(record, problem.map(Arc::from), None);
         let rollout = Self { current: ArcSwap::from_pointee(current), keeper: Mutex::new(keeper) };
         // What the file says by now; it raises nothing while frozen, and must not hide what is wrong.
         if !held {
@@ -168,7 +187,7 @@ impl Rollout {
         if let Some(why) = keeper.cannot_deal(&new) {
             return Err(Refusal::Key(why));
         }
-        let change = Change { action: asked.as_str(), old: Some(old), new: &new, reason };
+        let change = Change { action: asked.as_str(), old: Some(old), new: &new, reason, is_brake: asked.is_brake() };
         keeper.observer.record(&change).map_err(Refusal::Unrecorded)?;
         if now.problem.is_some()
             && let Ok(store) = &keeper.store
@@ -176,10 +195,12 @@ impl Rollout {
             store.put_aside();
         }
         let kept = keeper.keep(&change);
-        // In its place already, so that a restart would find it: then it also serves.
-        if let Err((_, false)) = kept {
-            return Err(kept.map_err(|(refusal, _)| refusal).err().unwrap_or(Refusal::Storage(String::new())));
+        // What is in its place already a restart would find: then it also serves. So does a brake that could not be
+        // kept: a full disk must not hold people where an operator has just found them harmed.
+        if let Err(Unkept::Undone(refusal)) = kept {
+            return Err(refusal);
         }
+        let unkept = kept.as_ref().err().map(|why| Arc::from(why.refusal().to_string()));
         tracing::info!(
             action = change.action,
             by = &*new.changed_by,
@@ -190,12 +211,9 @@ impl Rollout {
         );
         // Whoever resumes or reshuffles has seen what was wrong.
         let problem = now.problem.clone().filter(|_| new.generation == old.generation);
-        let current = Arc::new(keeper.current(new, problem));
+        let current = Arc::new(keeper.current(new, problem, unkept));
         self.current.store(Arc::clone(&current));
-        match kept {
-            Ok(()) => Ok(current),
-            Err((refusal, _)) => Err(refusal),
-        }
+        kept.map(|()| current).map_err(|why| why.refusal().clone())
     }
 
     /// Takes up a new config: lists and limits at once, its percentage as far as `source` and limits let it, and how
@@ -207,7 +225,7 @@ impl Rollout {
             keeper.plan = plan.clone();
             keeper.stuck = None;
             let was = self.current.load_full();
-            let current = keeper.current(was.record.clone(), was.problem.clone());
+            let current = keeper.current(was.record.clone(), was.problem.clone(), was.unkept.clone());
             if let Some(detail) = current.pending_detail().filter(|_| current.pending != was.pending) {
                 tracing::warn!(detail, "rollout.algorithm, unit or salt changed");
             }
@@ -225,6 +243,9 @@ impl Rollout {
     /// The next step towards the file's percentage, when its time has come. Called every second or so; blocks only
     /// when there is one.
     pub fn advance(&self, now: i64) {
+        if self.current.load().unkept.is_some() {
+            self.keep_again();
+        }
         let is_due = {
             let current = self.current.load();
             let record = &current.record;
@@ -233,6 +254,18 @@ impl Rollout {
         if is_due {
             self.step(Move::Advance, now);
         }
+    }
+
+    /// What serves and could not be kept: tried until it is.
+    fn keep_again(&self) {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = self.current.load_full();
+        let Ok(store) = &keeper.store else { return };
+        if was.unkept.is_none() || store.save(&was.record).is_err() {
+            return;
+        }
+        tracing::info!("the state of the rollout is kept again");
+        self.current.store(Arc::new(keeper.current(was.record.clone(), was.problem.clone(), None)));
     }
 
     fn step(&self, asked: Move, now: i64) {
@@ -306,10 +339,12 @@ impl Keeper {
 
     fn first_start(&self, now: i64) -> (Record, Option<String>) {
         let first = self.first(self.plan.percent, now);
-        let change = Change { action: "rollout.start", old: None, new: &first, reason: None };
+        let change = Change { action: "rollout.start", old: None, new: &first, reason: None, is_brake: false };
         let begun = match (&self.key, self.plan.algorithm) {
             (Err(why), Algorithm::Crossgate1) => Err(why.clone()),
-            _ => self.observer.record(&change).and_then(|()| self.keep(&change).map_err(|(why, _)| why.to_string())),
+            _ => {
+                self.observer.record(&change).and_then(|()| self.keep(&change).map_err(|why| why.refusal().to_string()))
+            }
         };
         match begun {
             Ok(()) => (first, None),
@@ -335,8 +370,7 @@ impl Keeper {
         })
     }
 
-    /// The error's flag: the record is in its place all the same.
-    fn keep(&self, change: &Change<'_>) -> Result<(), (Refusal, bool)> {
+    fn keep(&self, change: &Change<'_>) -> Result<(), Unkept> {
         let unsaved = match &self.store {
             Ok(store) => match store.save(change.new) {
                 Ok(()) => return Ok(()),
@@ -345,17 +379,22 @@ impl Keeper {
             Err(why) => Unsaved::Before(std::io::Error::other(why.clone())),
         };
         match unsaved {
+            Unsaved::Before(why) if change.is_brake => {
+                let told = format!("it serves, but until the state can be written a restart would take it back: {why}");
+                Err(Unkept::Serves(Refusal::Storage(told)))
+            }
             Unsaved::Before(why) => {
                 self.observer.undone(change, &why.to_string());
-                Err((Refusal::Storage(why.to_string()), false))
+                Err(Unkept::Undone(Refusal::Storage(why.to_string())))
             }
             Unsaved::Uncertain(why) => {
-                Err((Refusal::Storage(format!("it serves, but a power cut could take it back: {why}")), true))
+                let told = format!("it serves, but a power cut could take it back: {why}");
+                Err(Unkept::Serves(Refusal::Storage(told)))
             }
         }
     }
 
-    fn current(&self, record: Record, problem: Option<Arc<str>>) -> Current {
+    fn current(&self, record: Record, problem: Option<Arc<str>>, unkept: Option<Arc<str>>) -> Current {
         let dealing = &record.dealing;
         let bucketing = match dealing.algorithm {
             // Without a key nobody is in by bucket: the percentage is 0 or 100 then.
@@ -365,7 +404,7 @@ impl Keeper {
         };
         let assignment = Assignment { unit: dealing.unit, lists: self.plan.lists.clone(), bucketing };
         let pending = (*dealing != self.terms.dealing).then(|| self.terms.dealing.clone());
-        Current { record, assignment, source: self.terms.source, limits: self.terms.limits, pending, problem }
+        Current { record, assignment, source: self.terms.source, limits: self.terms.limits, pending, problem, unkept }
     }
 }
 

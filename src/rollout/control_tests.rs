@@ -108,6 +108,30 @@ fn a_change_that_cannot_be_kept_is_not_made_and_said_to_be_undone() {
     assert_eq!(book.lines.lock().unwrap().last().unwrap(), "undone rollout.set");
 }
 
+/// A full disk must not hold people on a side that harms them; and once there is room, nothing is forgotten.
+#[test]
+fn a_brake_that_cannot_be_kept_serves_and_is_kept_as_soon_as_that_works() {
+    for (brake, guard) in [(Move::Rollback, Guard::RolledAuto), (Move::Freeze, Guard::Frozen)] {
+        let folder = tempfile::tempdir().unwrap();
+        let book = Book::default();
+        let plan = plan(folder.path(), Source::Api, "10");
+        let rollout = Rollout::open(&plan, folder.path(), Box::new(book.clone()), 0);
+        fs::create_dir(folder.path().join("rollout.tmp")).unwrap();
+        let told = rollout.apply(brake, &by(1), None, None).unwrap_err();
+        assert!(told.code() == "storage" && told.to_string().contains("it serves"), "{told}");
+        assert_eq!(stand(&rollout).0, guard);
+        assert!(rollout.current().unkept.is_some());
+        assert!(!book.lines.lock().unwrap().last().unwrap().starts_with("undone"));
+        rollout.advance(2);
+        assert!(rollout.current().unkept.is_some(), "there is still no room");
+        assert_eq!(open(&plan, folder.path()).current().record.guard, Guard::Normal, "a restart would forget it");
+        fs::remove_dir(folder.path().join("rollout.tmp")).unwrap();
+        rollout.advance(3);
+        assert!(rollout.current().unkept.is_none());
+        assert_eq!(open(&plan, folder.path()).current().record.guard, guard);
+    }
+}
+
 #[test]
 fn a_state_that_is_broken_or_gone_freezes_where_it_was_proven() {
     type Break = fn(&Path);
