@@ -4,6 +4,7 @@
 //! atomic load. What cannot be read or proven at start never moves anybody up: the rollout is frozen, and says why.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard as Loaded};
@@ -12,7 +13,7 @@ use super::arm::Assignment;
 use super::plan::Plan;
 use super::state::{By, Dealing, Limits, Move, Record, Refusal, Source, Terms};
 use super::store::{self, Found, KEY_BYTES, Store, Unsaved};
-use super::{Algorithm, Bucketing, Guard, Percent};
+use super::{Algorithm, Bucketing, Guard, Percent, Side};
 
 /// What requests go by.
 #[derive(Debug)]
@@ -28,9 +29,29 @@ pub struct Current {
     pub problem: Option<Arc<str>>,
     /// Why a restart could forget what serves.
     pub unkept: Option<Arc<str>>,
+    /// Requests since this record: legacy, Clerk.
+    counts: Arc<[AtomicU64; 2]>,
 }
 
 impl Current {
+    /// Counts one request that was decided in this arm.
+    pub fn count(&self, arm: Side) {
+        let [legacy, clerk] = &*self.counts;
+        match arm {
+            Side::Legacy => legacy,
+            Side::Clerk => clerk,
+        }
+        .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The shares of legacy and Clerk among the requests since the last change; `None` before the first one.
+    #[expect(clippy::cast_precision_loss, reason = "a share for a gauge")]
+    pub fn shares(&self) -> Option<(f64, f64)> {
+        let [legacy, clerk] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed) as f64);
+        let all = legacy + clerk;
+        (all > 0.0).then(|| (legacy / all, clerk / all))
+    }
+
     /// One sentence about dealings that wait for a reshuffle.
     pub fn pending_detail(&self) -> Option<String> {
         let pending = self.pending.as_ref()?;
@@ -135,7 +156,7 @@ impl Rollout {
             tracing::error!(problem, percent = %record.assigned, "the rollout is frozen");
         }
         let held = problem.is_some();
-        let current = keeper.current(record, problem.map(Arc::from), None);
+        let current = keeper.current(record, problem.map(Arc::from), None, Arc::default());
         let rollout = Self { current: ArcSwap::from_pointee(current), keeper: Mutex::new(keeper) };
         // What the file says by now; it raises nothing while frozen, and must not hide what is wrong.
         if !held {
@@ -147,6 +168,11 @@ impl Rollout {
     /// What requests go by: one atomic load.
     pub fn current(&self) -> Loaded<Arc<Current>> {
         self.current.load()
+    }
+
+    /// Counts one request that was decided in this arm.
+    pub fn count(&self, arm: Side) {
+        self.current.load().count(arm);
     }
 
     /// Makes a move. Blocks on the trail and on the disk; returns once the change is durable.
@@ -211,7 +237,7 @@ impl Rollout {
         );
         // Whoever resumes or reshuffles has seen what was wrong.
         let problem = now.problem.clone().filter(|_| new.generation == old.generation);
-        let current = Arc::new(keeper.current(new, problem, unkept));
+        let current = Arc::new(keeper.current(new, problem, unkept, Arc::default()));
         self.current.store(Arc::clone(&current));
         kept.map(|()| current).map_err(|why| why.refusal().clone())
     }
@@ -225,7 +251,8 @@ impl Rollout {
             keeper.plan = plan.clone();
             keeper.stuck = None;
             let was = self.current.load_full();
-            let current = keeper.current(was.record.clone(), was.problem.clone(), was.unkept.clone());
+            let current =
+                keeper.current(was.record.clone(), was.problem.clone(), was.unkept.clone(), Arc::clone(&was.counts));
             if let Some(detail) = current.pending_detail().filter(|_| current.pending != was.pending) {
                 tracing::warn!(detail, "rollout.algorithm, unit or salt changed");
             }
@@ -265,7 +292,12 @@ impl Rollout {
             return;
         }
         tracing::info!("the state of the rollout is kept again");
-        self.current.store(Arc::new(keeper.current(was.record.clone(), was.problem.clone(), None)));
+        self.current.store(Arc::new(keeper.current(
+            was.record.clone(),
+            was.problem.clone(),
+            None,
+            Arc::clone(&was.counts),
+        )));
     }
 
     fn step(&self, asked: Move, now: i64) {
@@ -394,7 +426,13 @@ impl Keeper {
         }
     }
 
-    fn current(&self, record: Record, problem: Option<Arc<str>>, unkept: Option<Arc<str>>) -> Current {
+    fn current(
+        &self,
+        record: Record,
+        problem: Option<Arc<str>>,
+        unkept: Option<Arc<str>>,
+        counts: Arc<[AtomicU64; 2]>,
+    ) -> Current {
         let dealing = &record.dealing;
         let bucketing = match dealing.algorithm {
             // Without a key nobody is in by bucket: the percentage is 0 or 100 then.
@@ -404,7 +442,16 @@ impl Keeper {
         };
         let assignment = Assignment { unit: dealing.unit, lists: self.plan.lists.clone(), bucketing };
         let pending = (*dealing != self.terms.dealing).then(|| self.terms.dealing.clone());
-        Current { record, assignment, source: self.terms.source, limits: self.terms.limits, pending, problem, unkept }
+        Current {
+            record,
+            assignment,
+            source: self.terms.source,
+            limits: self.terms.limits,
+            pending,
+            problem,
+            unkept,
+            counts,
+        }
     }
 }
 
