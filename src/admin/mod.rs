@@ -162,7 +162,8 @@ impl Admin {
             let current = rollout.current();
             let record = &current.record;
             let state = record.guard.as_str();
-            self.metrics.show_rollout(&record.rollout, record.effective().ppm(), state, current.problem.is_some());
+            let (ppm, shares) = (record.effective().ppm(), current.shares());
+            self.metrics.show_rollout(&record.rollout, ppm, shares, state, current.problem.is_some());
         }
         let entries = i64::try_from(snapshot.cache.len()).unwrap_or(i64::MAX);
         self.metrics.cache_entries().set(entries);

@@ -168,8 +168,8 @@ fn view(current: &Current) -> Value {
             "min_dwell_seconds": current.limits.min_dwell.as_secs_f64(),
         },
     });
-    let members =
-        [("problem", current.problem.as_ref().map(ToString::to_string)), ("pending", current.pending_detail())];
+    let problem = current.problem.as_ref().or(current.unkept.as_ref()).map(ToString::to_string);
+    let members = [("problem", problem), ("pending", current.pending_detail())];
     for (name, text) in members {
         if let (Some(members), Some(text)) = (view.as_object_mut(), text) {
             members.insert(name.to_owned(), text.into());
@@ -181,11 +181,13 @@ fn view(current: &Current) -> Value {
 /// What `/readyz` says of it. A rollout that is held serves, and says why.
 pub(super) fn reasons(current: &Current) -> Vec<Why> {
     let problem = current.problem.as_ref().map(|why| {
-        let detail = format!("frozen at {} %: {why}", current.record.effective());
+        let detail = format!("{} at {} %: {why}", current.record.guard.as_str(), current.record.effective());
         Why { code: "rollout_state", issuer: None, detail }
     });
+    let unkept =
+        current.unkept.as_ref().map(|why| Why { code: "rollout_state", issuer: None, detail: why.to_string() });
     let pending = current.pending_detail().map(|detail| Why { code: "rollout_pending", issuer: None, detail });
-    problem.into_iter().chain(pending).collect()
+    problem.into_iter().chain(unkept).chain(pending).collect()
 }
 
 fn refused(refusal: &Refusal) -> Response<Vec<u8>> {

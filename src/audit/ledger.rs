@@ -95,6 +95,14 @@ impl Ledger {
         }
     }
 
+    /// Writes down a change of the rollout. With `Ok` it is durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is not, within `patience`.
+    pub async fn change(&self, entry: &Entry<'_>, patience: Duration) -> Result<(), Unavailable> {
+        self.0.trail.commit_within(patience, Kind::Other, entry.event, entry.body()).await
+    }
+
     /// Whether a session has not been written down lately.
     pub fn is_news(&self, session: &impl Hash) -> bool {
         self.0.sessions.is_news(self.0.kinds.hash_one(session), Instant::now())

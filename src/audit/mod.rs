@@ -15,6 +15,7 @@ pub mod entry;
 mod journal;
 pub mod keys;
 pub mod ledger;
+pub mod moves;
 pub mod names;
 mod queue;
 pub mod read;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use entry::{Actor, Before, Entry, Event, Id, Outcome, Policy, Request, RolloutPart, Shift, Text};
 pub use ledger::{Attempt, Ledger};
+pub use moves::Moves;
 pub use queue::Kind;
 pub use rules::{EventClass, Events, Labels, OnFailure, RouteRules, Rules};
 pub use status::Status;

@@ -53,7 +53,7 @@ pub enum Unavailable {
     Full,
     /// The trail cannot be written.
     Failing,
-    /// It took longer than [`PATIENCE`].
+    /// It took longer than somebody waits.
     Late,
 }
 
@@ -145,8 +145,22 @@ impl Trail {
     /// # Errors
     /// [`Unavailable`].
     pub async fn commit(&self, kind: Kind, event: Event, body: Vec<u8>) -> Result<(), Unavailable> {
+        self.commit_within(PATIENCE, kind, event, body).await
+    }
+
+    /// [`Trail::commit`] for somebody who waits as long as this.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn commit_within(
+        &self,
+        patience: Duration,
+        kind: Kind,
+        event: Event,
+        body: Vec<u8>,
+    ) -> Result<(), Unavailable> {
         let Some(shared) = &self.0.shared else { return Ok(()) };
-        if shared.meter.step() > PATIENCE {
+        if shared.meter.step() > patience {
             shared.meter.failed(Failure::Timeout);
             return Err(Unavailable::Late);
         }
@@ -160,7 +174,7 @@ impl Trail {
             }
         }
         let mut waiting = Waiting { shared, kind, durable, told: false };
-        match tokio::time::timeout(PATIENCE, &mut waiting.durable).await {
+        match tokio::time::timeout(patience, &mut waiting.durable).await {
             Ok(answer) => {
                 waiting.told = true;
                 answer.map_err(|_| Unavailable::Failing)

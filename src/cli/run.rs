@@ -10,13 +10,14 @@ use clap::Args;
 
 use super::{ConfigPath, Failure, first_problem};
 use crate::admin::health::Readiness;
-use crate::audit::{Ledger, Options, Trail};
+use crate::audit::{EventClass, Ledger, Moves, Options, Trail, moves};
 use crate::clock;
 use crate::config;
 use crate::reload::Reloader;
-use crate::rollout::{Change, Observer, Rollout};
+use crate::rollout::Rollout;
+use crate::route::{Access, Route};
 use crate::server::{self, Start};
-use crate::snapshot::{AccessLog, Settings};
+use crate::snapshot::{AccessLog, Live, Settings};
 use crate::telemetry::access::Log;
 use crate::telemetry::log::{self, Format};
 use crate::telemetry::metrics::Metrics;
@@ -70,14 +71,15 @@ pub(super) fn serve(
     })?;
     let ledger = Ledger::new(open_trail(&settings, &log, &metrics)?);
     let readiness = Arc::new(Readiness::new(settings.ready, clock::now()));
-    let rollout = snapshot
-        .rollout
-        .as_ref()
-        .map(|plan| Arc::new(Rollout::open(plan, &settings.state_dir, Box::new(Logged), clock::now().unix_ms)));
+    let live = Arc::new(ArcSwap::new(snapshot));
+    let rollout = live.load().rollout.as_ref().map(|plan| {
+        let moves = in_the_trail(ledger.clone(), Arc::clone(&live), settings.audit.required);
+        Arc::new(Rollout::open(plan, &settings.state_dir, Box::new(moves), clock::now().unix_ms))
+    });
     let reloader = Reloader {
         path,
         settings,
-        live: Arc::new(ArcSwap::new(snapshot)),
+        live,
         metrics,
         ledger: ledger.clone(),
         readiness: Arc::clone(&readiness),
@@ -115,20 +117,18 @@ fn open_trail(settings: &Settings, log: &Log, metrics: &Metrics) -> Result<Trail
     if audit.required { Trail::open(options) } else { Ok(Trail::open_when_possible(options)) }
 }
 
-/// Until the trail has it, the log does.
-#[derive(Debug)]
-struct Logged;
-
-impl Observer for Logged {
-    fn record(&self, change: &Change<'_>) -> Result<(), String> {
-        let by = &*change.new.changed_by;
-        tracing::info!(action = change.action, by, reason = change.reason, "the rollout is about to change");
-        Ok(())
-    }
-
-    fn undone(&self, change: &Change<'_>, why: &str) {
-        tracing::error!(action = change.action, why, "the rollout has not changed after all");
-    }
+/// Writes changes of the rollout down as the config of the moment says.
+fn in_the_trail(ledger: Ledger, live: Live, required: bool) -> Moves {
+    Moves::new(ledger, move || {
+        let snapshot = live.load();
+        let is_privileged = |route: &Route| route.access == Access::Privileged;
+        moves::Terms {
+            is_listed: snapshot.audit.events.has(EventClass::Rollout),
+            // A reload may have brought what must not go on without a trail.
+            is_required: required || snapshot.routes.iter().any(is_privileged),
+            snapshot: Arc::clone(&snapshot.id),
+        }
+    })
 }
 
 /// Makes sure now that key sets can be kept: the day that they are needed is too late to learn that they were not.

@@ -4,6 +4,7 @@
 //! atomic load. What cannot be read or proven at start never moves anybody up: the rollout is frozen, and says why.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard as Loaded};
@@ -12,7 +13,7 @@ use super::arm::Assignment;
 use super::plan::Plan;
 use super::state::{By, Dealing, Limits, Move, Record, Refusal, Source, Terms};
 use super::store::{self, Found, KEY_BYTES, Store, Unsaved};
-use super::{Algorithm, Bucketing, Guard, Percent};
+use super::{Algorithm, Bucketing, Guard, Percent, Side};
 
 /// What requests go by.
 #[derive(Debug)]
@@ -26,9 +27,31 @@ pub struct Current {
     pub pending: Option<Dealing>,
     /// Why the rollout was found frozen at start.
     pub problem: Option<Arc<str>>,
+    /// Why a restart could forget what serves.
+    pub unkept: Option<Arc<str>>,
+    /// Requests since this record: legacy, Clerk.
+    counts: Arc<[AtomicU64; 2]>,
 }
 
 impl Current {
+    /// Counts one request that was decided in this arm.
+    pub fn count(&self, arm: Side) {
+        let [legacy, clerk] = &*self.counts;
+        match arm {
+            Side::Legacy => legacy,
+            Side::Clerk => clerk,
+        }
+        .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The shares of legacy and Clerk among the requests since the last change; `None` before the first one.
+    #[expect(clippy::cast_precision_loss, reason = "a share for a gauge")]
+    pub fn shares(&self) -> Option<(f64, f64)> {
+        let [legacy, clerk] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed) as f64);
+        let all = legacy + clerk;
+        (all > 0.0).then(|| (legacy / all, clerk / all))
+    }
+
     /// One sentence about dealings that wait for a reshuffle.
     pub fn pending_detail(&self) -> Option<String> {
         let pending = self.pending.as_ref()?;
@@ -62,6 +85,8 @@ pub struct Change<'a> {
     pub old: Option<&'a Record>,
     pub new: &'a Record,
     pub reason: Option<&'a str>,
+    /// [`Move::is_brake`].
+    pub is_brake: bool,
 }
 
 /// Whoever writes changes down.
@@ -91,6 +116,21 @@ pub struct Rollout {
     keeper: Mutex<Keeper>,
 }
 
+/// A change that is not durable.
+enum Unkept {
+    /// Nor made.
+    Undone(Refusal),
+    Serves(Refusal),
+}
+
+impl Unkept {
+    const fn refusal(&self) -> &Refusal {
+        match self {
+            Self::Undone(refusal) | Self::Serves(refusal) => refusal,
+        }
+    }
+}
+
 /// What a change needs, in the hands of one at a time.
 struct Keeper {
     plan: Plan,
@@ -116,7 +156,7 @@ impl Rollout {
             tracing::error!(problem, percent = %record.assigned, "the rollout is frozen");
         }
         let held = problem.is_some();
-        let current = keeper.current(record, problem.map(Arc::from));
+        let current = keeper.current(record, problem.map(Arc::from), None, Arc::default());
         let rollout = Self { current: ArcSwap::from_pointee(current), keeper: Mutex::new(keeper) };
         // What the file says by now; it raises nothing while frozen, and must not hide what is wrong.
         if !held {
@@ -128,6 +168,11 @@ impl Rollout {
     /// What requests go by: one atomic load.
     pub fn current(&self) -> Loaded<Arc<Current>> {
         self.current.load()
+    }
+
+    /// Counts one request that was decided in this arm.
+    pub fn count(&self, arm: Side) {
+        self.current.load().count(arm);
     }
 
     /// Makes a move. Blocks on the trail and on the disk; returns once the change is durable.
@@ -168,7 +213,7 @@ impl Rollout {
         if let Some(why) = keeper.cannot_deal(&new) {
             return Err(Refusal::Key(why));
         }
-        let change = Change { action: asked.as_str(), old: Some(old), new: &new, reason };
+        let change = Change { action: asked.as_str(), old: Some(old), new: &new, reason, is_brake: asked.is_brake() };
         keeper.observer.record(&change).map_err(Refusal::Unrecorded)?;
         if now.problem.is_some()
             && let Ok(store) = &keeper.store
@@ -176,10 +221,12 @@ impl Rollout {
             store.put_aside();
         }
         let kept = keeper.keep(&change);
-        // In its place already, so that a restart would find it: then it also serves.
-        if let Err((_, false)) = kept {
-            return Err(kept.map_err(|(refusal, _)| refusal).err().unwrap_or(Refusal::Storage(String::new())));
+        // What is in its place already a restart would find: then it also serves. So does a brake that could not be
+        // kept: a full disk must not hold people where an operator has just found them harmed.
+        if let Err(Unkept::Undone(refusal)) = kept {
+            return Err(refusal);
         }
+        let unkept = kept.as_ref().err().map(|why| Arc::from(why.refusal().to_string()));
         tracing::info!(
             action = change.action,
             by = &*new.changed_by,
@@ -190,12 +237,9 @@ impl Rollout {
         );
         // Whoever resumes or reshuffles has seen what was wrong.
         let problem = now.problem.clone().filter(|_| new.generation == old.generation);
-        let current = Arc::new(keeper.current(new, problem));
+        let current = Arc::new(keeper.current(new, problem, unkept, Arc::default()));
         self.current.store(Arc::clone(&current));
-        match kept {
-            Ok(()) => Ok(current),
-            Err((refusal, _)) => Err(refusal),
-        }
+        kept.map(|()| current).map_err(|why| why.refusal().clone())
     }
 
     /// Takes up a new config: lists and limits at once, its percentage as far as `source` and limits let it, and how
@@ -207,7 +251,8 @@ impl Rollout {
             keeper.plan = plan.clone();
             keeper.stuck = None;
             let was = self.current.load_full();
-            let current = keeper.current(was.record.clone(), was.problem.clone());
+            let current =
+                keeper.current(was.record.clone(), was.problem.clone(), was.unkept.clone(), Arc::clone(&was.counts));
             if let Some(detail) = current.pending_detail().filter(|_| current.pending != was.pending) {
                 tracing::warn!(detail, "rollout.algorithm, unit or salt changed");
             }
@@ -225,6 +270,9 @@ impl Rollout {
     /// The next step towards the file's percentage, when its time has come. Called every second or so; blocks only
     /// when there is one.
     pub fn advance(&self, now: i64) {
+        if self.current.load().unkept.is_some() {
+            self.keep_again();
+        }
         let is_due = {
             let current = self.current.load();
             let record = &current.record;
@@ -233,6 +281,23 @@ impl Rollout {
         if is_due {
             self.step(Move::Advance, now);
         }
+    }
+
+    /// What serves and could not be kept: tried until it is.
+    fn keep_again(&self) {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = self.current.load_full();
+        let Ok(store) = &keeper.store else { return };
+        if was.unkept.is_none() || store.save(&was.record).is_err() {
+            return;
+        }
+        tracing::info!("the state of the rollout is kept again");
+        self.current.store(Arc::new(keeper.current(
+            was.record.clone(),
+            was.problem.clone(),
+            None,
+            Arc::clone(&was.counts),
+        )));
     }
 
     fn step(&self, asked: Move, now: i64) {
@@ -306,10 +371,12 @@ impl Keeper {
 
     fn first_start(&self, now: i64) -> (Record, Option<String>) {
         let first = self.first(self.plan.percent, now);
-        let change = Change { action: "rollout.start", old: None, new: &first, reason: None };
+        let change = Change { action: "rollout.start", old: None, new: &first, reason: None, is_brake: false };
         let begun = match (&self.key, self.plan.algorithm) {
             (Err(why), Algorithm::Crossgate1) => Err(why.clone()),
-            _ => self.observer.record(&change).and_then(|()| self.keep(&change).map_err(|(why, _)| why.to_string())),
+            _ => {
+                self.observer.record(&change).and_then(|()| self.keep(&change).map_err(|why| why.refusal().to_string()))
+            }
         };
         match begun {
             Ok(()) => (first, None),
@@ -335,8 +402,7 @@ impl Keeper {
         })
     }
 
-    /// The error's flag: the record is in its place all the same.
-    fn keep(&self, change: &Change<'_>) -> Result<(), (Refusal, bool)> {
+    fn keep(&self, change: &Change<'_>) -> Result<(), Unkept> {
         let unsaved = match &self.store {
             Ok(store) => match store.save(change.new) {
                 Ok(()) => return Ok(()),
@@ -345,17 +411,28 @@ impl Keeper {
             Err(why) => Unsaved::Before(std::io::Error::other(why.clone())),
         };
         match unsaved {
+            Unsaved::Before(why) if change.is_brake => {
+                let told = format!("it serves, but until the state can be written a restart would take it back: {why}");
+                Err(Unkept::Serves(Refusal::Storage(told)))
+            }
             Unsaved::Before(why) => {
                 self.observer.undone(change, &why.to_string());
-                Err((Refusal::Storage(why.to_string()), false))
+                Err(Unkept::Undone(Refusal::Storage(why.to_string())))
             }
             Unsaved::Uncertain(why) => {
-                Err((Refusal::Storage(format!("it serves, but a power cut could take it back: {why}")), true))
+                let told = format!("it serves, but a power cut could take it back: {why}");
+                Err(Unkept::Serves(Refusal::Storage(told)))
             }
         }
     }
 
-    fn current(&self, record: Record, problem: Option<Arc<str>>) -> Current {
+    fn current(
+        &self,
+        record: Record,
+        problem: Option<Arc<str>>,
+        unkept: Option<Arc<str>>,
+        counts: Arc<[AtomicU64; 2]>,
+    ) -> Current {
         let dealing = &record.dealing;
         let bucketing = match dealing.algorithm {
             // Without a key nobody is in by bucket: the percentage is 0 or 100 then.
@@ -365,7 +442,16 @@ impl Keeper {
         };
         let assignment = Assignment { unit: dealing.unit, lists: self.plan.lists.clone(), bucketing };
         let pending = (*dealing != self.terms.dealing).then(|| self.terms.dealing.clone());
-        Current { record, assignment, source: self.terms.source, limits: self.terms.limits, pending, problem }
+        Current {
+            record,
+            assignment,
+            source: self.terms.source,
+            limits: self.terms.limits,
+            pending,
+            problem,
+            unkept,
+            counts,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,7 +8,7 @@ use std::time::Duration;
 use super::{Change, Expected, Observer, Rollout};
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{By, Limits, Move, Refusal, Source};
-use crate::rollout::{Algorithm, Guard, Percent, Unit};
+use crate::rollout::{Algorithm, Guard, Percent, Side, Unit};
 
 #[derive(Debug, Clone, Default)]
 struct Book {
@@ -108,10 +109,111 @@ fn a_change_that_cannot_be_kept_is_not_made_and_said_to_be_undone() {
     assert_eq!(book.lines.lock().unwrap().last().unwrap(), "undone rollout.set");
 }
 
+/// A full disk must not hold people on a side that harms them; and once there is room, nothing is forgotten.
+#[test]
+fn a_brake_that_cannot_be_kept_serves_and_is_kept_as_soon_as_that_works() {
+    for (brake, guard) in [(Move::Rollback, Guard::RolledAuto), (Move::Freeze, Guard::Frozen)] {
+        let folder = tempfile::tempdir().unwrap();
+        let book = Book::default();
+        let plan = plan(folder.path(), Source::Api, "10");
+        let rollout = Rollout::open(&plan, folder.path(), Box::new(book.clone()), 0);
+        fs::create_dir(folder.path().join("rollout.tmp")).unwrap();
+        let told = rollout.apply(brake, &by(1), None, None).unwrap_err();
+        assert!(told.code() == "storage" && told.to_string().contains("it serves"), "{told}");
+        assert_eq!(stand(&rollout).0, guard);
+        assert!(rollout.current().unkept.is_some());
+        assert!(!book.lines.lock().unwrap().last().unwrap().starts_with("undone"));
+        rollout.advance(2);
+        assert!(rollout.current().unkept.is_some(), "there is still no room");
+        assert_eq!(open(&plan, folder.path()).current().record.guard, Guard::Normal, "a restart would forget it");
+        fs::remove_dir(folder.path().join("rollout.tmp")).unwrap();
+        rollout.advance(3);
+        assert!(rollout.current().unkept.is_none());
+        assert_eq!(open(&plan, folder.path()).current().record.guard, guard);
+    }
+}
+
+fn replace(folder: &Path, put: fn(&Path)) {
+    let path = folder.join("rollout.json");
+    fs::remove_file(&path).unwrap();
+    put(&path);
+}
+
+fn fifo(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// Where the older file came from does not matter: a backup, or somebody who wants a percentage back.
+#[test]
+fn an_older_valid_file_does_not_undo_a_rollback() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(folder.path(), Source::Api, "25");
+    let rollout = open(&plan, folder.path());
+    let older = fs::read(folder.path().join("rollout.json")).unwrap();
+    rollout.apply(Move::Rollback, &by(1), None, None).unwrap();
+    rollout.apply(Move::Confirm, &by(2), None, None).unwrap();
+    drop(rollout);
+    fs::write(folder.path().join("rollout.json"), older).unwrap();
+    let rollout = open(&plan, folder.path());
+    assert_eq!(stand(&rollout), (Guard::RolledOp, "25".to_owned(), true));
+    assert_eq!(rollout.current().record.effective(), Percent::ZERO);
+}
+
+#[test]
+fn what_is_wrong_with_the_copy_alone_holds_nobody() {
+    let table: &[(&str, fn(&Path))] = &[
+        ("gone", |_| {}),
+        ("cut", |path| fs::write(path, "{").unwrap()),
+        ("a FIFO", fifo),
+        ("a link to a device", |path| symlink("/dev/zero", path).unwrap()),
+    ];
+    for (what, put) in table {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(folder.path(), Source::Api, "25");
+        drop(open(&plan, folder.path()));
+        let last = folder.path().join("rollout.json.last");
+        fs::remove_file(&last).unwrap();
+        put(&last);
+        let rollout = open(&plan, folder.path());
+        assert_eq!(stand(&rollout), (Guard::Normal, "25".to_owned(), false), "{what}");
+        rollout.apply(Move::Freeze, &by(1), None, None).unwrap();
+        assert!(fs::symlink_metadata(&last).unwrap().is_file(), "{what}: made anew");
+    }
+}
+
+#[test]
+fn without_a_place_for_its_state_it_is_frozen_at_zero_and_only_brakes_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, state) = (plan(folder.path(), Source::Api, "25"), folder.path().join("state"));
+    fs::write(&state, "no folder").unwrap();
+    let rollout = open(&plan, &state);
+    assert_eq!(stand(&rollout), (Guard::Frozen, "0".to_owned(), true));
+    assert_eq!(rollout.apply(Move::Resume(None), &by(1), None, None).unwrap_err().code(), "storage");
+    assert_eq!(stand(&rollout), (Guard::Frozen, "0".to_owned(), true));
+    assert_eq!(rollout.apply(Move::Rollback, &by(1), None, None).unwrap_err().code(), "storage");
+    assert_eq!(stand(&rollout).0, Guard::RolledAuto);
+}
+
+#[test]
+fn shares_are_counted_since_the_last_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(folder.path(), Source::Api, "25");
+    let rollout = open(&plan, folder.path());
+    assert_eq!(rollout.current().shares(), None, "nobody came yet");
+    for side in [Side::Legacy, Side::Legacy, Side::Clerk, Side::Legacy] {
+        rollout.count(side);
+    }
+    assert_eq!(rollout.current().shares(), Some((0.75, 0.25)));
+    rollout.configure(&plan, 1);
+    assert_eq!(rollout.current().shares(), Some((0.75, 0.25)), "a reload that changes nothing");
+    rollout.apply(Move::Set(Percent::ZERO), &by(2), None, None).unwrap();
+    assert_eq!(rollout.current().shares(), None);
+}
+
 #[test]
 fn a_state_that_is_broken_or_gone_freezes_where_it_was_proven() {
     type Break = fn(&Path);
-    let table: [(&str, Break, &str); 5] = [
+    let table: &[(&str, Break, &str)] = &[
         ("cut", |at| fs::write(at.join("rollout.json"), "{\"rec").unwrap(), "25"),
         ("gone", |at| fs::remove_file(at.join("rollout.json")).unwrap(), "25"),
         (
@@ -131,8 +233,30 @@ fn a_state_that_is_broken_or_gone_freezes_where_it_was_proven() {
             "0",
         ),
         ("another key", |at| fs::write(at.join("rollout.key"), [7; 32]).unwrap(), "0"),
+        ("no key", |at| fs::remove_file(at.join("rollout.key")).unwrap(), "0"),
+        (
+            "one bit",
+            |at| {
+                let mut bytes = fs::read(at.join("rollout.json")).unwrap();
+                let at_ppm = String::from_utf8_lossy(&bytes).find("250000").unwrap();
+                bytes[at_ppm] ^= 1;
+                fs::write(at.join("rollout.json"), bytes).unwrap();
+            },
+            "25",
+        ),
+        (
+            "huge",
+            |at| fs::File::options().write(true).open(at.join("rollout.json")).unwrap().set_len(1 << 40).unwrap(),
+            "25",
+        ),
+        ("a folder", |at| replace(at, |path| fs::create_dir(path).unwrap()), "25"),
+        ("a FIFO", |at| replace(at, fifo), "25"),
+        ("a link to a device", |at| replace(at, |path| symlink("/dev/zero", path).unwrap()), "25"),
+        ("a link to somewhere else", |at| replace(at, |path| symlink("/etc/passwd", path).unwrap()), "25"),
+        ("a link to nothing", |at| replace(at, |path| symlink("nothing", path).unwrap()), "25"),
+        ("a link to itself", |at| replace(at, |path| symlink("rollout.json", path).unwrap()), "25"),
     ];
-    for (what, break_it, expected) in table {
+    for &(what, break_it, expected) in table {
         for source in [Source::Api, Source::File] {
             let folder = tempfile::tempdir().unwrap();
             let plan = plan(folder.path(), source, "25");

@@ -118,6 +118,12 @@ pub enum Move {
 }
 
 impl Move {
+    /// Whether it only stops: nobody rises, and the bar of privileged routes stays where it is. Lowering a percentage is
+    /// none, since on the legacy side a legacy credential is enough for a privileged action.
+    pub const fn is_brake(self) -> bool {
+        matches!(self, Self::Freeze | Self::Rollback)
+    }
+
     /// Its name in the audit trail.
     pub const fn as_str(self) -> &'static str {
         match self {

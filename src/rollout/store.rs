@@ -99,7 +99,7 @@ impl Store {
     }
 
     fn read(&self, path: &Path) -> Result<Option<Record>, String> {
-        let file = match File::open(path) {
+        let file = match open(path) {
             Ok(file) => file,
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(problem) => return Err(problem.to_string()),
@@ -178,6 +178,14 @@ impl Store {
     }
 }
 
+/// Opens a file, and nothing else: a FIFO in its place would hold the start for ever, a device never end.
+fn open(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("this is no regular file"));
+    }
+    File::open(path)
+}
+
 /// The secret in a file: made at the first start, for the owner's eyes only, and never made again.
 ///
 /// # Errors
@@ -185,7 +193,7 @@ impl Store {
 pub(super) fn secret(path: &Path) -> Result<[u8; KEY_BYTES], String> {
     let bad = |why: String| format!("{}: {why}", path.display());
     let mut bytes = Vec::new();
-    match File::open(path) {
+    match open(path) {
         Ok(file) => {
             let mode = file.metadata().map_err(|problem| bad(problem.to_string()))?.permissions().mode();
             if mode & 0o022 != 0 {

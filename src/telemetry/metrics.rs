@@ -41,6 +41,8 @@ struct Series {
     panics: IntCounter,
     rollout_weight: GaugeVec,
     guard_state: IntGaugeVec,
+    rollout_effective: GaugeVec,
+    guard_ok: IntGaugeVec,
     rollout_state_broken: IntGaugeVec,
     guard_refused: IntCounterVec,
     turned_away: IntCounter,
@@ -219,6 +221,23 @@ impl Metrics {
                     &["rollout", "state"],
                 )?,
             )?,
+            rollout_effective: registered(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "crossgate_rollout_effective_ratio",
+                        "share of the requests since the rollout's last change that were decided in an arm",
+                    ),
+                    &["rollout", "arm"],
+                )?,
+            )?,
+            guard_ok: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("crossgate_guard_ok", "0 while the rollout is rolled back, else 1"),
+                    &["rollout"],
+                )?,
+            )?,
             rollout_state_broken: registered(
                 &registry,
                 IntGaugeVec::new(
@@ -344,8 +363,17 @@ impl Metrics {
         }
     }
 
-    /// Brings the series of the rollout up to date; `ppm` is the effective percentage in parts per million.
-    pub fn show_rollout(&self, name: &str, ppm: u32, state: &str, is_broken: bool) {
+    /// Brings the series of the rollout up to date; `ppm` is the effective percentage in parts per million, `shares` what
+    /// legacy and Clerk had of the requests.
+    pub fn show_rollout(&self, name: &str, ppm: u32, shares: Option<(f64, f64)>, state: &str, is_broken: bool) {
+        for (arm, share) in [("legacy", shares.map(|(legacy, _)| legacy)), ("clerk", shares.map(|(_, clerk)| clerk))] {
+            match share {
+                Some(share) => self.0.rollout_effective.with_label_values(&[name, arm]).set(share),
+                // Of nobody there is no share; a zero would look like a rollout that went wrong.
+                None => drop(self.0.rollout_effective.remove_label_values(&[name, arm])),
+            }
+        }
+        self.0.guard_ok.with_label_values(&[name]).set(i64::from(!state.starts_with("rolled")));
         let clerk = f64::from(ppm) / 1e6;
         self.0.rollout_weight.with_label_values(&[name, "clerk"]).set(clerk);
         self.0.rollout_weight.with_label_values(&[name, "legacy"]).set(1.0 - clerk);

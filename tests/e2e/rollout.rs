@@ -36,6 +36,7 @@ fn at(state: &str, percent: &str) -> (String, String) {
 fn the_command_line_moves_it_and_a_restart_forgets_nothing() {
     let bed = Bed::new().section(API).start_on_sockets();
     assert_eq!(stand(&bed), at("normal", "10"));
+    assert_eq!(bed.metric("crossgate_guard_ok{rollout=\"auth\"}"), 1.0);
     assert_eq!(told(&bed, &["set", "12.5", "--reason", "week 1"]).0, 0);
     let (code, text) = told(&bed, &["set", "60"]);
     assert_eq!(code, 1);
@@ -52,6 +53,7 @@ fn the_command_line_moves_it_and_a_restart_forgets_nothing() {
     assert_eq!(told(&bed, &["confirm"]).0, 0);
     assert_eq!(stand(&bed), at("rolled_op", "0"));
     assert_eq!(bed.metric("crossgate_guard_state{rollout=\"auth\",state=\"rolled_op\"}"), 1.0);
+    assert_eq!(bed.metric("crossgate_guard_ok{rollout=\"auth\"}"), 0.0);
     assert_eq!(told(&bed, &["resume", "5"]).0, 0);
     assert_eq!(bed.metric("crossgate_rollout_weight_ratio{arm=\"clerk\",rollout=\"auth\"}"), 0.05);
     let view: Value = serde_json::from_slice(&cli(&bed, &["status", "--format", "json"]).stdout).unwrap();
@@ -61,41 +63,88 @@ fn the_command_line_moves_it_and_a_restart_forgets_nothing() {
     assert_eq!(told(&bed, &["status", "--name", "other"]).0, 1);
 }
 
+/// Ten rounds; `CROSSGATE_ROLLOUT_KILLS` says how many (`bench/soak/kill.sh` asks for 200).
+fn kills() -> u32 {
+    std::env::var("CROSSGATE_ROLLOUT_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
+}
+
+/// Generation, revision, state and effective percentage.
+type Stand = (u64, u64, String, String);
+
+fn stand_of(view: &Value) -> Stand {
+    let number = |member: &str| view[member].as_u64().unwrap();
+    let state = view["state"].as_str().unwrap().to_owned();
+    (number("generation"), number("revision"), state, view["effective_percent"].to_string())
+}
+
+/// A move that is allowed from there, and what it leads to.
+fn next(from: &Stand, turn: u64) -> (&'static str, &'static str, String, Stand) {
+    let (generation, revision, state, percent) = from.clone();
+    let percent_then = format!("{}", (turn % 899 + 1) as f64 / 100.0);
+    let body = format!("{{\"percent\":{percent_then}}}");
+    let (method, action, body, then) = match (&*state, turn % 5) {
+        ("normal", 0) => ("POST", "freeze", String::new(), (generation, "frozen", percent)),
+        ("normal", 1) => ("POST", "rollback", String::new(), (generation, "rolled_auto", "0".to_owned())),
+        ("normal", _) => ("PUT", "weight", body, (generation, "normal", percent_then)),
+        ("rolled_auto", 0 | 1) => ("POST", "confirm", String::new(), (generation, "rolled_op", percent)),
+        ("frozen", _) => ("POST", "resume", String::new(), (generation + 1, "normal", percent)),
+        _ => ("POST", "resume", body, (generation + 1, "normal", percent_then)),
+    };
+    (method, action, body, (then.0, revision + 1, then.1.to_owned(), then.2))
+}
+
 #[test]
 fn killed_at_any_moment_it_starts_with_what_was_acknowledged() {
-    let mut bed = Bed::new().section(API).start_on_sockets();
-    for turn in 0..6_u32 {
+    let mut bed = Bed::new().section(API).section("audit: {}").start_on_sockets();
+    let (mut acknowledged, mut in_flight, mut turn) = (0, 0, 0);
+    for round in 0..kills() {
         let admin = bed.admin.clone();
-        let (acknowledge, acknowledged) = std::sync::mpsc::channel();
+        let (acknowledge, told) = std::sync::mpsc::channel();
+        let mut last = stand_of(&bed.ask_admin("/v1/rollouts/auth").json());
+        let begin = turn;
         // Asked while the process is killed: acknowledged, or not at all.
         let writer = std::thread::spawn(move || {
-            let mut last = None;
-            for percent in (1..400_u32).rev() {
-                let body = format!("{{\"percent\":{}}}", f64::from(percent) / 100.0);
-                let call = Call::new(&admin, "PUT", "/v1/rollouts/auth/weight");
-                let call = call.header("content-type", "application/json").body(&body);
-                let Ok(mut wire) = super::wire::Wire::try_connect(&admin) else { break };
-                if !wire.write(&call.bytes()) || wire.response("PUT").is_none_or(|answer| answer.status != 200) {
-                    return (last, Some(percent));
-                }
-                last = Some(percent);
-                let _ = acknowledge.send(());
+            for turn in begin.. {
+                let (method, action, body, then) = next(&last, turn);
+                let call = Call::new(&admin, method, &format!("/v1/rollouts/auth/{action}"));
+                let call = if body.is_empty() { call } else { call.header("content-type", "application/json") };
+                let call = call.body(&body);
+                let Ok(mut wire) = super::wire::Wire::try_connect(&admin) else { return (last, None) };
+                let Some(answer) = wire.write(&call.bytes()).then(|| wire.response(method)).flatten() else {
+                    return (last, Some(then));
+                };
+                assert_eq!(
+                    (answer.status, &stand_of(&answer.json())),
+                    (200, &then),
+                    "{action} {body}: {}",
+                    answer.text()
+                );
+                last = then;
+                let _ = acknowledge.send(turn);
             }
             (last, None)
         });
-        for _ in 0..=turn * 3 {
-            acknowledged.recv().unwrap();
+        for _ in 0..=round * 7 % 23 {
+            turn = told.recv().unwrap() + 1;
         }
         bed.process.signal("KILL");
         let (last, asked) = writer.join().unwrap();
         bed = bed.start_again();
-        let (state, percent) = stand(&bed);
-        assert_eq!(state, "normal", "a kill breaks nothing");
-        let now = (percent.parse::<f64>().unwrap() * 100.0).round();
-        let known: Vec<f64> = [last, asked].into_iter().flatten().map(f64::from).collect();
-        assert!(known.contains(&now), "{now} is none of {known:?}");
-        assert!(bed.reasons().is_empty());
+        let now = stand_of(&bed.ask_admin("/v1/rollouts/auth").json());
+        match asked {
+            _ if now == last => acknowledged += 1,
+            Some(asked) if now == asked => {
+                in_flight += 1;
+                // Asked for once more it would change nothing.
+                turn += 1;
+            }
+            asked => panic!("round {round}: {now:?} is neither {last:?} nor {asked:?}"),
+        }
+        assert!(bed.reasons().is_empty(), "a kill breaks nothing");
     }
+    eprintln!("{acknowledged} starts with the last acknowledged state, {in_flight} with the one that was being made");
+    let said = crossgate().args(["audit", "verify"]).arg(bed.folder().join("audit")).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
 }
 
 /// On TCP, with these `admin` keys beside the address.
@@ -204,4 +253,81 @@ fn a_broken_state_freezes_where_it_was_proven_and_says_so() {
     assert_eq!(told(&bed, &["resume"]).0, 0);
     assert!(bed.reasons().is_empty());
     assert!(state.join("rollout.json.broken").exists());
+}
+
+/// The entries of one event, of the only segment.
+fn entries(bed: &Running, event: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(bed.folder().join("audit/audit.jsonl")).unwrap();
+    let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entries.filter(|entry| entry["event"] == event).collect()
+}
+
+#[test]
+fn each_change_is_an_entry_that_says_who_what_and_from_where_to_where() {
+    let bed = on_tcp("tokens: [{ name: ci, token_file: ci, scopes: [read, rollout:write] }]");
+    let ci = "0123456789abcdef-ci";
+    let post = |action: &str| Call::new(&bed.admin, "POST", &format!("/v1/rollouts/auth/{action}")).bearer(ci);
+    assert_eq!(weight(&bed, "{\"percent\":12.5,\"reason\":\"week 1\"}").bearer(ci).send().status, 200);
+    assert_eq!(weight(&bed, "{\"percent\":99}").bearer(ci).send().status, 409);
+    assert_eq!(post("rollback").send().status, 200);
+    assert_eq!(post("rollback").send().status, 200, "again: nothing changes, and nothing is written");
+    let entries = entries(&bed, "rollout");
+    let actions: Vec<&str> = entries.iter().filter_map(|entry| entry["action"].as_str()).collect();
+    assert_eq!(actions, ["rollout.start", "rollout.set", "rollout.rollback"]);
+    let (start, set, rollback) = (&entries[0], &entries[1], &entries[2]);
+    assert_eq!(start["actor"]["subject"], "config");
+    assert_eq!(set["actor"], serde_json::json!({ "subject": "ci", "method": "admin" }));
+    assert_eq!((&set["reason"], &set["resource"]), (&"week 1".into(), &"rollout:auth".into()));
+    assert_eq!(set["rollout"], serde_json::json!({ "generation": 1, "percent": 12.5 }));
+    let before = serde_json::json!({ "generation": 1, "percent": 10, "state": "normal", "desired": 10 });
+    assert_eq!(set["change"], serde_json::json!({ "state": "normal", "desired": 12.5, "before": before }));
+    assert_eq!((&rollback["rollout"]["percent"], &rollback["change"]["state"]), (&0.into(), &"rolled_auto".into()));
+    assert_eq!(set["policy"]["snapshot"].as_str().map(str::len), Some(16));
+    let said = crossgate().args(["audit", "verify"]).arg(bed.folder().join("audit")).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+}
+
+/// The folder of the trail is a file for a while.
+#[test]
+fn what_cannot_be_recorded_is_not_done_unless_it_is_a_brake() {
+    let bed = Bed::new().section(API).section("audit: {}").start_on_sockets();
+    let (audit, away) = (bed.folder().join("audit"), bed.folder().join("away"));
+    std::fs::rename(&audit, &away).unwrap();
+    std::fs::write(&audit, "not a folder").unwrap();
+    // A batch or two may still reach the file that is open.
+    let mut refused = (0, String::new());
+    for percent in 1..200 {
+        refused = told(&bed, &["set", &format!("{}", f64::from(percent) / 100.0)]);
+        if refused.0 == 1 {
+            break;
+        }
+    }
+    assert!(refused.0 == 1 && refused.1.contains("cannot be recorded"), "{}", refused.1);
+    let before = stand(&bed);
+    for refused in [&["set", "11"][..], &["set", "0"]] {
+        let (code, text) = told(&bed, refused);
+        assert!(code == 1 && text.contains("503") && text.contains("cannot be recorded"), "{text}");
+        assert_eq!(stand(&bed), before);
+    }
+    assert_eq!(told(&bed, &["freeze"]).0, 0);
+    assert_eq!(told(&bed, &["resume"]).0, 1);
+    assert_eq!(told(&bed, &["rollback", "--reason", "roles are wrong"]).0, 0);
+    assert_eq!(told(&bed, &["confirm"]).0, 1, "it lowers the bar of privileged routes");
+    assert_eq!(stand(&bed), at("rolled_auto", "0"));
+    std::fs::remove_file(&audit).unwrap();
+    std::fs::rename(&away, &audit).unwrap();
+    until("the trail to come back, with what it missed", || {
+        let entries = std::fs::read_dir(&audit).unwrap().flatten();
+        let text: String = entries.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+        let has = |what: &str| text.lines().any(|line| line.contains("\"event\":\"rollout\"") && line.contains(what));
+        (has("rollout.freeze") && has("roles are wrong")).then_some(())
+    });
+    assert_eq!(told(&bed, &["confirm"]).0, 0);
+}
+
+#[test]
+fn a_trail_that_does_not_list_the_rollout_has_none_of_it() {
+    let bed = Bed::new().section(API).section("audit: { events: [config] }").start_on_sockets();
+    assert_eq!(told(&bed, &["set", "12"]).0, 0);
+    assert_eq!(entries(&bed, "rollout").len(), 0);
 }

@@ -80,6 +80,9 @@ fn token(raw: raw::Token, at: At<'_>, files: &mut Files, problems: &mut Vec<Prob
     if name.is_empty() || name.len() > MAX_NAME || name.chars().any(|letter| letter.is_control()) {
         let message = format!("a name is one line of at most {MAX_NAME} bytes");
         problems.push(Problem::at(codes::ADMIN_TOKEN, at.key("name"), message));
+    } else if ["unix", "config", "anybody"].contains(&&*name) {
+        let message = format!("`{name}` is what the audit trail calls somebody without a token");
+        problems.push(Problem::at(codes::ADMIN_TOKEN, at.key("name"), message).help("choose another name"));
         return None;
     }
     let digest = secret(&at.source.resolve(&file), at.key("token_file"), files, problems)?;
