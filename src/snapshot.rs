@@ -14,7 +14,7 @@ use http::HeaderValue;
 use crate::audit;
 use crate::identity::clerk::{Instances, Keys};
 use crate::identity::legacy::LegacyVerifier;
-use crate::identity::{HeaderNames, cache::TokenCache};
+use crate::identity::{HeaderNames, Linking, cache::TokenCache};
 use crate::policy::Policy;
 use crate::request;
 use crate::rollout::Plan;
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub legacy: Option<Arc<LegacyVerifier>>,
     pub cache: TokenCache,
     pub headers: HeaderNames,
+    /// Who is one person on both sides.
+    pub linking: Arc<Linking>,
     /// `identity.workspaces.claim`, split at dots.
     pub workspaces_claim: Option<Vec<String>>,
     /// What the config says of the rollout. What is in force is `rollout::Rollout::current`.

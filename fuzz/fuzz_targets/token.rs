@@ -144,6 +144,7 @@ fuzz_target!(|input: Input<'_>| {
             instances: &world.instances,
             cache: &world.cache,
             headers: &world.names,
+            linking: &crossgate::identity::Linking::default(),
             workspaces_claim: Some(&["workspaces".to_owned()]),
         };
         let now = Now::at_unix_ms(NOW * 1000);

@@ -21,6 +21,7 @@ use crate::audit::{Ledger, Status};
 use crate::clock;
 use crate::gate::passage::InFlight;
 use crate::identity::clerk::Issuance;
+use crate::identity::link::Conflict;
 use crate::rollout::Rollout;
 use crate::snapshot::{Address, Live, Scope, Socket};
 use crate::telemetry::access::Log;
@@ -157,6 +158,9 @@ impl Admin {
         }
         self.metrics
             .show_upstreams(snapshot.upstreams.iter().map(|upstream| (&*upstream.name, state(&upstream.stats()))));
+        let linking = &snapshot.linking;
+        let conflicts = Conflict::ALL.map(|conflict| (conflict.as_str(), linking.conflicts.get(conflict)));
+        self.metrics.show_linking(linking.counts.by_kind(), conflicts.into_iter());
         self.metrics.show_trail(&trail(&self.ledger.trail().status()));
         if let Some(rollout) = &self.rollout {
             let current = rollout.current();

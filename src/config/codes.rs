@@ -75,6 +75,11 @@ codes! {
     HEADER_TWICE = "CG0403", "two facts would travel under one header name";
     BAD_CLAIM_PATH = "CG0404", "a claim path cannot be read";
     ORG_NAMESPACE = "CG0405", "a namespace for organisation names cannot be used";
+    BAD_MAP = "CG0406", "the identity map cannot be read, or has an error";
+    MAP_CLAIM = "CG0407", "a claim that people write themselves cannot say who they are";
+    UNLINKED = "CG0408", "both logins are configured, and nothing says who is one person";
+    SLUG_BESIDE_IDS = "CG0409", "an org is named by its slug where the identity map has legacy ids";
+    ROLE_MAP = "CG0410", "a mapping of roles holds for nobody";
 
     // Routes.
     BAD_ROUTE_ID = "CG0501", "a route id cannot be used";
@@ -109,6 +114,7 @@ codes! {
     ROLLOUT_NAME = "CG0901", "a name or salt of the rollout cannot be used";
     ROLLOUT_LISTS = "CG0902", "an id on a list of the rollout cannot be used, or stands on both";
     ROLLOUT_RELOAD = "CG0903", "a reload cannot begin or end a rollout";
+    ROLLOUT_UNKNOWN = "CG0904", "a list of the rollout names somebody whom the identity map does not know";
 
     // Legacy.
     LEGACY_VERIFIER = "CG1001", "not exactly one way to verify legacy credentials";

@@ -112,6 +112,11 @@ impl Files {
         }
     }
 
+    /// A file that is too large to be held, by the digest of its bytes.
+    pub(crate) fn remember_digest(&mut self, path: &Path, digest: &str) {
+        self.remember(path, digest.as_bytes());
+    }
+
     /// Lengths go in before texts, so that no two sets of files can look like one another.
     fn remember(&mut self, path: &Path, bytes: &[u8]) {
         let name = path.as_os_str().as_encoded_bytes();

@@ -28,6 +28,7 @@ pub enum Code {
     NoRoute,
     Forbidden,
     Reverification,
+    UnmappedPrincipal,
     Csrf,
     BadMethod,
     RequestTimeout,
@@ -87,6 +88,7 @@ impl Code {
     pub const fn fault(self) -> Fault {
         match self {
             Self::Internal
+            | Self::UnmappedPrincipal
             | Self::UpstreamUnavailable
             | Self::NoEndpoint
             | Self::ClerkOutage
@@ -108,10 +110,10 @@ impl Code {
             | Self::BadExpect
             | Self::UriTooLong => 3, // INVALID_ARGUMENT
             Self::RequestTimeout => 4, // DEADLINE_EXCEEDED
-            Self::NoRoute | Self::Forbidden | Self::Reverification | Self::Csrf => 7, // PERMISSION_DENIED
+            Self::NoRoute | Self::Forbidden | Self::Reverification | Self::UnmappedPrincipal | Self::Csrf => 7, // PERMISSION_DENIED
             Self::TooLarge | Self::HeadersTooLarge => 8, // RESOURCE_EXHAUSTED
-            Self::BadMethod | Self::BadAuthority => 12, // UNIMPLEMENTED
-            Self::Internal => 13,      // INTERNAL
+            Self::BadMethod | Self::BadAuthority => 12,  // UNIMPLEMENTED
+            Self::Internal => 13,                        // INTERNAL
             Self::UpstreamUnavailable
             | Self::NoEndpoint
             | Self::ClerkOutage
@@ -147,6 +149,9 @@ impl Code {
             Self::NoRoute => ("no_route", 403, "nothing is served here"),
             Self::Forbidden => ("forbidden", 403, "not allowed"),
             Self::Reverification => ("reverification", 403, "a fresh verification is needed"),
+            Self::UnmappedPrincipal => {
+                ("unmapped_principal", 403, "the other login's name for this account is not known")
+            }
             Self::Csrf => ("csrf", 403, "the request comes from another site"),
             Self::BadMethod => ("bad_method", 405, "the method is not allowed"),
             Self::RequestTimeout => ("request_timeout", 408, "the request took too long to arrive"),
@@ -209,6 +214,7 @@ impl Refusal {
             Self::Policy(refusal) => match refusal {
                 policy::Refusal::Forbidden { .. } => Code::Forbidden,
                 policy::Refusal::Reverification(_) => Code::Reverification,
+                policy::Refusal::Unmapped { .. } => Code::UnmappedPrincipal,
             },
             Self::Overloaded | Self::Unchecked => Code::Overloaded,
             Self::Audit => Code::AuditUnavailable,

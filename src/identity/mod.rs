@@ -9,6 +9,7 @@ pub mod clerk;
 pub mod headers;
 pub mod json;
 pub mod legacy;
+pub mod link;
 pub mod map;
 mod times;
 
@@ -19,6 +20,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 pub use headers::HeaderNames;
+pub use link::{Canonical, Linking};
 pub use map::State as Link;
 
 /// A verified caller, ready to be used by any number of requests: facts for policies, header values for the API.
@@ -55,9 +57,15 @@ pub struct Facts {
     pub legacy_user: Option<String>,
     pub legacy_org: Option<String>,
     pub legacy_roles: Vec<String>,
+    /// Further names of the active org on the other side (legacy ids of a Clerk person's, Clerk ids of a legacy person's), where
+    /// the map merges orgs. Compared like the main one, never told to the API.
+    pub merged_orgs: Vec<String>,
+    /// The active org's canonical id: the same whichever login somebody came with.
+    pub canonical_org: Option<String>,
     /// How far this person's move has come.
     pub link: Link,
     pub session: Option<String>,
+    /// The active org as Clerk knows it; of a legacy person by the map, and then nothing but its id.
     pub org: Option<Org>,
     /// Enabled features and plans; `None` when the claim cannot be read, which is not the same as empty.
     pub features: Option<Scoped>,

@@ -1,14 +1,19 @@
 //! Roles, permissions, features and plans as Clerk's own `has()` reads them.
 //!
-//! Used by rules, and replayed against Clerk's test cases. The names that a policy asks for are normalised once,
+//! Used by rules, and replayed against Clerk's test cases. A legacy person has roles by `identity.roles` alone, and nothing
+//! of what only Clerk grants. The names that a policy asks for are normalised once,
 //! at load; of the token's side only roles are, since Clerk looks permissions up as they stand.
 
 use super::tri::{Cause, Tri};
-use crate::identity::{Facts, Scoped};
+use crate::identity::{Facts, Method, Scoped};
 
 /// A role that a policy asks for, with exactly one `org:` in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleName(Box<str>);
+pub struct RoleName {
+    name: Box<str>,
+    /// The legacy roles that mean the same; `None` where nothing says which.
+    legacy: Option<Box<[Box<str>]>>,
+}
 
 /// A permission that a policy asks for, with exactly one `org:` in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,11 +43,17 @@ fn bare(mut name: &str) -> &str {
 
 impl RoleName {
     pub fn new(name: &str) -> Self {
-        Self(format!("org:{}", bare(name)).into_boxed_str())
+        Self { name: format!("org:{}", bare(name)).into_boxed_str(), legacy: None }
+    }
+
+    /// The same role with the legacy ones that mean it (`identity.roles`).
+    #[must_use]
+    pub fn meant_by(self, legacy: impl IntoIterator<Item = Box<str>>) -> Self {
+        Self { legacy: Some(legacy.into_iter().collect()), ..self }
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 
@@ -96,6 +107,9 @@ impl std::fmt::Display for ScopedName {
 /// Without an active organisation a role is not absent but undefined: were it false, `not: { role: org:guest }`
 /// would let in everyone who belongs nowhere.
 pub fn role_holds(facts: &Facts, asked: &RoleName) -> Tri {
+    if facts.method == Method::Legacy {
+        return legacy_role_holds(facts, asked);
+    }
     match facts.org.as_ref().map(|org| &org.role) {
         None => Tri::Unknown(Cause::NoOrg),
         Some(None) => Tri::Unknown(Cause::MissingClaim),
@@ -103,8 +117,27 @@ pub fn role_holds(facts: &Facts, asked: &RoleName) -> Tri {
     }
 }
 
+/// Legacy roles count within the active org, as Clerk's do, and only where `identity.roles` lists them: whatever the two
+/// sides call `admin` need not be the same. Where it says nothing about the role that is asked for, `not` must not turn
+/// that into a yes.
+fn legacy_role_holds(facts: &Facts, asked: &RoleName) -> Tri {
+    match (&facts.legacy_org, &asked.legacy) {
+        (None, _) => Tri::Unknown(Cause::NoOrg),
+        (Some(_), None) => Tri::Unknown(Cause::UnmappedRole),
+        (Some(_), Some(_)) if facts.legacy_roles.is_empty() => Tri::Unknown(Cause::MissingClaim),
+        (Some(_), Some(legacy)) => {
+            Tri::from(facts.legacy_roles.iter().any(|role| legacy.iter().any(|listed| **listed == **role)))
+        }
+    }
+}
+
 /// As with roles, a permission outside any organisation is undefined.
+///
+/// Of a legacy person none is known: Clerk's permissions follow from Clerk's roles.
 pub fn permission_holds(facts: &Facts, asked: &PermissionName) -> Tri {
+    if facts.method == Method::Legacy && facts.legacy_org.is_some() {
+        return Tri::Unknown(Cause::MissingClaim);
+    }
     match facts.org.as_ref().map(|org| &org.permissions) {
         None => Tri::Unknown(Cause::NoOrg),
         Some(None) => Tri::Unknown(Cause::UnreadableClaim),

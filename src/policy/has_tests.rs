@@ -1,5 +1,5 @@
 use super::{PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds};
-use crate::identity::{Facts, Org, Scoped};
+use crate::identity::{Facts, Method, Org, Scoped};
 use crate::policy::{Cause, Tri};
 
 fn org(role: Option<&str>, permissions: Option<&[&str]>) -> Facts {
@@ -92,4 +92,42 @@ fn features_and_plans_have_scopes() {
     for unknown in ["x:reports", ":reports", "O:reports", "orgs:reports"] {
         assert_eq!(ScopedName::parse(unknown), None, "{unknown}");
     }
+}
+
+#[test]
+fn legacy_roles_count_by_the_role_map_and_within_an_org() {
+    let person = |org: Option<&str>, roles: &[&str]| Facts {
+        method: Method::Legacy,
+        legacy_org: org.map(str::to_owned),
+        legacy_roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        // The map knows the org; what Clerk grants in it is nobody's by that.
+        org: org.map(|_| Org { id: "org_1".to_owned(), ..Org::default() }),
+        ..Facts::default()
+    };
+    let admin = || RoleName::new("org:admin").meant_by(["admin".into(), "owner".into()]);
+    let unknown = Tri::Unknown;
+    let table = [
+        ("listed", person(Some("acme"), &["admin"]), admin(), Tri::True),
+        ("another that is listed", person(Some("acme"), &["viewer", "owner"]), admin(), Tri::True),
+        ("not listed", person(Some("acme"), &["viewer"]), admin(), Tri::False),
+        ("other case", person(Some("acme"), &["Admin"]), admin(), Tri::False),
+        ("Clerk's name is no legacy role", person(Some("acme"), &["org:admin"]), admin(), Tri::False),
+        ("no roles", person(Some("acme"), &[]), admin(), unknown(Cause::MissingClaim)),
+        ("no org", person(None, &["admin"]), admin(), unknown(Cause::NoOrg)),
+        (
+            "the same word, and no map",
+            person(Some("acme"), &["admin"]),
+            RoleName::new("admin"),
+            unknown(Cause::UnmappedRole),
+        ),
+    ];
+    for (name, facts, asked, expected) in table {
+        assert_eq!(role_holds(&facts, &asked), expected, "{name}");
+        assert_ne!(permission_holds(&facts, &PermissionName::new("posts:read")), Tri::True, "{name}");
+        assert_ne!(feature_holds(&facts, &ScopedName::parse("exports").unwrap()), Tri::True, "{name}");
+    }
+    // The legacy roles of a Clerk person, should there ever be any, are not Clerk's.
+    let clerk =
+        Facts { method: Method::Clerk, legacy_roles: vec!["admin".to_owned()], ..org(Some("org:member"), None) };
+    assert_eq!(role_holds(&Facts { legacy_org: Some("acme".to_owned()), ..clerk }, &admin()), Tri::False);
 }

@@ -43,6 +43,8 @@ pub enum Refusal {
     Forbidden { predicate: &'static str, why: Why },
     /// 403 `reverification`: everything else holds, so that proving a factor again will do.
     Reverification(ReverificationParams),
+    /// 403 `unmapped_principal`: the other side's id is asked for, and the identity map has none of this person's or org's.
+    Unmapped { predicate: &'static str },
 }
 
 /// Whether a predicate does not hold or cannot be told.
@@ -67,6 +69,9 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::Forbidden { predicate, why: Why::False } => write!(f, "{predicate} does not hold"),
             Self::Forbidden { predicate, why } => write!(f, "{predicate} cannot be told: {}", why.as_str()),
+            Self::Unmapped { predicate } => {
+                write!(f, "{predicate} asks for an id of the other side, and the identity map has none here")
+            }
             Self::Reverification(_) => f.write_str("reverified does not hold, everything else does"),
         }
     }
@@ -76,7 +81,7 @@ impl Refusal {
     /// The predicate that a policy test or an audit entry names.
     pub const fn predicate(&self) -> &'static str {
         match self {
-            Self::Forbidden { predicate, .. } => predicate,
+            Self::Forbidden { predicate, .. } | Self::Unmapped { predicate } => predicate,
             Self::Reverification(_) => "reverified",
         }
     }
@@ -120,6 +125,7 @@ impl Policy {
         };
         match self.missing_reverification(context) {
             Some(asked) => Err(Refusal::Reverification(asked.params())),
+            None if why == Why::Unknown(Cause::Unmapped) => Err(Refusal::Unmapped { predicate }),
             None => Err(Refusal::Forbidden { predicate, why }),
         }
     }

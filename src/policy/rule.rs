@@ -8,7 +8,7 @@ use super::reverify::{Reverified, reverified_holds};
 use super::template::{Source, Template};
 use super::trace::Trace;
 use super::tri::{Cause, Tri};
-use crate::identity::{Facts, Org, TokenKind, Workspaces};
+use crate::identity::{Facts, Method, TokenKind, Workspaces};
 
 /// One predicate, or several put together. A list means any of its elements; an empty one never holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,7 @@ pub enum Rule {
 pub enum OrgName {
     ClerkId,
     Slug,
+    LegacyId,
 }
 
 /// What is asked of the active organisation.
@@ -198,7 +199,7 @@ impl Rule {
                     OrgRule::Any => "any".to_owned(),
                     OrgRule::Named { template, .. } => shown(template, context),
                 }));
-                format!("asked {asked}; has {}", org.map_or("none".to_owned(), |org| list(names(org))))
+                format!("asked {asked}; has {}", list(names(facts)))
             }
             Self::Workspace(rules) => {
                 let asked = list(rules.iter().map(|rule| shown(&rule.template, context)));
@@ -213,7 +214,10 @@ impl Rule {
                 format!("asked {asked}; has {has}")
             }
             Self::Role(asked) => {
-                let has = org.and_then(|org| org.role.as_deref()).unwrap_or("none");
+                let has = match facts.method {
+                    Method::Clerk => list(org.and_then(|org| org.role.as_deref())),
+                    Method::Legacy => list(&facts.legacy_roles),
+                };
                 format!("asked {}; has {has}", list(asked.iter().map(RoleName::as_str)))
             }
             Self::Permission(asked) => {
@@ -249,18 +253,30 @@ fn all(rules: &[Rule], context: &Context<'_>, trace: &mut impl Trace) -> Outcome
 }
 
 impl OrgRule {
-    /// No active organisation, and one without a name in the namespace, equal nothing.
+    /// No active organisation, and one without a slug, equal nothing. Whether one that the map does not know on the side
+    /// that is asked for would be the one named, nobody can tell.
     fn holds(&self, context: &Context<'_>) -> Tri {
-        let Some(org) = &context.facts.org else { return Tri::False };
+        let facts = context.facts;
+        if facts.org.is_none() && facts.legacy_org.is_none() {
+            return Tri::False;
+        }
         let Self::Named { namespace, template } = self else { return Tri::True };
-        let name = match namespace {
-            OrgName::ClerkId => Some(org.id.as_str()),
-            OrgName::Slug => org.slug.as_deref(),
+        let value = match template.resolve(&context.source) {
+            Ok(value) => value,
+            Err(cause) => return Tri::Unknown(cause),
         };
-        match (template.resolve(&context.source), name) {
-            (Err(cause), _) => Tri::Unknown(cause),
-            (Ok(_), None) => Tri::False,
-            (Ok(value), Some(name)) => Tri::from(!name.is_empty() && *value == *name.as_bytes()),
+        let is = |name: &str| !name.is_empty() && *value == *name.as_bytes();
+        let id = facts.org.as_ref().map(|org| org.id.as_str());
+        let (main, is_own) = match namespace {
+            OrgName::Slug => {
+                return Tri::from(facts.org.as_ref().and_then(|org| org.slug.as_deref()).is_some_and(is));
+            }
+            OrgName::ClerkId => (id, facts.method == Method::Clerk),
+            OrgName::LegacyId => (facts.legacy_org.as_deref(), facts.method == Method::Legacy),
+        };
+        match main {
+            None => Tri::Unknown(Cause::Unmapped),
+            Some(main) => Tri::from(is(main) || (!is_own && facts.merged_orgs.iter().any(|name| is(name)))),
         }
     }
 }
@@ -297,8 +313,10 @@ fn readable(value: &[u8]) -> String {
     value.escape_ascii().to_string()
 }
 
-fn names(org: &Org) -> impl Iterator<Item = &str> {
-    std::iter::once(org.id.as_str()).chain(org.slug.as_deref())
+fn names(facts: &Facts) -> impl Iterator<Item = &str> {
+    let org = facts.org.as_ref();
+    let clerks = org.map(|org| org.id.as_str()).into_iter().chain(org.and_then(|org| org.slug.as_deref()));
+    clerks.chain(facts.legacy_org.as_deref()).chain(facts.merged_orgs.iter().map(String::as_str))
 }
 
 fn scoped(granted: Option<&crate::identity::Scoped>) -> String {

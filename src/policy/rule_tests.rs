@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::{Context, OrgName, OrgRule, Rule, WorkspaceRule};
-use crate::identity::{Facts, Org, Workspace, Workspaces};
+use crate::identity::{Facts, Method, Org, Workspace, Workspaces};
 use crate::policy::claim::{ClaimPath, ClaimRule, ClaimValue};
 use crate::policy::template::{Sources, Template};
 use crate::policy::tests::{Asked, member, named};
@@ -51,6 +51,55 @@ fn the_active_org_is_compared_by_one_name() {
     assert_eq!(evaluate(&any, &Facts::default(), &asked), Tri::False);
     let either = Rule::Org(vec![named(ClerkId, "org_1", &asked.pattern()), named(ClerkId, "org_2", &asked.pattern())]);
     assert_eq!(evaluate(&either, &in_org("org_2", None), &asked), Tri::True);
+}
+
+#[test]
+fn an_org_has_a_name_on_each_side_and_both_logins_compare_alike() {
+    use OrgName::{ClerkId, LegacyId, Slug};
+    let merged = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let clerk = |id: &str, legacy: Option<&str>| Facts {
+        legacy_org: legacy.map(str::to_owned),
+        merged_orgs: merged(legacy.map_or(&[], |_| &["older"])),
+        ..in_org(id, Some("acme"))
+    };
+    let legacy = |id: &str, clerk: Option<&str>| Facts {
+        method: Method::Legacy,
+        legacy_org: Some(id.to_owned()),
+        org: clerk.map(|id| Org { id: id.to_owned(), ..Org::default() }),
+        merged_orgs: merged(clerk.map_or(&[], |_| &["org_older"])),
+        ..Facts::default()
+    };
+    let unmapped = Tri::Unknown(Cause::Unmapped);
+    let table = [
+        ("mapped", "/o/acme", LegacyId, clerk("org_1", Some("acme")), Tri::True),
+        ("another org", "/o/globex", LegacyId, clerk("org_1", Some("acme")), Tri::False),
+        ("merged", "/o/older", LegacyId, clerk("org_1", Some("acme")), Tri::True),
+        ("a stranger's org with the slug of a legacy org", "/o/acme", LegacyId, clerk("org_9", None), unmapped),
+        ("a stranger's org with its id", "/o/acme", LegacyId, clerk("acme", None), unmapped),
+        ("a Clerk id is no legacy id", "/o/org_1", LegacyId, clerk("org_1", Some("acme")), Tri::False),
+        ("a merged name is no Clerk id", "/o/older", ClerkId, clerk("org_1", Some("acme")), Tri::False),
+        ("Clerk's own", "/o/org_1", ClerkId, clerk("org_1", Some("acme")), Tri::True),
+        ("legacy, own", "/o/acme", LegacyId, legacy("acme", None), Tri::True),
+        ("legacy, own and mapped", "/o/acme", LegacyId, legacy("acme", Some("org_1")), Tri::True),
+        ("legacy, of another", "/o/globex", LegacyId, legacy("acme", Some("org_1")), Tri::False),
+        ("legacy, by Clerk id", "/o/org_1", ClerkId, legacy("acme", Some("org_1")), Tri::True),
+        ("legacy, merged", "/o/org_older", ClerkId, legacy("acme", Some("org_1")), Tri::True),
+        ("merges are not passed on", "/o/org_older", LegacyId, legacy("acme", Some("org_1")), Tri::False),
+        ("legacy, unmapped", "/o/org_1", ClerkId, legacy("org_1", None), unmapped),
+        ("legacy people have no slugs", "/o/acme", Slug, legacy("acme", Some("org_1")), Tri::False),
+        ("no org at all", "/o/acme", LegacyId, Facts::default(), Tri::False),
+    ];
+    for (name, target, namespace, facts, expected) in table {
+        let asked = Asked::new("/o/{org}", target, &[]);
+        let rule = Rule::Org(vec![named(namespace, "{org}", &asked.pattern())]);
+        assert_eq!(evaluate(&rule, &facts, &asked), expected, "{name}");
+        let not = Rule::Not(Box::new(rule));
+        assert_eq!(evaluate(&not, &facts, &asked), !expected, "not: {name}");
+    }
+    let asked = Asked::new("/", "/", &[]);
+    let any = Rule::Org(vec![OrgRule::Any]);
+    assert_eq!(evaluate(&any, &legacy("acme", None), &asked), Tri::True);
+    assert_eq!(evaluate(&any, &Facts { method: Method::Legacy, ..Facts::default() }, &asked), Tri::False);
 }
 
 #[test]

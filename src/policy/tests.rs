@@ -283,3 +283,30 @@ fn a_policy_says_which_headers_it_reads() {
     let policy = Policy::new(vec![Rule::Any(vec![org("{header.x-a}"), Rule::Not(Box::new(org("{header.x-b}")))])]);
     assert_eq!(policy.header_names().iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-a", "x-b"]);
 }
+
+#[test]
+fn who_lacks_the_id_that_is_asked_for_is_unmapped_and_who_has_none_forbidden() {
+    let asked = Asked::new("/orgs/{org}", "/orgs/acme", &[]);
+    let org = || Rule::Org(vec![named(OrgName::LegacyId, "{org}", &asked.pattern())]);
+    let unmapped = || Err(Refusal::Unmapped { predicate: "org" });
+    let mapped = |id: &str| Facts { legacy_org: Some(id.to_owned()), ..member() };
+    let table = [
+        ("mapped", mapped("acme"), vec![org()], Ok(())),
+        ("unmapped", member(), vec![org()], unmapped()),
+        ("unmapped, and no role either", member(), vec![org(), role("admin")], unmapped()),
+        ("another org", mapped("globex"), vec![org()], Err(forbidden("org", Why::False))),
+        ("no org", Facts { org: None, ..member() }, vec![org()], Err(forbidden("org", Why::False))),
+        (
+            "another token",
+            member(),
+            vec![org(), Rule::Token(vec![TokenKind::Legacy])],
+            Err(forbidden("token", Why::False)),
+        ),
+        ("another way in", member(), vec![Rule::Any(vec![org(), role("member")])], Ok(())),
+        ("under not", member(), vec![Rule::Not(Box::new(org()))], Err(Refusal::Unmapped { predicate: "not" })),
+    ];
+    for (name, facts, rules, expected) in table {
+        let outcome = asked.authorize(&Policy::new(rules), Some(facts), &mut ()).map(|_| ());
+        assert_eq!(outcome, expected, "{name}");
+    }
+}

@@ -19,6 +19,10 @@ pub enum Cause {
     /// There is no active organisation that a role or permission could belong to.
     NoOrg,
     MissingClaim,
+    /// The route asks for the other side's id of somebody, or of their org, and the identity map has none.
+    Unmapped,
+    /// Nothing says which legacy roles mean the one that is asked for.
+    UnmappedRole,
     /// The claim has another type than the policy asks for.
     OtherType,
     /// The claim is there and its content cannot be read.
@@ -36,6 +40,8 @@ impl Cause {
             Self::NoIdentity => "no-identity",
             Self::NoOrg => "no-active-organization",
             Self::MissingClaim => "missing-claim",
+            Self::Unmapped => "unmapped",
+            Self::UnmappedRole => "unmapped-role",
             Self::OtherType => "type-mismatch",
             Self::UnreadableClaim => "unreadable-claim",
             Self::MissingValue => "missing-value",

@@ -44,6 +44,8 @@ struct Series {
     rollout_effective: GaugeVec,
     guard_ok: IntGaugeVec,
     rollout_state_broken: IntGaugeVec,
+    identity_map_entries: IntGaugeVec,
+    identity_conflicts: IntCounterVec,
     guard_refused: IntCounterVec,
     turned_away: IntCounter,
     unopened: IntCounterVec,
@@ -248,6 +250,15 @@ impl Metrics {
                     &["rollout"],
                 )?,
             )?,
+            identity_map_entries: registered(
+                &registry,
+                IntGaugeVec::new(Opts::new("crossgate_identity_map_entries", "lines of the identity map"), &["kind"])?,
+            )?,
+            identity_conflicts: counters(
+                "crossgate_identity_conflicts_total",
+                "Clerk credentials whose mapped claim was void, once a credential",
+                &["kind"],
+            )?,
             panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
             registry,
         };
@@ -381,6 +392,18 @@ impl Metrics {
             self.0.guard_state.with_label_values(&[name, word]).set(i64::from(word == state));
         }
         self.0.rollout_state_broken.with_label_values(&[name]).set(i64::from(is_broken));
+    }
+
+    /// Brings the series of linking up to date.
+    pub fn show_linking(&self, entries: [(&str, usize); 3], conflicts: impl Iterator<Item = (&'static str, u64)>) {
+        for (kind, count) in entries {
+            let entries = self.0.identity_map_entries.with_label_values(&[kind]);
+            entries.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for (kind, count) in conflicts {
+            let counter = self.0.identity_conflicts.with_label_values(&[kind]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     pub fn missing_azp(&self, issuer: &str) -> IntCounter {

@@ -67,6 +67,21 @@ fn bad_configs_are_told_as_expected() {
 }
 
 #[test]
+fn doubtful_configs_are_warned_about() {
+    let mut failures = Vec::new();
+    for path in files("tests/config/warned") {
+        let loaded = load(&path, &env);
+        assert!(
+            loaded.compiled.is_some() && !loaded.problems.is_empty(),
+            "{} is good, and worth a word",
+            path.display()
+        );
+        failures.extend(compare(&path, &report(&loaded)));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
 fn bad_policies_are_told_as_expected() {
     let mut failures = Vec::new();
     for path in files("tests/config/bad-policies") {

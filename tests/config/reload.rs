@@ -87,3 +87,30 @@ fn the_order_of_upstreams_and_routes_is_the_files() {
     let route = compiled.snapshot.routes.get(0).unwrap();
     assert_eq!((&*route.id, route.place.line), ("all", 1));
 }
+
+#[test]
+fn a_map_that_did_not_change_is_not_read_again() {
+    let folder = folder();
+    fs::write(folder.path().join("crossgate.yaml"), format!("{CONFIG}identity: {{ map: {{ file: map.jsonl }} }}\n"))
+        .unwrap();
+    let line =
+        |state: &str| format!("{{\"kind\":\"user\",\"legacy\":\"1\",\"clerk\":\"user_1\",\"state\":\"{state}\"}}\n");
+    let file = folder.path().join("map.jsonl");
+    fs::write(&file, line("linked")).unwrap();
+    let first = load(folder.path(), None).snapshot;
+    assert!(first.files.contains(&file), "a map is one of the files");
+    let map = |snapshot: &Snapshot| Arc::clone(snapshot.linking.map.as_ref().unwrap());
+    let second = load(folder.path(), Some(&first)).snapshot;
+    assert!(Arc::ptr_eq(&map(&first), &map(&second)) && first.id == second.id);
+    // Written again with the same bytes: another file, the same map.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, line("linked")).unwrap();
+    let third = load(folder.path(), Some(&second)).snapshot;
+    assert!(Arc::ptr_eq(&map(&first), &map(&third)) && first.id == third.id);
+    // As many bytes, and other ones.
+    fs::write(&file, line("sealed")).unwrap();
+    let fourth = load(folder.path(), Some(&third)).snapshot;
+    assert!(!Arc::ptr_eq(&map(&first), &map(&fourth)) && first.id != fourth.id);
+    assert_eq!(map(&fourth).user_by_legacy("1").unwrap().state(), crossgate::identity::Link::Sealed);
+    assert!(Arc::ptr_eq(&first.linking.conflicts, &fourth.linking.conflicts), "counters go on");
+}

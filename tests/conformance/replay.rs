@@ -9,7 +9,7 @@ use crossgate::identity::clerk::{
     Attempt, Checks, CookieRules, InstanceSpec, Instances, KeySet, KeySource, KeyUrl, PublishableKey, SetKind,
     Verifier, cookie_suffix,
 };
-use crossgate::identity::{HeaderNames, Identity, Verdict};
+use crossgate::identity::{HeaderNames, Identity, Linking, Verdict};
 use crossgate::request::Credentials;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -225,8 +225,13 @@ impl World {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let credentials = Credentials::read(&headers).unwrap();
-        let verifier =
-            Verifier { instances: &self.instances, cache: &self.cache, headers: &self.headers, workspaces_claim: None };
+        let verifier = Verifier {
+            instances: &self.instances,
+            cache: &self.cache,
+            headers: &self.headers,
+            linking: &Linking::default(),
+            workspaces_claim: None,
+        };
         verifier.verify(&credentials, Now::at_unix_ms(unix_ms), Attempt::Last).unwrap()
     }
 }

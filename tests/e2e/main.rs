@@ -24,6 +24,7 @@ mod floods;
 mod grpc;
 mod headers;
 mod keys;
+mod linking;
 mod map;
 mod memory;
 mod outage;

@@ -1,19 +1,22 @@
-//! `identity`: the names of identity headers, of orgs in paths, and of the workspaces claim.
+//! `identity`: the names of identity headers and of orgs in paths, where workspaces come from, and what legacy roles mean.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use http::HeaderName;
 
-use super::header;
+use super::linking::{self, Beside};
+use super::{header, missing};
 use crate::config::codes;
 use crate::config::decode::near;
 use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
-use crate::identity::HeaderNames;
+use crate::config::source::Files;
 use crate::identity::headers::Fact;
-use crate::policy::{ClaimPath, OrgName};
+use crate::identity::map::Side;
+use crate::identity::{HeaderNames, Linking};
+use crate::policy::{ClaimPath, OrgName, RoleName};
 use crate::request::fold::fold;
 
 /// What `identity` says.
@@ -23,15 +26,31 @@ pub(super) struct Identity {
     pub(super) renamed: Vec<HeaderName>,
     pub(super) org_name: OrgName,
     pub(super) workspaces_claim: Option<Vec<String>>,
-    /// The claim is meant to be set: it had a problem of its own.
+    /// Something says which workspaces somebody may enter, or was meant to: it had a problem of its own.
     pub(super) has_workspaces: bool,
+    pub(super) linking: Linking,
+    /// The map has legacy ids of orgs.
+    pub(super) has_legacy_orgs: bool,
+    pub(super) roles: Roles,
 }
 
-pub(super) fn compile(raw: Option<raw::Identity>, root: At<'_>, problems: &mut Vec<Problem>) -> Identity {
+/// `identity.roles`: a role of Clerk's, with its prefix, and the legacy ones that mean the same.
+pub(super) type Roles = BTreeMap<Box<str>, Vec<Box<str>>>;
+
+pub(super) fn compile(
+    raw: Option<raw::Identity>,
+    beside: Beside<'_>,
+    root: At<'_>,
+    files: &mut Files,
+    problems: &mut Vec<Problem>,
+) -> Identity {
     let at = root.key("identity");
-    let raw::Identity { headers, roles, names, workspaces } = raw.unwrap_or_default();
+    let raw::Identity { canonical, map, headers, roles, names, workspaces } = raw.unwrap_or_default();
+    let has_map = map.as_ref().is_some_and(|map| map.file.is_some());
+    let mut linking = linking::compile(map, canonical, root, beside, files, problems);
     let (headers, renamed) = header_names(headers.unwrap_or_default(), at.key("headers"), problems);
-    if roles.is_some_and(|raw::Named(roles)| !roles.is_empty()) {
+    let raw::Named(roles) = roles.unwrap_or_default();
+    if !beside.has_legacy && !roles.is_empty() {
         let place = at.key("roles");
         problems.push(
             Problem::at_span(
@@ -44,28 +63,75 @@ pub(super) fn compile(raw: Option<raw::Identity>, root: At<'_>, problems: &mut V
             .warning(),
         );
     }
+    let roles = role_map(roles, at.key("roles"), problems);
+    let has_legacy_orgs = linking.map.as_deref().is_some_and(|map| map.orgs().any(|org| org.side() == Side::Legacy));
     let raw::Names { org } = names.unwrap_or_default();
-    let org_name = match org.unwrap_or(raw::OrgNames::ClerkId) {
-        raw::OrgNames::ClerkId => OrgName::ClerkId,
-        raw::OrgNames::Slug => OrgName::Slug,
-        raw::OrgNames::LegacyId => {
-            let place = at.key("names").key("org");
-            problems.push(
-                Problem::at(
-                    codes::ORG_NAMESPACE,
-                    place,
-                    "legacy_id needs `identity.map`, which this version does not have",
-                )
-                .help("use clerk_id or slug"),
-            );
-            OrgName::ClerkId
+    let place = at.key("names").key("org");
+    let org_name = match org {
+        Some(raw::OrgNames::ClerkId) => OrgName::ClerkId,
+        Some(raw::OrgNames::Slug) => {
+            if has_legacy_orgs {
+                problems.push(slug_beside_ids(place, "names: { org: legacy_id }"));
+            }
+            OrgName::Slug
         }
+        Some(raw::OrgNames::LegacyId) => {
+            if !beside.has_legacy && !has_map && !at.was_dropped("map") {
+                let message = "legacy_id needs `legacy` or a map: nothing gives an org a legacy id";
+                let help = "name the map: identity: { map: { file: map.jsonl } }, or use clerk_id or slug";
+                problems.push(Problem::at(codes::ORG_NAMESPACE, place, message).help(help));
+            }
+            OrgName::LegacyId
+        }
+        // Where there is nothing of Clerk's, orgs have only the legacy side's names.
+        None if has_map || !beside.has_clerk => OrgName::LegacyId,
+        None => OrgName::ClerkId,
     };
-    let raw::Workspaces { claim } = workspaces.unwrap_or_default();
-    let place = at.key("workspaces").key("claim");
-    let workspaces_claim = claim.as_deref().and_then(|text| claim_path(text, place, problems));
-    let has_workspaces = claim.is_some() || at.was_dropped("workspaces") || at.key("workspaces").was_dropped("claim");
-    Identity { headers, renamed, org_name, workspaces_claim, has_workspaces }
+    let raw::Workspaces { claim, map: by_map } = workspaces.unwrap_or_default();
+    let at_workspaces = at.key("workspaces");
+    if by_map == Some(true) && !has_map && !at.was_dropped("map") && !at.key("map").was_dropped("file") {
+        missing(at.key("map"), "file", "name the map that workspaces come from: map: { file: map.jsonl }", problems);
+    }
+    linking.workspaces = by_map.unwrap_or(has_map);
+    let workspaces_claim = claim.as_deref().and_then(|text| claim_path(text, at_workspaces.key("claim"), problems));
+    // A legacy credential has a place for workspaces in any case.
+    let is_said = claim.is_some() || linking.workspaces || beside.has_legacy;
+    let has_workspaces = is_said || at.was_dropped("workspaces") || at_workspaces.lost_keys();
+    Identity { headers, renamed, org_name, workspaces_claim, has_workspaces, linking, has_legacy_orgs, roles }
+}
+
+/// A warning for who compares a name that strangers choose where there are ids.
+pub(super) fn slug_beside_ids(at: At<'_>, instead: &str) -> Problem {
+    let message = "a slug is chosen by whoever makes an org, and the identity map has legacy ids: people without a slug of \
+                   Clerk's, as all legacy people, are refused, and an org that takes a slug is let in";
+    Problem::at(codes::SLUG_BESIDE_IDS, at, message).help(format!("compare ids: {instead}")).warning()
+}
+
+fn role_map(raw: Vec<(String, Vec<String>)>, at: At<'_>, problems: &mut Vec<Problem>) -> Roles {
+    let mut roles = Roles::new();
+    for (index, (name, legacy)) in raw.into_iter().enumerate() {
+        let place = at.nth(index);
+        let bare = name.trim_start_matches("org:");
+        if bare.is_empty() || bare.trim() != bare {
+            let message = "nobody has a role like this";
+            let problem = Problem::at_span(codes::ROLE_MAP, at.source, place.key_span(), message);
+            problems.push(problem.help("write it as Clerk does, as in \"org:admin\""));
+        }
+        if legacy.is_empty() && !place.has_gaps() {
+            let help = "remove it, or name legacy roles: \"org:admin\": [admin, owner]";
+            problems.push(Problem::at(codes::ROLE_MAP, place, "no legacy role means this one").help(help));
+        }
+        for (index, role) in legacy.iter().enumerate() {
+            if role.is_empty() || role.trim() != role {
+                let help = "write it as the legacy side does";
+                problems
+                    .push(Problem::at(codes::ROLE_MAP, place.item(index), "nobody has a role like this").help(help));
+            }
+        }
+        let all = roles.entry(RoleName::new(&name).as_str().into()).or_default();
+        all.extend(legacy.into_iter().map(String::into_boxed_str));
+    }
+    roles
 }
 
 /// The names in a claim's path, quoted ones without their quotes.

@@ -11,6 +11,7 @@ mod clerk;
 mod header;
 mod identity;
 mod legacy;
+mod linking;
 mod listen;
 mod origin;
 mod pem;
@@ -94,7 +95,13 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let upstreams = upstream::compile(upstreams, root, files, problems);
     let has_legacy = legacy.is_some() || root.was_dropped("legacy");
     let instances = clerk::compile(clerk, has_legacy, root, files, problems);
-    let identity = identity::compile(identity, root, problems);
+    let beside = linking::Beside {
+        has_clerk: !instances.is_empty() || root.was_dropped("clerk"),
+        has_legacy,
+        previous: previous.map(|snapshot| &*snapshot.linking),
+    };
+    let identity = identity::compile(identity, beside, root, files, problems);
+    linking::lists(rollout.as_ref(), &identity.linking, root, problems);
     let had_rollout = previous.map(|snapshot| snapshot.rollout.is_some());
     let rollout = rollout::compile(rollout, root, &upstreams, &state_dir, had_rollout, problems);
     // The files that it names have been read.
@@ -115,6 +122,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         own_paths: &endpoints.prefix,
         org_name: identity.org_name,
         has_workspaces: identity.has_workspaces,
+        has_legacy_orgs: identity.has_legacy_orgs,
+        roles: &identity.roles,
         on_failure: audit.on_failure,
     };
     let routes = route::compile(policies, &context, problems);
@@ -130,9 +139,10 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         return None;
     }
     let route::Compiled { routes, policies, audit: recorded, extra_methods, mut read_headers, hosts_named } = routes?;
+    let linking = Arc::new(identity.linking);
     let legacy = legacy.map(|spec| {
         let before = previous.and_then(|snapshot| snapshot.legacy.as_deref());
-        Arc::new(LegacyVerifier::new(spec, identity.headers.clone(), before))
+        Arc::new(LegacyVerifier::new(spec, identity.headers.clone(), Arc::clone(&linking), before))
     });
     let credential_line = legacy.as_deref().and_then(credential_line);
     // The API must not find another credential under a twin of the name, nor lose this one by `Connection`.
@@ -160,6 +170,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         legacy,
         cache: TokenCache::default(),
         headers: identity.headers,
+        linking,
         workspaces_claim: identity.workspaces_claim,
         rollout,
         upstreams: peers,

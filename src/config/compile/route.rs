@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 
 use super::audit;
 use super::header;
+use super::identity::Roles;
 use super::listen::above_zero;
 use super::missing;
 use super::origin;
@@ -46,6 +47,8 @@ pub(super) struct Context<'a> {
     pub(super) own_paths: &'a str,
     pub(super) org_name: OrgName,
     pub(super) has_workspaces: bool,
+    pub(super) has_legacy_orgs: bool,
+    pub(super) roles: &'a Roles,
     /// `audit.on_failure`.
     pub(super) on_failure: OnFailure,
 }
@@ -205,6 +208,8 @@ fn route(
         pattern: &pattern,
         org_name: context.org_name,
         has_workspaces: context.has_workspaces,
+        has_legacy_orgs: context.has_legacy_orgs,
+        roles: context.roles,
         reserved: context.reserved,
     };
     let mut rules = Rules::new(scope, problems);

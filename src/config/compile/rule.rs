@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use super::identity::{Roles, slug_beside_ids};
 use super::template;
 use crate::config::codes::{self, Code};
 use crate::config::decode::near;
@@ -25,8 +26,11 @@ pub(super) struct Scope<'a> {
     pub(super) pattern: &'a Pattern,
     /// What `org: "{org}"` compares.
     pub(super) org_name: OrgName,
-    /// Whether `identity.workspaces.claim` is set.
+    /// Whether anything says which workspaces somebody may enter.
     pub(super) has_workspaces: bool,
+    /// Whether the identity map has legacy ids of orgs.
+    pub(super) has_legacy_orgs: bool,
+    pub(super) roles: &'a Roles,
     /// Headers that clients cannot send.
     pub(super) reserved: &'a Reserved,
 }
@@ -160,16 +164,27 @@ impl<'a, 'p> Rules<'a, 'p> {
                 let namespace = self.scope.org_name;
                 self.template(&text, at).map(|template| named(namespace, template))
             }
-            raw::TextOr::Full(raw::OrgBy { slug: Some(text), clerk_id: None }) => {
+            raw::TextOr::Full(raw::OrgBy { slug: Some(text), clerk_id: None, legacy_id: None }) => {
+                if self.scope.has_legacy_orgs {
+                    self.problems.push(slug_beside_ids(at.key("slug"), "org: { legacy_id: … }"));
+                }
                 self.template(&text, at.key("slug")).map(|template| named(OrgName::Slug, template))
             }
-            raw::TextOr::Full(raw::OrgBy { slug: None, clerk_id: Some(text) }) => {
+            raw::TextOr::Full(raw::OrgBy { slug: None, clerk_id: Some(text), legacy_id: None }) => {
                 self.template(&text, at.key("clerk_id")).map(|template| named(OrgName::ClerkId, template))
+            }
+            raw::TextOr::Full(raw::OrgBy { slug: None, clerk_id: None, legacy_id: Some(text) }) => {
+                self.template(&text, at.key("legacy_id")).map(|template| named(OrgName::LegacyId, template))
             }
             raw::TextOr::Full(raw::OrgBy { .. }) => {
                 if !at.lost_keys() {
                     let help = "write org: \"{org}\", org: { slug: \"{org}\" } or org: any";
-                    self.tell(codes::BAD_RULE, at, "an org is compared by exactly one of `slug` and `clerk_id`", help);
+                    self.tell(
+                        codes::BAD_RULE,
+                        at,
+                        "an org is compared by exactly one of `clerk_id`, `legacy_id` and `slug`",
+                        help,
+                    );
                 }
                 None
             }
@@ -191,7 +206,14 @@ impl<'a, 'p> Rules<'a, 'p> {
         self.needs_org("role", at, org_known);
         self.never_empty(raw.0.is_empty(), at)?;
         self.no_empty_names(&raw.0, at);
-        Some(Rule::Role(raw.0.iter().map(|name| RoleName::new(name)).collect()))
+        let role = |name: &String| {
+            let role = RoleName::new(name);
+            match self.scope.roles.get(role.as_str()) {
+                Some(legacy) => role.meant_by(legacy.iter().cloned()),
+                None => role,
+            }
+        };
+        Some(Rule::Role(raw.0.iter().map(role).collect()))
     }
 
     fn permission(&mut self, raw: &raw::OneOrMany, at: At<'_>, org_known: bool) -> Option<Rule> {
@@ -220,7 +242,7 @@ impl<'a, 'p> Rules<'a, 'p> {
 
     fn workspace(&mut self, raw: raw::Several<raw::TextOr<raw::WorkspaceBy>>, at: At<'_>) -> Option<Rule> {
         if !self.scope.has_workspaces {
-            let help = "set identity.workspaces.claim to the claim that lists them";
+            let help = "set identity.workspaces.claim to the claim that lists them, or name a map: identity.map.file";
             let span = at.key_span();
             let message = "a workspace rule never holds while nothing says which workspaces a caller has";
             self.problems.push(Problem::at_span(codes::NEVER_TRUE, at.source, span, message).help(help));

@@ -174,10 +174,26 @@ pub(crate) struct Limits {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping")]
 pub(crate) struct Identity {
+    pub(crate) canonical: Option<Canonical>,
+    pub(crate) map: Option<IdentityMap>,
     pub(crate) headers: Option<Named<Option<String>>>,
     pub(crate) roles: Option<Named<Vec<String>>>,
     pub(crate) names: Option<Names>,
     pub(crate) workspaces: Option<Workspaces>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Canonical {
+    Legacy,
+    Clerk,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { file: map.jsonl }")]
+pub(crate) struct IdentityMap {
+    pub(crate) file: Option<String>,
+    pub(crate) claim: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -198,6 +214,7 @@ pub(crate) enum OrgNames {
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { claim: workspaces }")]
 pub(crate) struct Workspaces {
     pub(crate) claim: Option<String>,
+    pub(crate) map: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -95,6 +95,7 @@ pub(crate) struct Rule {
 pub(crate) struct OrgBy {
     pub(crate) slug: Option<String>,
     pub(crate) clerk_id: Option<String>,
+    pub(crate) legacy_id: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -69,6 +69,7 @@ pub(in crate::gate) fn verifier(snapshot: &Snapshot) -> Verifier<'_> {
         instances: &snapshot.instances,
         cache: &snapshot.cache,
         headers: &snapshot.headers,
+        linking: &snapshot.linking,
         workspaces_claim: snapshot.workspaces_claim.as_deref(),
     }
 }

@@ -11,14 +11,14 @@ use super::organization;
 use super::reason::Reason;
 use crate::clock::Now;
 use crate::identity::times::{TimeProblem, Times, Validity};
-use crate::identity::{Facts, Link, Method, TokenKind, Workspace, Workspaces};
+use crate::identity::{Facts, Method, TokenKind, Workspace, Workspaces};
 
 /// Why claims do not make an identity now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Refusal {
     Invalid(Reason),
-    /// Good in every other respect.
-    Expired,
+    /// Good in every other respect: whom it names.
+    Expired(Box<Facts>),
 }
 
 impl From<Reason> for Refusal {
@@ -66,10 +66,6 @@ pub(super) fn judge(
         instance: instance.name.clone(),
         subject: subject.user.clone(),
         clerk_user: Some(subject.user),
-        legacy_user: None,
-        legacy_org: None,
-        legacy_roles: Vec::new(),
-        link: Link::ClerkNative,
         session: Some(subject.session),
         org: org.active,
         features: org.features,
@@ -80,6 +76,8 @@ pub(super) fn judge(
         issued_at_ms: times.issued_ms(),
         expires_at_ms: times.expires_ms(),
         claims,
+        // What the other side knows of them is linking's matter.
+        ..Facts::default()
     };
     match times.judge(checks.clock_skew, now) {
         // INVARIANT: a token without an end was refused above.
@@ -89,7 +87,7 @@ pub(super) fn judge(
         }
         Err(TimeProblem::NotYet) => Err(Reason::TokenNotActiveYet.into()),
         Err(TimeProblem::IssuedInTheFuture) => Err(Reason::TokenIatInTheFuture.into()),
-        Err(TimeProblem::Over) => Err(Refusal::Expired),
+        Err(TimeProblem::Over) => Err(Refusal::Expired(Box::new(facts))),
     }
 }
 

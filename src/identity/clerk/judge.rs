@@ -19,7 +19,7 @@ use super::token::{self, Parts};
 use crate::clock::Now;
 use crate::identity::cache::{self, Entry, TokenCache};
 use crate::identity::headers::{self, HeaderNames};
-use crate::identity::{Carrier, Identity, Verdict};
+use crate::identity::{Carrier, Facts, Identity, Linking, Verdict};
 use crate::request::credential::{Authorization, Credentials};
 
 /// What a verification needs of the snapshot; made per request out of borrows.
@@ -28,6 +28,7 @@ pub struct Verifier<'a> {
     pub instances: &'a Instances,
     pub cache: &'a TokenCache,
     pub headers: &'a HeaderNames,
+    pub linking: &'a Linking,
     /// Path of the claim that lists workspaces.
     pub workspaces_claim: Option<&'a [String]>,
 }
@@ -179,16 +180,18 @@ impl Verifier<'_> {
                 }
                 match claims::judge(claims, instance, self.workspaces_claim, now) {
                     Ok(judged) => self.accept(token, judged, index, key, generation, now),
-                    Err(Refusal::Expired) => Judgment::Expired,
+                    Err(Refusal::Expired(facts)) => self.expired(&facts),
                     Err(Refusal::Invalid(reason)) => Judgment::Invalid(reason),
                 }
             }
             Lookup::NoKeys | Lookup::NoSuchKey => {
                 let issued_ms = claims.get("iat").and_then(Value::as_f64).map(|seconds| (seconds * 1000.0) as i64);
                 // What no key could make good is bad now: no wait, and no answer that depends on the key server.
-                if let Err(Refusal::Invalid(reason)) = claims::judge(claims, instance, self.workspaces_claim, now) {
-                    return Judgment::Invalid(reason);
-                }
+                let legacy_user = match claims::judge(claims, instance, self.workspaces_claim, now) {
+                    Err(Refusal::Invalid(reason)) => return Judgment::Invalid(reason),
+                    Err(Refusal::Expired(facts)) => self.linking.legacy_user(&facts),
+                    Ok(judged) => self.linking.legacy_user(&judged.facts),
+                };
                 let held = matches!(found, Lookup::NoSuchKey);
                 let (unknown, kid) = match (found, kid) {
                     (Lookup::NoSuchKey, None) => (Unknown::Refuse, None),
@@ -201,15 +204,26 @@ impl Verifier<'_> {
                         (Lookup::Found { .. }, Ok(claims)) => self.judge_claimed(token, claims, index, now),
                         _ => Judgment::Invalid(Reason::KidMismatch),
                     },
-                    Unknown::Ask => Judgment::Ask { instance: Arc::clone(instance), kid: kid.map(Into::into) },
-                    Unknown::CannotTell => Judgment::Unverifiable { held },
+                    Unknown::Ask => {
+                        Judgment::Ask { instance: Arc::clone(instance), kid: kid.map(Into::into), legacy_user }
+                    }
+                    Unknown::CannotTell => Judgment::Unverifiable { held, legacy_user },
                 }
             }
         }
     }
 
+    /// Renewing would not help somebody who is gone.
+    fn expired(&self, facts: &Facts) -> Judgment {
+        if self.linking.is_deleted(facts) {
+            return Judgment::Invalid(Reason::PrincipalDeleted);
+        }
+        Judgment::Expired { legacy_user: self.linking.legacy_user(facts) }
+    }
+
     fn accept(&self, token: &str, judged: Judged, index: usize, key: Arc<Key>, generation: u64, now: Now) -> Judgment {
         let Judged { facts, good_from_ms, good_until_ms } = judged;
+        let Ok(facts) = self.linking.of_clerk(facts) else { return Judgment::Invalid(Reason::PrincipalDeleted) };
         let Ok(rendered) = headers::render(self.headers, &facts) else {
             return Judgment::Invalid(Reason::IdentityTooLarge);
         };
@@ -256,15 +270,20 @@ enum Lookup {
 enum Judgment {
     Absent,
     Valid(Arc<Identity>),
-    Expired,
+    /// `legacy_user`: whom it names, as in [`Verdict::Expired`].
+    Expired {
+        legacy_user: Option<Box<str>>,
+    },
     Invalid(Reason),
     Ask {
         instance: Arc<Instance>,
         kid: Option<Box<str>>,
+        legacy_user: Option<Box<str>>,
     },
     /// `held`: there are keys, only not this one.
     Unverifiable {
         held: bool,
+        legacy_user: Option<Box<str>>,
     },
     Conflict,
     /// Not known, and not to be checked now.
@@ -275,7 +294,9 @@ impl From<cache::Known> for Judgment {
     fn from(known: cache::Known) -> Self {
         match known {
             cache::Known::Good(entry) => Self::Valid(Arc::clone(&entry.identity)),
-            cache::Known::Over(_) => Self::Expired,
+            cache::Known::Over(entry) => {
+                Self::Expired { legacy_user: entry.identity.facts.legacy_user.as_deref().map(Into::into) }
+            }
         }
     }
 }
@@ -290,7 +311,7 @@ impl Judgment {
             (Self::Unchecked, _) | (_, Self::Unchecked) => Self::Unchecked,
             (ask @ Self::Ask { .. }, _) | (_, ask @ Self::Ask { .. }) => ask,
             (one @ Self::Unverifiable { .. }, _) | (_, one @ Self::Unverifiable { .. }) => one,
-            (Self::Expired, _) | (_, Self::Expired) => Self::Expired,
+            (one @ Self::Expired { .. }, _) | (_, one @ Self::Expired { .. }) => one,
             (Self::Absent, other) => other,
             (first @ Self::Invalid(_), Self::Invalid(_) | Self::Absent) => first,
         }
@@ -300,13 +321,13 @@ impl Judgment {
         Ok(match self {
             Self::Absent => Verdict::Absent,
             Self::Valid(identity) => Verdict::Valid { identity, carrier },
-            Self::Expired => Verdict::Expired { carrier, legacy_user: None },
+            Self::Expired { legacy_user } => Verdict::Expired { carrier, legacy_user },
             Self::Invalid(reason) => Verdict::Invalid { reason, carrier },
-            Self::Ask { instance, kid } if attempt == Attempt::First => {
+            Self::Ask { instance, kid, .. } if attempt == Attempt::First => {
                 return Err(Pause::NeedKeys { instance, kid });
             }
-            Self::Ask { .. } => Verdict::Unverifiable { held: false, legacy_user: None },
-            Self::Unverifiable { held } => Verdict::Unverifiable { held, legacy_user: None },
+            Self::Ask { legacy_user, .. } => Verdict::Unverifiable { held: false, legacy_user },
+            Self::Unverifiable { held, legacy_user } => Verdict::Unverifiable { held, legacy_user },
             Self::Conflict => Verdict::Conflict,
             Self::Unchecked => return Err(Pause::Unchecked),
         })
@@ -315,7 +336,7 @@ impl Judgment {
 
 /// Users of two instances are two people, whatever their ids.
 fn same_person(one: &Identity, other: &Identity) -> bool {
-    one.facts.instance == other.facts.instance && one.facts.subject == other.facts.subject
+    one.facts.instance == other.facts.instance && one.facts.clerk_user == other.facts.clerk_user
 }
 
 #[cfg(test)]

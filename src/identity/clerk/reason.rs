@@ -32,6 +32,8 @@ pub enum Reason {
     NoClientUat,
     /// Verified, but too long to be told to the API in headers.
     IdentityTooLarge,
+    /// Verified, of somebody whom the identity map calls deleted.
+    PrincipalDeleted,
 }
 
 impl Reason {
@@ -51,6 +53,7 @@ impl Reason {
             Self::IatBeforeClientUat => "session-token-iat-before-client-uat",
             Self::NoClientUat => "session-token-but-no-client-uat",
             Self::IdentityTooLarge => "identity-too-large",
+            Self::PrincipalDeleted => "principal-deleted",
         }
     }
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::clock::Now;
 use crate::identity::cache::TokenCache;
-use crate::identity::{HeaderNames, Verdict};
+use crate::identity::{HeaderNames, Linking, Verdict};
 use crate::request::credential::Credentials;
 
 pub(in crate::identity) const ISSUER: &str = "https://clerk.example.com";
@@ -148,6 +148,7 @@ pub(in crate::identity) struct Bench {
     pub(in crate::identity) cache: TokenCache,
     pub(in crate::identity) headers: HeaderNames,
     pub(in crate::identity) workspaces: Option<Vec<String>>,
+    pub(in crate::identity) linking: Linking,
 }
 
 impl Bench {
@@ -157,6 +158,7 @@ impl Bench {
             cache: TokenCache::new(100, 1024 * 1024),
             headers: HeaderNames::default(),
             workspaces: None,
+            linking: Linking::default(),
         }
     }
 
@@ -170,6 +172,7 @@ impl Bench {
             instances: &self.instances,
             cache: &self.cache,
             headers: &self.headers,
+            linking: &self.linking,
             workspaces_claim: self.workspaces.as_deref(),
         }
     }

@@ -25,7 +25,7 @@ use crate::identity::clerk::token::{FORBIDDEN, Parts, is_kid};
 use crate::identity::clerk::{Attempt, Key, KeyAlgorithm, KeySource, Keys, Unknown};
 use crate::identity::headers::{self, HeaderNames};
 use crate::identity::times::{TimeProblem, Times, Validity};
-use crate::identity::{Facts, Identity};
+use crate::identity::{Facts, Identity, Linking};
 
 /// As between Clerk and crossgate: clocks differ, tokens do not live on.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(5);
@@ -72,12 +72,13 @@ pub(super) struct JwtVerifier {
     audiences: Vec<String>,
     claims: Claims,
     headers: HeaderNames,
+    linking: Arc<Linking>,
     known: KnownTokens,
 }
 
 impl JwtVerifier {
     /// Keys of `previous` are handed on where they come from the same source, so that a reload loses none.
-    pub(super) fn new(spec: JwtSpec, headers: HeaderNames, previous: Option<&Self>) -> Self {
+    pub(super) fn new(spec: JwtSpec, headers: HeaderNames, linking: Arc<Linking>, previous: Option<&Self>) -> Self {
         let JwtSpec { algorithms, secrets, keys, issuer, audiences, claims } = spec;
         let hmac = |secret: &Secret| {
             let each = algorithms.iter().filter_map(|algorithm| match algorithm {
@@ -89,7 +90,7 @@ impl JwtVerifier {
         let secrets = secrets.iter().flat_map(hmac).collect();
         let label = issuer.clone().unwrap_or_else(|| "legacy".into());
         let keys = keys.map(|source| Keys::adopt(label, source, previous.and_then(|old| old.keys.as_ref())));
-        Self { algorithms, secrets, keys, issuer, audiences, claims, headers, known: KnownTokens::default() }
+        Self { algorithms, secrets, keys, issuer, audiences, claims, headers, linking, known: KnownTokens::default() }
     }
 
     /// Whether this very token has been verified here.
@@ -219,6 +220,7 @@ impl JwtVerifier {
     }
 
     fn accept(&self, token: &str, facts: Facts, validity: Validity, proof: Proof, now: Now) -> Judgment {
+        let facts = self.linking.of_legacy(facts);
         let Ok(rendered) = headers::render(&self.headers, &facts) else {
             return Judgment::Invalid(Reason::IdentityTooLarge);
         };

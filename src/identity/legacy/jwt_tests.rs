@@ -78,7 +78,7 @@ const ALL: [Algorithm; 6] = [
 ];
 
 fn verifier(algorithms: &[Algorithm]) -> JwtVerifier {
-    JwtVerifier::new(spec(algorithms), HeaderNames::default(), None)
+    JwtVerifier::new(spec(algorithms), HeaderNames::default(), Arc::default(), None)
 }
 
 fn claims(changes: Value) -> Value {
@@ -360,7 +360,7 @@ fn payloads() {
 fn audiences() {
     let mut spec = spec(&ALL);
     spec.audiences = vec!["api".to_owned(), "app".to_owned()];
-    let verifier = JwtVerifier::new(spec, HeaderNames::default(), None);
+    let verifier = JwtVerifier::new(spec, HeaderNames::default(), Arc::default(), None);
     let table = [
         (json!("api"), "valid 42"),
         (json!(["x", "app"]), "valid 42"),
@@ -405,7 +405,7 @@ fn secrets_rotate() {
     // The old one is gone after a reload, with what it vouched for.
     let mut later = spec(&ALL[..1]);
     later.secrets.truncate(1);
-    let later = JwtVerifier::new(later, HeaderNames::default(), Some(&verifier));
+    let later = JwtVerifier::new(later, HeaderNames::default(), Arc::default(), Some(&verifier));
     assert_eq!(judge(&later, &signed_by(old, json!("old")), now()), "legacy-signature");
     assert_eq!(judge(&later, &signed_by(SECRET, json!("new")), now()), "valid 42");
 }
@@ -415,7 +415,7 @@ fn a_pem_serves_any_kid_of_its_algorithm() {
     let kind = SetKind::Legacy([KeyAlgorithm::Es256, KeyAlgorithm::Rs256].into());
     let mut spec = spec(&[Algorithm::Public(KeyAlgorithm::Es256), Algorithm::Public(KeyAlgorithm::Rs256)]);
     spec.keys = Some(KeySource::Set(KeySet::from_pem_of(&ec_pem(), &kind).unwrap()));
-    let verifier = JwtVerifier::new(spec, HeaderNames::default(), None);
+    let verifier = JwtVerifier::new(spec, HeaderNames::default(), Arc::default(), None);
     let es = Algorithm::Public(KeyAlgorithm::Es256);
     for header in [json!({"alg": "ES256"}), json!({"alg": "ES256", "kid": "whatever"})] {
         assert_eq!(
@@ -464,7 +464,7 @@ fn keys_that_are_not_here() {
     let es = Algorithm::Public(KeyAlgorithm::Es256);
     let mut spec = spec(&[es]);
     spec.keys = Some(KeySource::Url(KeyUrl { kind: SetKind::Legacy([KeyAlgorithm::Es256].into()), ..url() }));
-    let verifier = JwtVerifier::new(spec.clone(), HeaderNames::default(), None);
+    let verifier = JwtVerifier::new(spec.clone(), HeaderNames::default(), Arc::default(), None);
     let good = token(es, &claims(json!({})));
     assert_eq!(judge(&verifier, &good, now()), "fetch ec");
     let expired = token(es, &claims(json!({"exp": NOW_S - 60, "iat": null})));
@@ -476,7 +476,7 @@ fn keys_that_are_not_here() {
     let unknown = token_of(es, r#"{"alg":"ES256","kid":"new"}"#, &claims(json!({"iat": NOW_S + 3})).to_string());
     assert_eq!(judge(&verifier, &unknown, now()), "fetch new");
     // A reload keeps the set, and with another list of algorithms reads it anew.
-    let reloaded = JwtVerifier::new(spec, HeaderNames::default(), Some(&verifier));
+    let reloaded = JwtVerifier::new(spec, HeaderNames::default(), Arc::default(), Some(&verifier));
     assert_eq!(judge(&reloaded, &good, now()), "valid 42");
     // The key is taken away: what it vouched for is looked at again.
     let other = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();

@@ -24,7 +24,7 @@ use crate::identity::cache::weigh;
 use crate::identity::clerk::Attempt;
 use crate::identity::clerk::token::MAX_TOKEN;
 use crate::identity::headers::{self, HeaderNames};
-use crate::identity::{Carrier, Identity};
+use crate::identity::{Carrier, Identity, Linking};
 
 /// Questions on their way at once; further ones wait for their turn.
 const MAX_ASKED: usize = 64;
@@ -39,6 +39,7 @@ const FLIGHT_WAIT: Duration = Duration::from_secs(4);
 pub(super) struct Lookups {
     asker: Asker,
     headers: HeaderNames,
+    linking: Arc<Linking>,
     cache_for: Duration,
     network: Arc<dyn Exchange>,
     clock: fn() -> Now,
@@ -173,6 +174,7 @@ impl Lookups {
     pub(super) fn new(
         asker: Asker,
         headers: HeaderNames,
+        linking: Arc<Linking>,
         cache_for: Duration,
         network: Arc<dyn Exchange>,
         clock: fn() -> Now,
@@ -180,6 +182,7 @@ impl Lookups {
         Self {
             asker,
             headers,
+            linking,
             cache_for,
             network,
             clock,
@@ -194,8 +197,12 @@ impl Lookups {
         }
     }
 
-    /// Whether identities are rendered with these names.
-    pub(super) fn has_names(&self, headers: &HeaderNames) -> bool {
+    /// Whether identities are made by these links and rendered with these names.
+    pub(super) fn makes_the_same(&self, headers: &HeaderNames, linking: &Linking) -> bool {
+        self.linking.is_same(linking) && self.has_names(headers)
+    }
+
+    fn has_names(&self, headers: &HeaderNames) -> bool {
         self.headers.all().eq(headers.all())
             && headers::Fact::ALL.iter().all(|fact| self.headers.name(*fact) == headers.name(*fact))
     }
@@ -300,7 +307,7 @@ impl Lookups {
             Outcome::Bad(reason)
         };
         let (facts, validity) = match said {
-            Said::Good(facts, validity) => (*facts, validity),
+            Said::Good(facts, validity) => (self.linking.of_legacy(*facts), validity),
             Said::Bad(reason) => return bad(reason),
         };
         let Ok(rendered) = headers::render(&self.headers, &facts) else { return bad(Reason::IdentityTooLarge) };

@@ -31,7 +31,7 @@ fn forward(url: &str) -> Verify {
 
 fn verifier(verify: Verify, network: Arc<dyn Exchange>) -> LegacyVerifier {
     let carriers = Carriers { header: Some(HeaderCarrier::Bearer), cookie: Some("session".into()) };
-    LegacyVerifier::with(Spec { carriers, verify }, HeaderNames::default(), None, network, now)
+    LegacyVerifier::with(Spec { carriers, verify }, HeaderNames::default(), Arc::default(), None, network, now)
 }
 
 fn bench() -> Bench {
@@ -463,7 +463,7 @@ async fn a_reload_that_changes_nothing_forgets_nothing() {
     assert_eq!(bearer(&legacy, "abc").await, "valid ann");
     let again = |url: &str| {
         let spec = Spec { verify: introspection(url, Duration::from_secs(30)), ..legacy.spec.clone() };
-        LegacyVerifier::with(spec, HeaderNames::default(), Some(&legacy), network.clone(), now)
+        LegacyVerifier::with(spec, HeaderNames::default(), Arc::default(), Some(&legacy), network.clone(), now)
     };
     let (same, other) = (again("http://a/"), again("http://b/"));
     assert_eq!(ask(&same, &[("authorization", "Bearer abc")], now()).await.1, 0);

@@ -53,7 +53,7 @@ use std::sync::Arc;
 use crate::clock::{self, Now};
 use crate::identity::clerk::{Attempt, Keys, Verifier};
 use crate::identity::headers::HeaderNames;
-use crate::identity::{Carrier, Identity};
+use crate::identity::{Carrier, Identity, Linking};
 use crate::request::CredentialLine;
 use crate::request::credential::{Authorization, Credentials, Line};
 
@@ -224,25 +224,31 @@ enum Sent<'a> {
 
 impl LegacyVerifier {
     /// Uses the network and the system's clock.
-    pub fn new(spec: Spec, headers: HeaderNames, previous: Option<&Self>) -> Self {
-        Self::with(spec, headers, previous, Arc::new(Client::default()), clock::now)
+    pub fn new(spec: Spec, headers: HeaderNames, linking: Arc<Linking>, previous: Option<&Self>) -> Self {
+        Self::with(spec, headers, linking, previous, Arc::new(Client::default()), clock::now)
     }
 
     /// As [`new`](Self::new), with this network and clock.
     pub fn with(
         spec: Spec,
         headers: HeaderNames,
+        linking: Arc<Linking>,
         previous: Option<&Self>,
         network: Arc<dyn Exchange>,
         clock: fn() -> Now,
     ) -> Self {
         let before = previous.map(|previous| &previous.kind);
         let ask = |asker, cache_for| {
-            // What is remembered was rendered with the names of its configuration and read by its claims.
+            // What is remembered was read by the claims of its configuration, linked by its map and rendered with its names.
             let same = previous.filter(|previous| previous.spec == spec).map(|previous| &previous.kind);
             match same {
-                Some(Kind::Asked(lookups)) if lookups.has_names(&headers) => Kind::Asked(Arc::clone(lookups)),
-                _ => Kind::Asked(Arc::new(Lookups::new(asker, headers.clone(), cache_for, network, clock))),
+                Some(Kind::Asked(lookups)) if lookups.makes_the_same(&headers, &linking) => {
+                    Kind::Asked(Arc::clone(lookups))
+                }
+                _ => {
+                    let (headers, linking) = (headers.clone(), Arc::clone(&linking));
+                    Kind::Asked(Arc::new(Lookups::new(asker, headers, linking, cache_for, network, clock)))
+                }
             }
         };
         let kind = match &spec.verify {
@@ -251,7 +257,7 @@ impl LegacyVerifier {
                     Some(Kind::Jwt(before)) => Some(&**before),
                     _ => None,
                 };
-                Kind::Jwt(Box::new(JwtVerifier::new(jwt.clone(), headers, before)))
+                Kind::Jwt(Box::new(JwtVerifier::new(jwt.clone(), headers, Arc::clone(&linking), before)))
             }
             Verify::Introspection(introspection) => {
                 ask(ask::Asker::Introspection(introspection.clone()), introspection.cache)
@@ -414,7 +420,7 @@ enum Judgment {
 fn decide(header: Judgment, cookie: Judgment, attempt: Attempt) -> Result<Verdict, Pause> {
     match (header, cookie) {
         (Judgment::Absent, cookie) => cookie.verdict(Carrier::Cookie, attempt),
-        (Judgment::Valid(one), Judgment::Valid(other)) if one.facts.subject != other.facts.subject => {
+        (Judgment::Valid(one), Judgment::Valid(other)) if one.facts.legacy_user != other.facts.legacy_user => {
             Ok(Verdict::Conflict)
         }
         (Judgment::NeedLookup(one), Judgment::NeedLookup(other)) if attempt != Attempt::Last => {

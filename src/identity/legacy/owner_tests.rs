@@ -19,7 +19,7 @@ fn jwt() -> Kind {
         audiences: Vec::new(),
         claims: Claims::default(),
     };
-    Kind::Jwt(Box::new(JwtVerifier::new(spec, HeaderNames::default(), None)))
+    Kind::Jwt(Box::new(JwtVerifier::new(spec, HeaderNames::default(), Arc::default(), None)))
 }
 
 fn clerk() -> Instances {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aws_lc_rs::digest;
@@ -35,6 +36,41 @@ impl fmt::Display for Problem {
             line => write!(f, "line {line}: {}", self.message),
         }
     }
+}
+
+/// What tells a file from what it was before: replaced, written to, or grown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    place: (u64, u64),
+    length: u64,
+    /// Seconds and nanoseconds of the last write, and of the last change of anything; the second cannot be set back.
+    times: [(i64, i64); 2],
+}
+
+impl Stamp {
+    /// The stamp of a path, links followed; `None` where there is nothing to be stamped.
+    pub fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|meta| Self::new(&meta))
+    }
+
+    fn new(meta: &std::fs::Metadata) -> Self {
+        let times = [(meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())];
+        Self { place: (meta.dev(), meta.ino()), length: meta.len(), times }
+    }
+}
+
+/// As [`load`], with the stamp of the file; `None` when it changed while it was read.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_stamped(path: &Path) -> Result<(Loaded, Option<Stamp>), Vec<Problem>> {
+    let whole = |message| vec![Problem { line: 0, message }];
+    let file = open(path).map_err(whole)?;
+    let stamp = |file: &File| file.metadata().map(|meta| Stamp::new(&meta)).ok();
+    let before = stamp(&file);
+    let loaded = read(BufReader::with_capacity(MAX_LINE, &file))?;
+    let after = stamp(&file);
+    Ok((loaded, before.filter(|before| after.as_ref() == Some(before))))
 }
 
 /// Reads a map's file. Blocks for as long as the disk needs; a million users take about a second.

@@ -28,7 +28,7 @@ use users::Users;
 
 pub use build::{Builder, Loaded, Places};
 pub use line::{Fields, Line, MAX_ID};
-pub use load::{MAX_FILE, MAX_LINE, Problem, lines, load, open, read};
+pub use load::{MAX_FILE, MAX_LINE, Problem, Stamp, lines, load, load_stamped, open, read};
 pub use orgs::Side;
 pub use state::State;
 pub use twins::{Twin, twins};
@@ -86,6 +86,13 @@ pub struct Counts {
     pub users: [usize; 5],
     pub orgs: usize,
     pub memberships: usize,
+}
+
+impl Counts {
+    /// By the kind of line.
+    pub fn by_kind(&self) -> [(&'static str, usize); 3] {
+        [("user", self.users.iter().sum()), ("org", self.orgs), ("membership", self.memberships)]
+    }
 }
 
 impl IdentityMap {
