@@ -39,6 +39,9 @@ pub(super) fn close(gate: &Gate, session: &Session, error: Option<&Error>, passa
         // The one failure that is crossgate's own: said even where nobody keeps an access log.
         tracing::error!(request_id = passage.request_id(), kind = failure(error), "an internal error ended a request");
     }
+    if let (Some(rollout), Some(side), Some(_)) = (&passage.rollout, passage.side, &passage.identity) {
+        rollout.count(side);
+    }
     if let Some(status) = passage.upstream_status {
         metrics.answered(passage.side, status);
     }

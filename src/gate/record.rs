@@ -54,6 +54,9 @@ pub(super) async fn record(gate: &Gate, session: &Session, passage: &mut Passage
         }
         return;
     }
+    if passage.conflict {
+        stripped(gate, session, passage).await;
+    }
     if !needs_record(passage) || passage.permit.is_none() {
         return;
     }
@@ -169,6 +172,27 @@ async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refus
     };
     let recorded = gate.ledger.denial(&(person, who), &(route, code), person.is_some(), code, made).await;
     recorded.is_ok()
+}
+
+/// Writes down that two people's credentials came together on a public route, and went no further: somebody may have planted
+/// one of them. The request goes on as nobody's, whether that could be written or not.
+async fn stripped(gate: &Gate, session: &Session, passage: &Passage) {
+    if !passage.snapshot.audit.events.has(EventClass::Authentication) {
+        return;
+    }
+    let Some(request) = passage.request.as_deref() else { return };
+    let code = Code::IdentityConflict.as_str();
+    let who = neighbourhood(request.client.address);
+    let route = route(passage).map(|route| &*route.id);
+    let made = || {
+        let words = words(gate, session, passage);
+        let mut entry = entry(passage, &words, Event::Authentication);
+        entry.decision = Some("deny");
+        entry.code = Some(code);
+        entry.reason = Some(Text("conflict_stripped"));
+        (Event::Authentication, entry.body())
+    };
+    let _ = gate.ledger.denial(&("conflict_stripped", who), &(route, code), false, code, made).await;
 }
 
 /// Writes down that somebody signed in, once for each session and hour.

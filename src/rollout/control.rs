@@ -170,11 +170,6 @@ impl Rollout {
         self.current.load()
     }
 
-    /// Counts one request that was decided in this arm.
-    pub fn count(&self, arm: Side) {
-        self.current.load().count(arm);
-    }
-
     /// Makes a move. Blocks on the trail and on the disk; returns once the change is durable.
     ///
     /// # Errors
@@ -470,7 +465,7 @@ pub fn peek(plan: &Plan, state_dir: &Path, now: i64) -> Current {
     };
     let (record, problem) = if is_first { (keeper.first(plan.percent, now), None) } else { keeper.begin(now) };
     let problem = problem.or_else(|| keeper.cannot_deal(&record));
-    keeper.current(record, problem.map(Arc::from))
+    keeper.current(record, problem.map(Arc::from), None, Arc::default())
 }
 
 /// Nothing is changed, so that there is nothing to write down.

@@ -201,7 +201,7 @@ fn shares_are_counted_since_the_last_change() {
     let rollout = open(&plan, folder.path());
     assert_eq!(rollout.current().shares(), None, "nobody came yet");
     for side in [Side::Legacy, Side::Legacy, Side::Clerk, Side::Legacy] {
-        rollout.count(side);
+        rollout.current().count(side);
     }
     assert_eq!(rollout.current().shares(), Some((0.75, 0.25)));
     rollout.configure(&plan, 1);

@@ -44,14 +44,7 @@ pub(super) fn stand(world: World<'_>, person: Option<&Facts>) -> Stand {
         let is_pinned = facts.link.is_pinned() || !facts.link.legacy_proves();
         return unmoved(if is_pinned { Arm::Pinned } else { Arm::Legacy });
     };
-    let person = Person { user: &facts.subject, org: canonical_org(world, facts), link: facts.link };
+    let person = Person { user: &facts.subject, org: facts.canonical_org.as_deref(), link: facts.link };
     let choice = rollout.assignment.choose(&person, rollout.record.assigned);
     Stand { arm: choice.arm, guard: rollout.record.guard, why: Some(choice.why) }
-}
-
-/// The active org by its canonical id, as both credentials of a person give it.
-fn canonical_org<'a>(world: World<'_>, facts: &'a Facts) -> Option<&'a str> {
-    let (legacy, clerk) = (facts.legacy_org.as_deref(), facts.org.as_ref().map(|org| org.id.as_str()));
-    let _ = world;
-    legacy.or(clerk)
 }
