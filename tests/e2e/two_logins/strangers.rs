@@ -90,7 +90,7 @@ fn an_org_of_ones_own_opens_nobody_elses() {
             eve.clone().org("org_evil", "acme", "admin").claim("org_id", json!("org_acme")),
         ),
         ("with workspaces", eve.clone().org("org_evil", "acme", "admin").claim("workspaces", json!(["w1"]))),
-        ("who says to be 42", eve.clone().org("org_evil", "acme", "admin").claim("external_id", json!("42"))),
+        ("who says to be 42", eve.org("org_evil", "acme", "admin").claim("external_id", json!("42"))),
         (
             "who is in the map",
             token("user_mallory").org("org_eves", "acme", "admin").claim("workspaces", json!(["w1"])),
