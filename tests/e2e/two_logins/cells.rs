@@ -438,5 +438,5 @@ fn two_headers_settle_to_a_cell() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
-    assert_eq!(cells.len(), 108);
+    assert_eq!(cells.len(), 99);
 }
