@@ -166,6 +166,11 @@ impl Bed {
         &self.issuer
     }
 
+    /// For configs that name the API's address themselves.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -37,5 +37,6 @@ mod secrets;
 mod story;
 mod streams;
 mod tls;
+mod two_logins;
 mod upstreams;
 mod websocket;
