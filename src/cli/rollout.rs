@@ -155,7 +155,14 @@ impl Rollout {
             .map_err(|_| format!("{socket} answered {status}, and not as crossgate's admin listener does"))?;
         if status != StatusCode::OK {
             let told = ["detail", "title"].iter().find_map(|member| answer.get(member)?.as_str());
-            return Err(format!("{socket}: {status}: {}", printable(told.unwrap_or("no reason given"))).into());
+            let told = printable(told.unwrap_or("no reason given"));
+            let code = answer.get("code").and_then(Value::as_str).map(|code| format!(" {}", printable(code)));
+            let help = match (status, token.is_some()) {
+                (StatusCode::UNAUTHORIZED, false) => ": name its file with --token-file, or set CROSSGATE_ADMIN_TOKEN",
+                (StatusCode::UNAUTHORIZED, true) => ": the one that was sent is none of them",
+                _ => "",
+            };
+            return Err(format!("{socket}: {told}{help} ({}{})", status.as_u16(), code.unwrap_or_default()).into());
         }
         say(&match format {
             Some(Format::Json) => format!("{answer}\n"),
@@ -266,26 +273,56 @@ fn describe(answer: &Value) -> String {
         Some(other) => other.to_string(),
         None => "?".to_owned(),
     };
+    let limit = |member: &str| match answer.pointer(&format!("/limits/{member}")) {
+        Some(other) => other.to_string(),
+        None => "?".to_owned(),
+    };
     let mut lines = format!(
-        "{}: {}, {} % of movable people in the clerk arm, generation {}, source {}, {} by {}\n",
+        "{}: {}, {} % of movable people in the clerk arm\n",
         text("rollout"),
         text("state"),
-        text("effective_percent"),
-        text("generation"),
-        text("source"),
-        text("algorithm"),
-        text("unit"),
+        text("effective_percent")
     );
-    lines.push_str(&format!("  last changed {} by {}\n", text("changed_at"), text("changed_by")));
     if answer.get("desired_percent") != answer.get("effective_percent") {
-        lines.push_str(&format!("  wanted: {} %\n", text("desired_percent")));
+        lines.push_str(&format!("  wanted      {} %\n", text("desired_percent")));
+    }
+    lines.push_str(&format!(
+        "  generation  {}, dealt by {} and {}\n",
+        text("generation"),
+        text("algorithm"),
+        text("unit")
+    ));
+    lines.push_str(&format!("  source      {}, {}\n", text("source"), bounds(&limit)));
+    lines.push_str(&format!("  changed     {} by {}\n", text("changed_at"), text("changed_by")));
+    for next in next_steps(answer) {
+        lines.push_str(&format!("  next        {next}\n"));
     }
     for member in ["problem", "pending"] {
         if answer.get(member).is_some() {
-            lines.push_str(&format!("  {member}: {}\n", text(member)));
+            lines.push_str(&format!("  {member:<11} {}\n", text(member)));
         }
     }
     lines
+}
+
+fn bounds(limit: &dyn Fn(&str) -> String) -> String {
+    let dwell = limit("min_dwell_seconds");
+    let (max, step) = (limit("max_percent"), limit("max_step"));
+    let pause = if dwell == "0.0" { String::new() } else { format!(", {dwell} s apart") };
+    format!("up to {max} %, {step} % a step{pause}")
+}
+
+/// What there is to do from a state in which nothing rises.
+fn next_steps(answer: &Value) -> &'static [&'static str] {
+    match answer.get("state").and_then(Value::as_str) {
+        Some("frozen") => &["nothing rises: `crossgate rollout resume`, or `rollback`"],
+        Some("rolled_auto") => &[
+            "`crossgate rollout resume` begins again with the first step",
+            "`crossgate rollout confirm` lets the legacy side count on privileged routes too",
+        ],
+        Some("rolled_op") => &["`crossgate rollout resume` begins again with the first step"],
+        _ => &[],
+    }
 }
 
 /// A terminal must not obey what some listener sent.

@@ -202,7 +202,7 @@ impl fmt::Display for Refusal {
             Self::MinDwell(left) => {
                 write!(f, "rollout.limits.min_dwell: the next step up may come in {} s", left.as_secs().max(1))
             }
-            Self::State(guard, what) => write!(f, "the rollout is {}: {what}", guard.as_str()),
+            Self::State(guard, what) => write!(f, "the rollout is {}, and {what}", guard.as_str()),
             Self::NotFrozen => write!(f, "a reshuffle moves people: freeze the rollout first"),
             Self::NothingToReshuffle => {
                 write!(f, "algorithm, unit and salt of the config are those in use: there is nothing to reshuffle")
