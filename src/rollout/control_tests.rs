@@ -161,7 +161,8 @@ fn an_older_valid_file_does_not_undo_a_rollback() {
 
 #[test]
 fn what_is_wrong_with_the_copy_alone_holds_nobody() {
-    let table: &[(&str, fn(&Path))] = &[
+    type Put = fn(&Path);
+    let table: &[(&str, Put)] = &[
         ("gone", |_| {}),
         ("cut", |path| fs::write(path, "{").unwrap()),
         ("a FIFO", fifo),
