@@ -25,25 +25,25 @@ const PATH_CAP: usize = 1024;
 pub(super) fn close(gate: &Gate, session: &Session, error: Option<&Error>, passage: &Passage) {
     let metrics = metrics(passage);
     let took = passage.started.elapsed();
-    metrics.took(passage.side, took.as_secs_f64());
+    metrics.took(passage.arm, took.as_secs_f64());
     let reported = passage.permit.as_ref().and_then(|permit| permit.reported()).map(reply::reported_code);
     if let Some(code) = reported {
         metrics.report(code);
     }
     match &passage.refusal {
-        Some(Refusal::Upstream(code)) if passage.permit.is_some() => metrics.failed(passage.side, *code),
-        Some(refusal) => metrics.deny(passage.side, refusal.code(), refusal.fault()),
-        None => metrics.allow(passage.side),
+        Some(Refusal::Upstream(code)) if passage.permit.is_some() => metrics.failed(passage.arm, *code),
+        Some(refusal) => metrics.deny(passage.arm, refusal.code(), refusal.fault()),
+        None => metrics.allow(passage.arm),
     }
     if let Some(Refusal::Upstream(Code::Internal)) = &passage.refusal {
         // The one failure that is crossgate's own: said even where nobody keeps an access log.
         tracing::error!(request_id = passage.request_id(), kind = failure(error), "an internal error ended a request");
     }
-    if let (Some(rollout), Some(side), Some(_)) = (&passage.rollout, passage.side, &passage.identity) {
+    if let (Some(rollout), Some(side), Some(_)) = (&passage.rollout, passage.arm, &passage.identity) {
         rollout.count(side);
     }
     if let Some(status) = passage.upstream_status {
-        metrics.answered(passage.side, status);
+        metrics.answered(passage.arm, status);
     }
     if gate.log.is_on() {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -83,7 +83,7 @@ fn write(gate: &Gate, session: &Session, error: Option<&Error>, passage: &Passag
         reported: reported.map(Code::as_str),
         subject: identity.map(|identity| identity.facts.subject.as_str()),
         org: identity.and_then(|identity| identity.facts.org.as_ref()).map(|org| org.id.as_str()),
-        arm: passage.side.map(Side::as_str),
+        arm: passage.arm.map(Side::as_str),
         status: session.response_written().map_or(0, |head| head.status.as_u16()),
         ended: passage.ended().map(Ended::as_str).or(passage.slow.map(Slow::as_str)),
         duration_us: took,

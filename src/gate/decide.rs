@@ -59,6 +59,8 @@ pub struct Decision {
     pub route: Option<usize>,
     /// The side that counted, after the guard; `None` where nobody was asked for.
     pub side: Option<Side>,
+    /// The same where it is somebody's arm, or everybody's: what is counted and written down.
+    pub arm: Option<Side>,
     /// The person whose identity goes upstream, also where policy then refused them.
     pub identity: Option<(Arc<Identity>, Carrier)>,
     pub outcome: Result<Permit, Refusal>,
@@ -80,6 +82,7 @@ impl Decision {
         Self {
             route,
             side: None,
+            arm: None,
             identity: None,
             outcome,
             proven: Proven { clerk: None, legacy_header: false, legacy_cookie: false },
@@ -143,9 +146,11 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
     if let Some(permit) = Permit::preflight(route, view).filter(|_| is_exempt) {
         // A browser sends no credentials with a preflight; the route's own request will be judged when it comes.
         steps.step("identity", "skipped", || "a preflight carries no credentials".to_owned());
-        let side = arm::stand(world, None).side(route.access);
+        let at = arm::stand(world, None);
+        let side = at.side(route.access);
         let permit = permit.by(route, arm_upstream(snapshot, side));
-        return done(Decision { side: Some(side), ..Decision::of(Some(route.index), Ok(permit)) });
+        let arm = Some(side).filter(|_| at.is_of_somebody);
+        return done(Decision { side: Some(side), arm, ..Decision::of(Some(route.index), Ok(permit)) });
     }
 
     let verified = match caller {
@@ -175,6 +180,7 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
     };
     let mut decision = Decision {
         side: Some(side),
+        arm: Some(side).filter(|_| resolution.is_of_somebody),
         bearer,
         refetch: verdicts.refetch,
         ..Decision::of(Some(route.index), Err(Refusal::Identity(identity::Refusal::NoCredential)))

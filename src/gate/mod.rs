@@ -492,6 +492,7 @@ impl Gate {
         }
         passage.route = decision.route;
         passage.side = decision.side;
+        passage.arm = decision.arm;
         passage.identity = decision.identity;
         passage.proven = decision.proven;
         passage.bearer = decision.bearer;

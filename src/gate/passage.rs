@@ -36,6 +36,8 @@ pub struct Passage {
     pub rollout: Option<Arc<Current>>,
     /// The side that counted; `None` where nobody was asked for.
     pub side: Option<Side>,
+    /// The same where it is somebody's arm, or everybody's: what is counted and written down.
+    pub arm: Option<Side>,
     /// Which of the credentials may go on, and whose the Authorization line is.
     pub proven: Proven,
     pub bearer: Option<Side>,
@@ -87,6 +89,7 @@ impl Passage {
             identity: None,
             rollout,
             side: None,
+            arm: None,
             proven: Proven::default(),
             bearer: None,
             upgrade: false,

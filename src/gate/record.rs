@@ -294,7 +294,7 @@ fn entry<'a>(passage: &'a Passage, words: &'a Words, event: Event) -> Entry<'a> 
     } else if token_hash.is_some() {
         entry.actor = Some(Actor { token_hash, ..Actor::default() });
     }
-    entry.arm = passage.side.map(Side::as_str);
+    entry.arm = passage.arm.map(Side::as_str);
     entry.rollout = passage
         .rollout
         .as_ref()

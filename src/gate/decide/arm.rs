@@ -14,6 +14,8 @@ pub(super) struct Stand {
     /// Before the guard.
     pub(super) arm: Arm,
     pub(super) guard: Guard,
+    /// Somebody's, or everybody's: not only where nobody goes.
+    pub(super) is_of_somebody: bool,
     /// `None` where there is nothing to choose.
     pub(super) why: Option<Why>,
 }
@@ -28,7 +30,7 @@ impl Stand {
 /// Where the person stands whom the credentials name; `None` is nobody.
 pub(super) fn stand(world: World<'_>, person: Option<&Facts>) -> Stand {
     let World { snapshot, rollout } = world;
-    let unmoved = |arm| Stand { arm, guard: Guard::Normal, why: None };
+    let unmoved = |arm| Stand { arm, guard: Guard::Normal, is_of_somebody: true, why: None };
     if snapshot.legacy.is_none() {
         // Everybody is Clerk's, and no percentage moves them.
         return unmoved(Arm::Pinned);
@@ -38,7 +40,7 @@ pub(super) fn stand(world: World<'_>, person: Option<&Facts>) -> Stand {
     }
     let Some(facts) = person else {
         let guard = rollout.map_or(Guard::Normal, |rollout| rollout.record.guard);
-        return Stand { guard, ..unmoved(Arm::Legacy) };
+        return Stand { guard, is_of_somebody: false, ..unmoved(Arm::Legacy) };
     };
     let Some(rollout) = rollout else {
         let is_pinned = facts.link.is_pinned() || !facts.link.legacy_proves();
@@ -46,5 +48,5 @@ pub(super) fn stand(world: World<'_>, person: Option<&Facts>) -> Stand {
     };
     let person = Person { user: &facts.subject, org: facts.canonical_org.as_deref(), link: facts.link };
     let choice = rollout.assignment.choose(&person, rollout.record.assigned);
-    Stand { arm: choice.arm, guard: rollout.record.guard, why: Some(choice.why) }
+    Stand { arm: choice.arm, guard: rollout.record.guard, is_of_somebody: true, why: Some(choice.why) }
 }

@@ -26,6 +26,8 @@ pub(super) type Person = (Arc<Identity>, Carrier);
 pub(super) struct Resolution {
     /// The side that counts, after the guard.
     pub(super) side: Side,
+    /// Somebody's arm it is, or that of everybody: not only where nobody goes.
+    pub(super) is_of_somebody: bool,
     pub(super) why: Option<Why>,
     pub(super) outcome: Result<Standing, Refusal>,
 }
@@ -53,7 +55,7 @@ pub(super) fn resolve(
 ) -> Resolution {
     let Question { inputs, stand: at, is_foreign_page } = question(verdicts, route, view, world, now);
     let side = at.side(route.access);
-    let resolution = |outcome| Resolution { side, why: at.why, outcome };
+    let resolution = |outcome| Resolution { side, is_of_somebody: at.is_of_somebody, why: at.why, outcome };
     // Two people on one side: the table knows one of each.
     if matches!(verdicts.legacy, legacy::Verdict::Conflict) || matches!(verdicts.clerk, Verdict::Conflict) {
         return resolution(match route.access {
@@ -79,7 +81,8 @@ pub(super) fn resolve(
             };
             let person = clerk_person(&verdicts.clerk);
             let standing = Standing { proven: proven(verdicts, &person, beside), person, ..Standing::default() };
-            Resolution { side: own.side(route.access), why: own.why, outcome: Ok(standing) }
+            let side = own.side(route.access);
+            Resolution { side, is_of_somebody: true, why: own.why, outcome: Ok(standing) }
         }
         Ok(Resolved::Person(Side::Legacy, beside)) => {
             let person = legacy_person(&verdicts.legacy);
