@@ -49,7 +49,7 @@ use crate::audit::Ledger;
 use crate::clock;
 use crate::guard::{self, Phase, Slow};
 use crate::identity::clerk::Attempt;
-use crate::identity::legacy::Answers;
+use crate::identity::legacy::{Answers, Lookup};
 use crate::inject::{self, Context};
 use crate::request::{self, Sanitized, View};
 use crate::rollout::{Rollout, Side};
@@ -469,15 +469,19 @@ impl Gate {
                     legacy = Attempt::Last;
                 }
                 Wait::Lookups(lookups) => {
-                    legacy = match self.fairness.may_ask(client, passage.started).await {
-                        Some(leave) => {
-                            answers = Answers::fetch(lookups).await;
+                    // A credential that was good before is nobody's invention: its owner pays for nobody else's.
+                    let are_known = lookups.iter().all(Lookup::was_good);
+                    let leave = if are_known { None } else { self.fairness.may_ask(client, passage.started).await };
+                    if are_known || leave.is_some() {
+                        answers = Answers::fetch(lookups).await;
+                        if let Some(leave) = leave {
                             leave.refused(answers.refused(), Instant::now());
-                            Attempt::Last
                         }
-                        // Over its budget: unknown credentials of this address are asked about no more.
-                        None => Attempt::KnownOnly,
-                    };
+                        legacy = Attempt::Last;
+                    } else {
+                        // Over its budget: only those that were good before are asked about, which comes to an end above.
+                        legacy = Attempt::KnownOnly;
+                    }
                 }
             }
         };

@@ -280,6 +280,16 @@ async fn a_suspect_is_asked_about_nothing() {
     assert!(matches!(legacy.verify(&question, now(), Attempt::KnownOnly), Err(Pause::Unchecked)));
     assert_eq!(bearer(&legacy, "abc").await, "valid ann");
     assert!(legacy.verify(&question, now(), Attempt::KnownOnly).is_ok(), "known by now");
+    let later = now().plus(Duration::from_secs(31));
+    let asked = match legacy.verify(&question, later, Attempt::KnownOnly) {
+        Err(Pause::NeedLookup(asked)) => asked,
+        other => panic!("{other:?}"),
+    };
+    assert!(asked.iter().all(super::Lookup::was_good), "nobody's invention, so it is asked about");
+    let answers = Answers::fetch(asked).await;
+    assert_eq!(answers.refused(), 0);
+    let question = Question { answers: &answers, ..question };
+    assert!(legacy.verify(&question, later, Attempt::Last).is_ok(), "and the asking comes to an end");
 }
 
 /// Traefik CVE-2026-71326: tokens with equal beginnings, each in flight together with all others.
