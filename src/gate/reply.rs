@@ -3,6 +3,8 @@
 //! A client learns a stable code and nothing else (the exact reason goes to the log and to `explain`); two bad
 //! tokens that differ in what is wrong with them get the same bytes. Never writes to a connection itself.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use http::HeaderValue;
 use serde::Serialize;
 
@@ -302,10 +304,26 @@ pub fn grpc(refusal: &Refusal) -> Answer {
         ("grpc-status", HeaderValue::from(code.grpc_status())),
         ("grpc-message", HeaderValue::from_static(code.as_str())),
     ];
-    if code.status() == 503 {
-        headers.push(("retry-after", HeaderValue::from_static("5")));
-    }
+    headers.extend(retry_after(code, random()).map(|seconds| ("retry-after", HeaderValue::from(seconds))));
     Answer { status: 200, content_type: "application/grpc", body: Vec::new(), headers }
+}
+
+/// When to come back, in seconds; `random` is 0 to 1. In an outage of a login 10 to 60, since everybody meets it in the same
+/// minute and would come back in the same second; 2 to 8 from what is over in a moment.
+fn retry_after(code: Code, random: f64) -> Option<u16> {
+    let (least, most) = match code {
+        Code::ClerkOutage | Code::LegacyOutage | Code::StaleKeys => (10, 60),
+        _ if code.status() == 503 => (2, 8),
+        _ => return None,
+    };
+    // Each second as likely as any other.
+    let above = f64::from(most - least + 1) * random.clamp(0.0, 1.0);
+    Some((least + above as u16).min(most))
+}
+
+/// Evenly spread over 0..1. When to come back is no secret: the standard library's hash seeds are random enough.
+fn random() -> f64 {
+    f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)
 }
 
 /// Whether a request of this content type waits for a gRPC answer: `application/grpc` and its `+proto`, but not gRPC-Web,
@@ -327,9 +345,7 @@ pub fn problem(code: Code, request_id: &str, reason: Option<String>) -> Answer {
         reason,
     };
     let mut headers = Vec::new();
-    if code.status() == 503 {
-        headers.push(("retry-after", HeaderValue::from_static("5")));
-    }
+    headers.extend(retry_after(code, random()).map(|seconds| ("retry-after", HeaderValue::from(seconds))));
     if code == Code::BadMethod {
         headers.push(("allow", HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")));
     }
@@ -369,7 +385,7 @@ fn reverification(params: &ReverificationParams) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, answer, grpc, is_grpc, problem};
+    use super::{Code, answer, grpc, is_grpc, problem, random, retry_after};
     use crate::gate::decide::Refusal;
     use crate::identity::{Reason, Refusal as Unauthenticated};
 
@@ -387,6 +403,29 @@ mod tests {
         let outage = answer(&Refusal::Identity(Unauthenticated::Unverifiable { held: false }), "r", false);
         assert_eq!(outage.status, 503);
         assert_eq!(outage.headers[0].0, "retry-after");
+    }
+
+    #[test]
+    fn clients_come_back_one_after_the_other() {
+        let table = [
+            (Code::ClerkOutage, Some((10, 60))),
+            (Code::LegacyOutage, Some((10, 60))),
+            (Code::StaleKeys, Some((10, 60))),
+            (Code::Overloaded, Some((2, 8))),
+            (Code::NoEndpoint, Some((2, 8))),
+            (Code::AuditUnavailable, Some((2, 8))),
+            (Code::UpstreamUnavailable, None),
+            (Code::ClerkExpired, None),
+        ];
+        for (code, bounds) in table {
+            let (least, most) = (retry_after(code, 0.0), retry_after(code, 1.0));
+            assert_eq!(least.zip(most), bounds, "{}", code.as_str());
+            let Some((least, most)) = bounds else { continue };
+            let seen: std::collections::BTreeSet<_> =
+                (0..1000).filter_map(|n| retry_after(code, f64::from(n) / 1000.0)).collect();
+            assert_eq!(seen.into_iter().collect::<Vec<_>>(), (least..=most).collect::<Vec<_>>(), "every second");
+        }
+        assert!((0..100).any(|_| random() < 0.5) && (0..100).any(|_| random() >= 0.5));
     }
 
     #[test]

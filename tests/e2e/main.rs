@@ -11,6 +11,7 @@
 
 mod bed;
 mod issuer;
+mod legacy_server;
 mod origin;
 mod wire;
 
@@ -24,6 +25,7 @@ mod floods;
 mod grpc;
 mod headers;
 mod keys;
+mod legacy;
 mod linking;
 mod map;
 mod memory;
