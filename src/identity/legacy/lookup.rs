@@ -31,9 +31,9 @@ const MAX_ASKED: usize = 64;
 /// Flights at once, those that wait for their turn included.
 const MAX_FLIGHTS: usize = 10_000;
 /// Longest wait for a turn.
-const TURN_WAIT: Duration = Duration::from_secs(1);
+const TURN_WAIT: Duration = TOTAL;
 /// Longest wait of a request for a flight: more than one may take, so that only a missing task hits it.
-const FLIGHT_WAIT: Duration = Duration::from_secs(4);
+const FLIGHT_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Lookups {

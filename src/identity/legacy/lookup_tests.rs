@@ -479,3 +479,29 @@ async fn a_reload_that_changes_nothing_forgets_nothing() {
     assert_eq!(ask(&same, &[("authorization", "Bearer abc")], now()).await.1, 0);
     assert_eq!(ask(&other, &[("authorization", "Bearer abc")], now()).await.1, 1);
 }
+
+/// Answers well, and slowly.
+#[derive(Debug)]
+struct Slow;
+
+#[async_trait::async_trait]
+impl Exchange for Slow {
+    async fn exchange(&self, _: Outgoing) -> Result<Incoming, ExchangeProblem> {
+        tokio::time::sleep(Duration::from_millis(1900)).await;
+        answer(200, r#"{"active":true,"sub":"ann"}"#)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_row_of_questions_is_no_silence_of_the_server() {
+    let legacy = Arc::new(verifier(introspection("http://a/", Duration::from_secs(30)), Arc::new(Slow)));
+    let mut people = tokio::task::JoinSet::new();
+    for number in 0..300 {
+        let legacy = Arc::clone(&legacy);
+        people.spawn(async move { bearer(&legacy, &format!("token-{number}")).await });
+    }
+    let words = people.join_all().await;
+    assert!(words.iter().any(|word| word == "unverifiable"), "the row was too long for some");
+    assert!(words.iter().any(|word| word == "valid ann"));
+    assert!(!legacy.ask_stats(now()).unwrap().broken);
+}
