@@ -59,6 +59,7 @@ fn every_yaml_block_compiles() {
             let (config, policy) = if is_policy { (CONFIG, &*block) } else { (&*block, POLICY) };
             std::fs::write(folder.path().join("crossgate.yaml"), config).unwrap();
             std::fs::write(folder.path().join("legacy.secret"), "0123456789abcdef".repeat(4)).unwrap();
+            std::fs::copy(root().join("conf/identity/map.jsonl"), folder.path().join("map.jsonl")).unwrap();
             // Whatever name the config asks for.
             for name in ["all.yaml", "invoices.yaml"] {
                 std::fs::write(folder.path().join("policies").join(name), policy).unwrap();

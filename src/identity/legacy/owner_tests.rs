@@ -21,7 +21,7 @@ fn jwt() -> Kind {
         audiences: Vec::new(),
         claims: Claims::default(),
     };
-    Kind::Jwt(Box::new(JwtVerifier::new(spec, HeaderNames::default(), Arc::default(), None)))
+    Kind::Jwt(Box::new(JwtVerifier::new(spec, HeaderNames::default(), std::sync::Arc::default(), None)))
 }
 
 fn clerk() -> Instances {
