@@ -257,7 +257,7 @@ impl LegacyVerifier {
                     Some(Kind::Jwt(before)) => Some(&**before),
                     _ => None,
                 };
-                Kind::Jwt(Box::new(JwtVerifier::new(jwt.clone(), headers, Arc::clone(&linking), before)))
+                Kind::Jwt(Box::new(JwtVerifier::new(jwt.clone(), headers, linking, before)))
             }
             Verify::Introspection(introspection) => {
                 ask(ask::Asker::Introspection(introspection.clone()), introspection.cache)
