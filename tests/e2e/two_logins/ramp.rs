@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::super::bed::{Bed, Running, until};
 use super::super::issuer::token;
 use super::super::wire::Response;
-use super::{By, legacy, linked, order, saw, set_percent, two, with};
+use super::{By, answer_to, legacy, linked, order, saw, set_percent, two, with};
 
 const PEOPLE: usize = 60;
 const WORKERS: usize = 4;
@@ -50,7 +50,7 @@ impl Person {
         };
         let old = old.map(|by| (self.legacy.as_str(), by));
         let new = new.map(|by| (self.clerk.as_str(), by));
-        with(bed.get(path), old, new).send()
+        answer_to(&with(bed.get(path), old, new))
     }
 }
 
