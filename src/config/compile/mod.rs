@@ -142,7 +142,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let linking = Arc::new(identity.linking);
     let legacy = legacy.map(|spec| {
         let before = previous.and_then(|snapshot| snapshot.legacy.as_deref());
-        Arc::new(LegacyVerifier::new(spec, identity.headers.clone(), Arc::clone(&linking), before))
+        Arc::new(LegacyVerifier::new(spec, identity.headers.clone(), &linking, before))
     });
     let credential_line = legacy.as_deref().and_then(credential_line);
     // The API must not find another credential under a twin of the name, nor lose this one by `Connection`.

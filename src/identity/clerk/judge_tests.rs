@@ -5,11 +5,11 @@ use aws_lc_rs::signature::{RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256};
 use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::testing::*;
-use super::super::{CookieRules, KeySet, KeySource, MissingAzp, PendingSessions};
-use crate::identity::{Carrier, Verdict};
+use super::super::{Attempt, CookieRules, KeySet, KeySource, MissingAzp, PendingSessions};
+use crate::identity::{Carrier, Linking, Verdict, map};
 
 const HEADER: &str = r#"{"alg":"RS256","typ":"JWT","kid":"ins_1"}"#;
 
@@ -510,4 +510,59 @@ fn random_text() -> String {
     let mut bytes = [0; 60];
     rand::fill(&mut bytes).unwrap();
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// What does not count says whom it names, and only that: the other side's credential may be somebody else's.
+#[test]
+fn what_is_expired_or_unverifiable_names_somebody_on_the_legacy_side() {
+    const MAP: &str = r#"{"kind":"user","legacy":"42","clerk":"user_1","state":"linked"}
+{"kind":"user","legacy":"46","clerk":"user_2","state":"deleted"}
+"#;
+    let linking = || {
+        let map = Arc::new(map::read(MAP.as_bytes()).unwrap().map);
+        Linking { map: Some(map), claim: Some(vec!["external_id".to_owned()]), ..Linking::default() }
+    };
+    let known = Bench { linking: linking(), ..Bench::usual() };
+    let keyless = Bench { linking: linking(), ..Bench::new(vec![spec(KeySource::Url(url()))]) };
+    let named = |bench: &Bench, token: &str| {
+        let credentials = credentials(&[("authorization", &format!("Bearer {token}"))]);
+        match bench.verifier().verify(&credentials, now(), Attempt::Last).unwrap() {
+            Verdict::Expired { legacy_user, .. } => format!("expired {}", legacy_user.as_deref().unwrap_or("-")),
+            Verdict::Unverifiable { legacy_user, .. } => {
+                format!("unverifiable {}", legacy_user.as_deref().unwrap_or("-"))
+            }
+            Verdict::Valid { identity, .. } => {
+                format!("valid {}", identity.facts.legacy_user.as_deref().unwrap_or("-"))
+            }
+            other => word(&Ok(other)),
+        }
+    };
+    let over = json!({"exp": NOW_S - 60, "iat": NOW_S - 120});
+    let with = |base: &Value, sub: &str, claim: Option<&str>| {
+        let mut changes = base.clone();
+        changes["sub"] = json!(sub);
+        changes["external_id"] = json!(claim);
+        OURS.token(&claims(changes))
+    };
+    let table = [
+        ("user_1", None, "valid 42", "expired 42", "unverifiable 42"),
+        ("user_1", Some("43"), "valid 42", "expired 42", "unverifiable 42"),
+        ("user_3", Some("77"), "valid 77", "expired 77", "unverifiable 77"),
+        ("user_3", Some("42"), "valid -", "expired -", "unverifiable -"),
+        ("user_3", None, "valid -", "expired -", "unverifiable -"),
+        // Renewing helps nobody who is gone; what is not verified says only whom it claims to be.
+        ("user_2", None, "principal-deleted", "principal-deleted", "unverifiable 46"),
+    ];
+    for (sub, claim, valid, expired, unverifiable) in table {
+        let (good, late) = (with(&json!({}), sub, claim), with(&over, sub, claim));
+        let told = [named(&known, &good), named(&known, &late), named(&keyless, &good)];
+        assert_eq!(told, [valid, expired, unverifiable], "{sub} {claim:?}");
+        // The cache knows it too, once its time is over.
+        if valid.starts_with("valid") {
+            let credentials = credentials(&[("authorization", &format!("Bearer {good}"))]);
+            let later = known.verifier().verify(&credentials, now().plus(seconds(66)), Attempt::Last).unwrap();
+            let Verdict::Expired { legacy_user, .. } = later else { panic!("{later:?}") };
+            assert_eq!(format!("valid {}", legacy_user.as_deref().unwrap_or("-")), valid);
+        }
+    }
 }

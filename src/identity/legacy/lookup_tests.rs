@@ -15,6 +15,7 @@ use super::super::{
 use super::{Answers, Exchange, ExchangeProblem};
 use crate::clock::Now;
 use crate::identity::HeaderNames;
+use crate::identity::Linking;
 use crate::identity::clerk::testing::{Bench, NOW_S, now};
 use crate::identity::clerk::{Attempt, Instances};
 use crate::request::credential::Credentials;
@@ -31,7 +32,7 @@ fn forward(url: &str) -> Verify {
 
 fn verifier(verify: Verify, network: Arc<dyn Exchange>) -> LegacyVerifier {
     let carriers = Carriers { header: Some(HeaderCarrier::Bearer), cookie: Some("session".into()) };
-    LegacyVerifier::with(Spec { carriers, verify }, HeaderNames::default(), Arc::default(), None, network, now)
+    LegacyVerifier::with(Spec { carriers, verify }, HeaderNames::default(), &Arc::default(), None, network, now)
 }
 
 fn bench() -> Bench {
@@ -473,11 +474,29 @@ async fn a_reload_that_changes_nothing_forgets_nothing() {
     assert_eq!(bearer(&legacy, "abc").await, "valid ann");
     let again = |url: &str| {
         let spec = Spec { verify: introspection(url, Duration::from_secs(30)), ..legacy.spec.clone() };
-        LegacyVerifier::with(spec, HeaderNames::default(), Arc::default(), Some(&legacy), network.clone(), now)
+        LegacyVerifier::with(spec, HeaderNames::default(), &Arc::default(), Some(&legacy), network.clone(), now)
     };
     let (same, other) = (again("http://a/"), again("http://b/"));
     assert_eq!(ask(&same, &[("authorization", "Bearer abc")], now()).await.1, 0);
     assert_eq!(ask(&other, &[("authorization", "Bearer abc")], now()).await.1, 1);
+}
+
+#[tokio::test]
+async fn a_person_of_an_old_map_is_not_remembered() {
+    let network = told(|_| answer(200, r#"{"active":true,"sub":"ann"}"#));
+    let legacy = verifier(introspection("http://a/", Duration::from_secs(30)), network.clone());
+    assert_eq!(bearer(&legacy, "abc").await, "valid ann");
+    let line = br#"{"kind":"user","legacy":"ann","clerk":"user_ann","state":"linked"}"#;
+    let map = crate::identity::map::read(&line[..]).unwrap().map;
+    let linking = Arc::new(Linking { map: Some(Arc::new(map)), ..Linking::default() });
+    let with_map = |previous: &LegacyVerifier| {
+        let spec = previous.spec.clone();
+        LegacyVerifier::with(spec, HeaderNames::default(), &linking, Some(previous), network.clone(), now)
+    };
+    let later = with_map(&legacy);
+    let lines = [("authorization", "Bearer abc")];
+    assert_eq!(ask(&later, &lines, now()).await, ("valid user_ann".to_owned(), 1));
+    assert_eq!(ask(&with_map(&later), &lines, now()).await, ("valid user_ann".to_owned(), 0));
 }
 
 /// Answers well, and slowly.

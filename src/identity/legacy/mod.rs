@@ -224,7 +224,7 @@ enum Sent<'a> {
 
 impl LegacyVerifier {
     /// Uses the network and the system's clock.
-    pub fn new(spec: Spec, headers: HeaderNames, linking: Arc<Linking>, previous: Option<&Self>) -> Self {
+    pub fn new(spec: Spec, headers: HeaderNames, linking: &Arc<Linking>, previous: Option<&Self>) -> Self {
         Self::with(spec, headers, linking, previous, Arc::new(Client::default()), clock::now)
     }
 
@@ -232,7 +232,7 @@ impl LegacyVerifier {
     pub fn with(
         spec: Spec,
         headers: HeaderNames,
-        linking: Arc<Linking>,
+        linking: &Arc<Linking>,
         previous: Option<&Self>,
         network: Arc<dyn Exchange>,
         clock: fn() -> Now,
@@ -242,11 +242,11 @@ impl LegacyVerifier {
             // What is remembered was read by the claims of its configuration, linked by its map and rendered with its names.
             let same = previous.filter(|previous| previous.spec == spec).map(|previous| &previous.kind);
             match same {
-                Some(Kind::Asked(lookups)) if lookups.makes_the_same(&headers, &linking) => {
+                Some(Kind::Asked(lookups)) if lookups.makes_the_same(&headers, linking) => {
                     Kind::Asked(Arc::clone(lookups))
                 }
                 _ => {
-                    let (headers, linking) = (headers.clone(), Arc::clone(&linking));
+                    let (headers, linking) = (headers.clone(), Arc::clone(linking));
                     Kind::Asked(Arc::new(Lookups::new(asker, headers, linking, cache_for, network, clock)))
                 }
             }
@@ -257,7 +257,7 @@ impl LegacyVerifier {
                     Some(Kind::Jwt(before)) => Some(&**before),
                     _ => None,
                 };
-                Kind::Jwt(Box::new(JwtVerifier::new(jwt.clone(), headers, linking, before)))
+                Kind::Jwt(Box::new(JwtVerifier::new(jwt.clone(), headers, Arc::clone(linking), before)))
             }
             Verify::Introspection(introspection) => {
                 ask(ask::Asker::Introspection(introspection.clone()), introspection.cache)

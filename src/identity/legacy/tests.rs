@@ -37,7 +37,7 @@ fn verifier(header: Option<HeaderCarrier>, cookie: Option<&str>, passthrough: bo
     };
     let verify = if passthrough { Verify::Passthrough(Passthrough { privileged: false }) } else { Verify::Jwt(jwt) };
     let spec = Spec { carriers: Carriers { header, cookie: cookie.map(Into::into) }, verify };
-    LegacyVerifier::new(spec, HeaderNames::default(), std::sync::Arc::default(), None)
+    LegacyVerifier::new(spec, HeaderNames::default(), &std::sync::Arc::default(), None)
 }
 
 fn own_header() -> HeaderCarrier {

@@ -24,7 +24,9 @@ use super::super::bed::{Bed, Running, until};
 use super::super::issuer::{Issuer, Keys, token};
 use super::super::origin::{Answer, Origin};
 use super::super::wire::{Call, Response};
-use super::{By, LEGACY_ISSUER, legacy, linked, order, saw, seen, two, unknown_key, until_keys_are_stale, user, with};
+use super::{
+    By, LEGACY_ISSUER, answer_to, legacy, linked, order, saw, seen, two, unknown_key, until_keys_are_stale, user, with,
+};
 
 /// How many requests are on their way at once.
 const CLIENTS: usize = 4;
@@ -282,7 +284,7 @@ fn drive(bed: &Running, verifier: Verifier, cells: &[Cell]) -> usize {
                             continue;
                         }
                         for pair in pairs(cell) {
-                            let answer = request(bed, verifier, cell, pair).send();
+                            let answer = answer_to(&request(bed, verifier, cell, pair));
                             if let Err(problem) = judge(cell, pair, &answer) {
                                 problems.lock().unwrap().push(format!("{problem}\n    {cell:?}\n    {pair:?}"));
                             }
@@ -431,7 +433,7 @@ fn two_headers_settle_to_a_cell() {
         for pair in pairs(cell) {
             let old = Verifier::Jwt.credential(&cell.legacy, pair.legacy).unwrap();
             let new = session_of(&cell.clerk, pair.clerk).unwrap();
-            let answer = bed.get(path(cell)).header("x-legacy-token", &old).bearer(&new).send();
+            let answer = answer_to(&bed.get(path(cell)).header("x-legacy-token", &old).bearer(&new));
             problems.extend(
                 judge(cell, pair, &answer).err().map(|problem| format!("{problem}\n    {cell:?}\n    {pair:?}")),
             );

@@ -8,7 +8,9 @@ use super::super::bed::{Bed, Running, until};
 use super::super::issuer::token;
 use super::super::origin::{Answer, Origin};
 use super::super::wire::Response;
-use super::{By, LEGACY_JWT, RULES, legacy, linked, order, saw, seen, session, set_percent, two, user, with};
+use super::{
+    By, LEGACY_JWT, RULES, answer_to, legacy, linked, order, saw, seen, session, set_percent, two, user, with,
+};
 
 const ROLLOUT: &str = "{ source: api, percent: 0, unit: user, limits: { max_step: 100 } }";
 
@@ -149,7 +151,7 @@ fn an_upstream_for_each_arm() {
     let (native, alone) = (token("user_new").sign(), legacy("13").sign());
     let goes = |bearer: &str, path: &str| {
         let (at_app, at_next) = (bed.origin().count(), next.count());
-        let answer = bed.get(path).bearer(bearer).send();
+        let answer = answer_to(&bed.get(path).bearer(bearer));
         assert_eq!(answer.outcome(), "200 ok", "{path}");
         match (bed.origin().count() - at_app, next.count() - at_next) {
             (1, 0) => "app",
@@ -198,7 +200,7 @@ fn the_hint_is_for_those_who_could_move() {
     assert_eq!(hint("/me/1", None, Some(&new)), None, "who is there already");
     assert_eq!(hint("/me/1", Some(&legacy("13").sign()), None), None, "who has no Clerk side");
     assert_eq!(hint("/public/1", Some(&old), None), None, "a public route is no place to begin a login");
-    let refused = bed.get("/vault/1").bearer(&old).send();
+    let refused = answer_to(&bed.get("/vault/1").bearer(&old));
     assert_eq!(refused.outcome(), "401 step_up_clerk");
     assert_eq!(refused.header("x-crossgate-upgrade"), None, "its challenge says so");
     assert!(refused.header("www-authenticate").unwrap().contains("insufficient_user_authentication"));
@@ -244,17 +246,17 @@ fn the_trail_says_in_which_arm_and_at_what_percentage() {
         base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         base
     };
-    assert_eq!(bed.get("/vault/1").bearer(&old).send().outcome(), "200 ok");
+    assert_eq!(answer_to(&bed.get("/vault/1").bearer(&old)).outcome(), "200 ok");
     let actor =
         json!({ "actor": { "subject": "42", "clerk_user": "user_ada", "legacy_user": "42", "method": "legacy" } });
     entry(&bed, "the attempt", &also(also(here("legacy", 1, 0), actor), json!({ "event": "privileged.attempt" })));
     set_percent(&bed, "100");
-    assert_eq!(bed.get("/vault/2").bearer(&new).send().outcome(), "200 ok");
+    assert_eq!(answer_to(&bed.get("/vault/2").bearer(&new)).outcome(), "200 ok");
     let actor =
         json!({ "actor": { "subject": "42", "clerk_user": "user_ada", "legacy_user": "42", "method": "clerk" } });
     entry(&bed, "the attempt", &also(also(here("clerk", 1, 100), actor), json!({ "event": "privileged.attempt" })));
     entry(&bed, "its outcome", &also(here("clerk", 1, 100), json!({ "event": "privileged.outcome" })));
-    assert_eq!(bed.get("/vault/3").bearer(&old).send().outcome(), "401 step_up_clerk");
+    assert_eq!(answer_to(&bed.get("/vault/3").bearer(&old)).outcome(), "401 step_up_clerk");
     entry(&bed, "the step-up", &also(here("clerk", 1, 100), json!({ "event": "denied", "code": "step_up_clerk" })));
     let eve = token("user_eve").sign();
     let two = |path: &str| with(bed.get(path), Some((&old, By::Header)), Some((&eve, By::Cookie))).send().outcome();
@@ -263,7 +265,7 @@ fn the_trail_says_in_which_arm_and_at_what_percentage() {
     order(&bed, "rollback");
     entry(&bed, "the rollback", &json!({ "event": "rollout" }));
     order(&bed, "resume");
-    assert_eq!(bed.get("/vault/4").bearer(&new).send().outcome(), "200 ok");
+    assert_eq!(answer_to(&bed.get("/vault/4").bearer(&new)).outcome(), "200 ok");
     entry(&bed, "the next generation", &json!({ "event": "privileged.attempt", "rollout": { "generation": 2 } }));
 }
 
@@ -287,7 +289,7 @@ fn decisions_are_counted_by_arm() {
         );
         until(&series, || (bed.metric(&series) == expected).then_some(()));
     };
-    let get = |path: &str, bearer: &str| bed.get(path).bearer(bearer).send().outcome();
+    let get = |path: &str, bearer: &str| answer_to(&bed.get(path).bearer(bearer)).outcome();
     assert_eq!([get("/me/1", &old), get("/me/1", &new)], ["200 ok", "200 ok"]);
     count("legacy", "protected", "allow", "none", "ok", 2.0);
     set_percent(&bed, "100");

@@ -137,6 +137,11 @@ fn with(call: Call, legacy: Option<(&str, By)>, clerk: Option<(&str, By)>) -> Ca
     if jar.is_empty() { call } else { call.cookie(&jar.join("; ")) }
 }
 
+/// The answer, once the disk is not too slow for what is recorded: the machine may be busy with other tests.
+fn answer_to(call: &Call) -> Response {
+    until("a record in time", || Some(call.send()).filter(|answer| answer.outcome() != "503 audit_unavailable"))
+}
+
 /// What the API saw, out of its echo.
 fn seen(answer: &Response, name: &str) -> Vec<String> {
     let echoed = answer.json();

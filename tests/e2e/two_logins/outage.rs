@@ -3,7 +3,7 @@
 use super::super::bed::{Bed, Running};
 use super::super::issuer::{Keys, token};
 use super::super::wire::Response;
-use super::{By, legacy, linked, order, saw, set_percent, two, user, with};
+use super::{By, answer_to, legacy, linked, order, saw, set_percent, two, user, with};
 
 fn map() -> String {
     let people: String = (0..8).map(|id| linked(&id.to_string(), &format!("user_{id}"))).collect();
@@ -19,7 +19,7 @@ fn visits(bed: &Running, path: &str, id: &str, new: Option<By>) -> Response {
     let old = legacy(id).sign();
     let session = token(&format!("user_{id}")).sign();
     let by = if new == Some(By::Header) { By::Cookie } else { By::Header };
-    with(bed.get(path), Some((&old, by)), new.map(|by| (session.as_str(), by))).send()
+    answer_to(&with(bed.get(path), Some((&old, by)), new.map(|by| (session.as_str(), by))))
 }
 
 const WAYS: [Option<By>; 3] = [None, Some(By::Cookie), Some(By::Header)];

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::super::bed::{Bed, Running, until};
 use super::super::issuer::token;
 use super::super::wire::Response;
-use super::{By, legacy, linked, order, saw, set_percent, two, with};
+use super::{By, answer_to, legacy, linked, order, saw, set_percent, two, with};
 
 const PEOPLE: usize = 60;
 const WORKERS: usize = 4;
@@ -50,7 +50,7 @@ impl Person {
         };
         let old = old.map(|by| (self.legacy.as_str(), by));
         let new = new.map(|by| (self.clerk.as_str(), by));
-        with(bed.get(path), old, new).send()
+        answer_to(&with(bed.get(path), old, new))
     }
 }
 
@@ -232,4 +232,29 @@ fn an_org_moves_as_one() {
         let clerks = arms.values().filter(|arms| arms[0] == "clerk").count();
         assert!(percent != "100" || clerks == orgs, "{clerks} of {orgs} at 100 %");
     }
+}
+
+/// Killed without warning and started again: everybody is where they were.
+#[test]
+fn a_kill_moves_nobody() {
+    let bed = bed("user").start_on_sockets();
+    for percent in ["25", "40"] {
+        set_percent(&bed, percent);
+    }
+    let people: Vec<Person> = (0..PEOPLE).map(Person::new).collect();
+    let arms = |bed: &Running| -> Vec<String> {
+        let arm = |person: &Person| {
+            let answer = person.visits(bed, "/me/1");
+            assert_eq!(answer.outcome(), "200 ok", "{} {:?}", person.id, person.has);
+            assert_eq!(saw(&answer, "x-crossgate-subject"), person.id.to_string());
+            saw(&answer, "x-crossgate-arm")
+        };
+        people.iter().map(arm).collect()
+    };
+    let before = arms(&bed);
+    let count = |arm: &str| before.iter().filter(|found| *found == arm).count();
+    assert!(count("legacy") > 0 && count("clerk") > 0 && count("legacy") + count("clerk") == PEOPLE, "{before:?}");
+    bed.process.signal("KILL");
+    let bed = bed.start_again();
+    assert_eq!(arms(&bed), before, "after a kill");
 }

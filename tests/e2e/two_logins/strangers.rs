@@ -9,8 +9,8 @@ use super::super::bed::{Bed, Running};
 use super::super::issuer::{Token, first_pem, now, tampered, token};
 use super::super::wire::{Call, Response};
 use super::{
-    By, LEGACY_ISSUER, LEGACY_JWT, LegacyToken, SECRET, legacy, linked, saw, seen, session, set_percent, two, user,
-    with,
+    By, LEGACY_ISSUER, LEGACY_JWT, LegacyToken, SECRET, answer_to, legacy, linked, saw, seen, session, set_percent,
+    two, user, with,
 };
 
 /// Ada is `42` and works at acme; Bob came with Clerk; Eve is a stranger.
@@ -106,7 +106,7 @@ fn an_org_of_ones_own_opens_nobody_elses() {
             let bearer = stranger.clone().sign();
             for door in doors(&bed) {
                 let reached = bed.origin().count();
-                let answer = door.clone().bearer(&bearer).send();
+                let answer = answer_to(&door.clone().bearer(&bearer));
                 assert!(refused(&answer), "{when}: a stranger {name}: {door:?}: {}", answer.outcome());
                 assert_eq!(bed.origin().count(), reached, "{when}: a stranger {name} reaches the API");
             }
@@ -114,7 +114,7 @@ fn an_org_of_ones_own_opens_nobody_elses() {
         // The doors do open, to Ada with either login.
         for (index, bearer) in ada.iter().enumerate() {
             let answers: Vec<String> =
-                doors(&bed).into_iter().take(4).map(|door| door.bearer(bearer).send().outcome()).collect();
+                doors(&bed).into_iter().take(4).map(|door| answer_to(&door.bearer(bearer)).outcome()).collect();
             let last = if index == 0 && when == "at 100 %" { "401 step_up_clerk" } else { "200 ok" };
             assert_eq!(answers, ["200 ok", "200 ok", "200 ok", last], "{when}: ada by credential {index}");
         }
@@ -202,7 +202,7 @@ fn a_planted_credential_makes_nobody_somebody_else() {
             ("Mallory's legacy cookie beside Ada's session", (&mallory_old, By::Cookie), (&ada_new, By::Cookie)),
             ("Mallory's legacy cookie beside Ada's header", (&mallory_old, By::Cookie), (&ada_new, By::Header)),
         ] {
-            let send = |path: &str| with(bed.get(path), Some((old.0, old.1)), Some((new.0, new.1))).send();
+            let send = |path: &str| answer_to(&with(bed.get(path), Some((old.0, old.1)), Some((new.0, new.1))));
             for path in ["/me/1", "/vault/1"] {
                 assert_eq!(send(path).outcome(), "400 identity_conflict", "{when}: {name}: {path}");
             }
@@ -254,7 +254,7 @@ fn junk_beside_a_good_credential_changes_nothing() {
         }
         let good = token("user_ada").sign();
         for jar in &jars[..6] {
-            let answer = bed.get("/vault/1").bearer(&good).cookie(jar).send();
+            let answer = answer_to(&bed.get("/vault/1").bearer(&good).cookie(jar));
             assert_eq!(answer.outcome(), "200 ok", "{when}: {jar}");
             assert_eq!(saw(&answer, "x-crossgate-subject"), "42", "{when}: {jar}");
         }
