@@ -1,6 +1,6 @@
 //! The commands, as people and programs call them.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
