@@ -184,6 +184,12 @@ fn each_line_of_the_demo_gives_what_it_announces() {
     for wanted in ["rollout status", "set 50", "set 100", "freeze", "rollback", "confirm", "resume", "audit verify"] {
         assert!(lines.iter().any(|line| line.command.contains(wanted)), "{wanted} is not shown");
     }
+    let page = include_str!("../../README.md");
+    let promised: Vec<&str> = page.lines().filter(|line| line.starts_with("# ") && line.contains(':')).collect();
+    assert!(promised.len() >= 3, "the README shows some of it: {promised:?}");
+    for comment in promised {
+        assert!(printed.lines().any(|line| line == comment), "the README shows `{comment}`");
+    }
     for line in &lines {
         if line.is_curl() { line.send() } else { line.run_command() }
     }

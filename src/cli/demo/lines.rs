@@ -1,7 +1,7 @@
 //! What the demo prints: addresses and people, then the story in lines to paste, each under what to expect.
 //!
-//! Every line stands alone and needs only those above it to have been run. The story ends where it began, so that it can
-//! be pasted again.
+//! Every line carries all that it needs; what it gives may hang on those above it. The story ends where it began, so that
+//! it can be pasted again.
 
 use std::fmt::Write;
 
@@ -127,7 +127,7 @@ fn two_logins(story: &mut Story, people: &People) {
     story.read("200 ok: bob by the api's own login, as for years: x-crossgate-subject: 42", bob);
     story.read("200 ok: ada by the same: x-crossgate-subject: 41", ada);
     story.read("200 ok: ada by clerk is the same person: x-crossgate-subject: 41", ada_with_clerk);
-    story.read("200 ok: and with both at once", &format!("{ada}{ada_cookie}"));
+    story.read("200 ok: with both at once the arm decides: x-crossgate-method: legacy", &format!("{ada}{ada_cookie}"));
     story.read("400 identity_conflict: bob's login beside ada's session", &format!("{bob}{ada_cookie}"));
     story.read("401 legacy_invalid: a login that was changed on its way", &people.bob_tampered);
     story.read("401 legacy_sealed: sue's old login proves nothing any more", &people.sue);
@@ -135,7 +135,7 @@ fn two_logins(story: &mut Story, people: &People) {
 }
 
 fn moving(story: &mut Story, people: &People) {
-    let People { ada, ada_with_clerk, bob, .. } = people;
+    let People { ada, ada_with_clerk, ada_cookie, bob, .. } = people;
     story.heading("moving people from 0 to 100 %");
     story.rollout("exit 0: nobody was moved yet", "status");
     story.act("200 ok: ada's old login is enough for everything: x-crossgate-arm: legacy", ada);
@@ -145,10 +145,12 @@ fn moving(story: &mut Story, people: &People) {
     story.rollout("exit 0: on from where it stood", "resume");
     story.rollout("exit 0: everybody who has both", "set 100");
     let expected =
-        "200 ok: ada's old login serves on, and her app is told x-crossgate-upgrade: clerk; x-crossgate-arm: clerk";
+        "200 ok: ada's old login serves on; her app is told x-crossgate-upgrade: clerk, the api x-crossgate-arm: clerk";
     story.read(expected, ada);
     story.act("401 step_up_clerk: but what is privileged takes clerk now", ada);
-    story.act("200 ok: as here: x-crossgate-method: clerk", ada_with_clerk);
+    story.act("200 ok: so she comes with clerk: x-crossgate-method: clerk", ada_with_clerk);
+    story
+        .read("200 ok: with both at once clerk's counts now: x-crossgate-method: clerk", &format!("{ada}{ada_cookie}"));
     story.act("200 ok: bob has no other login, and notices nothing: x-crossgate-arm: legacy", bob);
 }
 
