@@ -184,6 +184,15 @@ fn each_line_of_the_demo_gives_what_it_announces() {
     for wanted in ["rollout status", "set 50", "set 100", "freeze", "rollback", "confirm", "resume", "audit verify"] {
         assert!(lines.iter().any(|line| line.command.contains(wanted)), "{wanted} is not shown");
     }
+    // To an interactive zsh a comment is a command that it does not know: a quote in it would swallow the next lines.
+    for comment in printed.lines().filter(|line| line.starts_with('#')) {
+        assert!(
+            !comment.contains(['\'', '"', '`', ';', '&', '|', '(', ')', '<', '>', '$', '!', '*', '?']),
+            "{comment}"
+        );
+    }
+    let facts: usize = lines.iter().map(|line| line.facts.len()).sum();
+    assert!(facts >= 10, "{facts} of what the API or the client is told");
     let page = include_str!("../../README.md");
     let promised: Vec<&str> = page.lines().filter(|line| line.starts_with("# ") && line.contains(':')).collect();
     assert!(promised.len() >= 3, "the README shows some of it: {promised:?}");

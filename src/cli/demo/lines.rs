@@ -1,7 +1,7 @@
 //! What the demo prints: addresses and people, then the story in lines to paste, each under what to expect.
 //!
 //! Every line carries all that it needs; what it gives may hang on those above it. The story ends where it began, so that
-//! it can be pasted again.
+//! it can be pasted again. No comment has a character that means something to a shell: zsh takes them for commands.
 
 use std::fmt::Write;
 
@@ -31,11 +31,12 @@ pub(super) fn story(addresses: &Addresses, key: &SigningKey, login: &Login) -> R
             admin = admin.display(),
         ),
     );
-    let people = People::new(key, login, format!("http://{clerk}"))?;
+    let issuer = format!("http://{clerk}");
+    let people = People::new(key, login, &issuer)?;
     who_may_what(&mut story, &people);
     two_logins(&mut story, &people);
     moving(&mut story, &people);
-    outage(&mut story, &people, &format!("http://{clerk}"));
+    outage(&mut story, &people, &issuer);
 
     story.heading("the trail: what was done, refused and moved");
     let audit = audit.display();
@@ -65,9 +66,9 @@ struct People {
 }
 
 impl People {
-    fn new(key: &SigningKey, login: &Login, issuer: String) -> Result<Self, String> {
+    fn new(key: &SigningKey, login: &Login, issuer: &str) -> Result<Self, String> {
         let session = |user: &str, org: &str, role: &str, ttl: i64| {
-            let mut session = Session::new(&issuer, user);
+            let mut session = Session::new(issuer, user);
             session.org = Some(org.to_owned());
             session.role = Some(role.to_owned());
             session.azp = Some(super::PARTY.to_owned());
@@ -112,25 +113,25 @@ fn who_may_what(story: &mut Story, people: &People) {
     let forged = "-H 'x-crossgate-subject: user_evil' -H 'X_Crossgate_Subject: user_evil' ";
     let expected = "200 ok: a forged identity never reaches the api, which sees x-crossgate-subject: user_dan";
     story.read(expected, &format!("{forged}{dan}"));
-    story.read("401 clerk_expired: the token's time is over", &people.cleo_expired);
+    story.read("401 clerk_expired: the time of the token is over", &people.cleo_expired);
     story.read("401 clerk_invalid: the token was changed on its way", &people.dan_tampered);
     let climbing = "/public/%2e%2e/api/orgs/acme/invoices";
     story.get("400 bad_path: the api could read this path as another one", "--path-as-is ", climbing);
     story.act("200 ok: a privileged action, on disk before the api hears of it", cleo);
-    story.act("403 forbidden: the same without the role; written down before this answer", dan);
+    story.act("403 forbidden: the same without the role, written down before this answer", dan);
     story.get("403 no_route: what no policy names is not served", "", "/internal");
 }
 
 fn two_logins(story: &mut Story, people: &People) {
     let People { ada, ada_with_clerk, ada_cookie, bob, .. } = people;
     story.heading("two logins, one person");
-    story.read("200 ok: bob by the api's own login, as for years: x-crossgate-subject: 42", bob);
+    story.read("200 ok: bob by the old login, as for years: x-crossgate-subject: 42", bob);
     story.read("200 ok: ada by the same: x-crossgate-subject: 41", ada);
     story.read("200 ok: ada by clerk is the same person: x-crossgate-subject: 41", ada_with_clerk);
     story.read("200 ok: with both at once the arm decides: x-crossgate-method: legacy", &format!("{ada}{ada_cookie}"));
-    story.read("400 identity_conflict: bob's login beside ada's session", &format!("{bob}{ada_cookie}"));
+    story.read("400 identity_conflict: the login of bob beside the session of ada", &format!("{bob}{ada_cookie}"));
     story.read("401 legacy_invalid: a login that was changed on its way", &people.bob_tampered);
-    story.read("401 legacy_sealed: sue's old login proves nothing any more", &people.sue);
+    story.read("401 legacy_sealed: the old login of sue proves nothing any more", &people.sue);
     story.read("403 unmapped_principal: eve named a clerk org of her own acme", &people.eve_as_acme);
 }
 
@@ -138,29 +139,32 @@ fn moving(story: &mut Story, people: &People) {
     let People { ada, ada_with_clerk, ada_cookie, bob, .. } = people;
     story.heading("moving people from 0 to 100 %");
     story.rollout("exit 0: nobody was moved yet", "status");
-    story.act("200 ok: ada's old login is enough for everything: x-crossgate-arm: legacy", ada);
+    story.act("200 ok: to ada the old login is enough for everything: x-crossgate-arm: legacy", ada);
     story.rollout("exit 0: half of those who have both", "set 50 --reason 'week 1'");
     story.rollout("exit 0: nothing rises now, nobody swings", "freeze");
     story.rollout("exit 1 frozen: so this is refused", "set 100");
     story.rollout("exit 0: on from where it stood", "resume");
     story.rollout("exit 0: everybody who has both", "set 100");
     let expected =
-        "200 ok: ada's old login serves on; her app is told x-crossgate-upgrade: clerk, the api x-crossgate-arm: clerk";
+        "200 ok: ada is served as before, her app is told x-crossgate-upgrade: clerk, the api x-crossgate-arm: clerk";
     story.read(expected, ada);
     story.act("401 step_up_clerk: but what is privileged takes clerk now", ada);
     story.act("200 ok: so she comes with clerk: x-crossgate-method: clerk", ada_with_clerk);
-    story
-        .read("200 ok: with both at once clerk's counts now: x-crossgate-method: clerk", &format!("{ada}{ada_cookie}"));
+    story.read(
+        "200 ok: with both at once clerk is what counts now: x-crossgate-method: clerk",
+        &format!("{ada}{ada_cookie}"),
+    );
     story.act("200 ok: bob has no other login, and notices nothing: x-crossgate-arm: legacy", bob);
 }
 
 fn outage(story: &mut Story, people: &People, clerk: &str) {
     let People { ada, ada_with_clerk, ada_expired, bob, .. } = people;
     story.heading("clerk is down");
-    let begin = "200 ok: its keys, tokens and pages are gone; answers when crossgate has noticed, within some seconds";
+    let begin =
+        "200 ok: its keys, tokens and pages are gone, which crossgate notices within some seconds: wait for the answer";
     story.curl(begin, &format!("-X POST {clerk}/outage/begin"));
-    story.read("200 ok: ada's old login serves on", ada);
-    story.read("200 ok: so does her clerk session", ada_with_clerk);
+    story.read("200 ok: ada is served by her old login", ada);
+    story.read("200 ok: and by her clerk session, as long as it lasts", ada_with_clerk);
     story.read("503 clerk_outage: nobody can renew one that ran out, and 401 would sign her out", ada_expired);
     story.act("503 clerk_outage: nor step up: come back later", ada);
     story.act("503 jwks_stale_privileged: keys this old do for nothing privileged", ada_with_clerk);
@@ -172,10 +176,10 @@ fn outage(story: &mut Story, people: &People, clerk: &str) {
     story.act("503 clerk_outage: a rollback alone lowers no bar", ada);
     story.rollout("exit 0: an operator does", "confirm");
     story.act("200 ok: the old login is enough again", ada);
-    let end = "200 ok: clerk is back; answers when crossgate has noticed";
+    let end = "200 ok: clerk is back";
     story.curl(end, &format!("-X POST {clerk}/outage/end"));
     story.rollout("exit 0: begins again with the first step", "resume");
-    story.rollout("exit 0: lowering is never limited; this is where it began", "set 0");
+    story.rollout("exit 0: lowering is never limited, and this is where it began", "set 0");
     story.act("200 ok: and ada is where she was: x-crossgate-arm: legacy", ada);
 }
 
