@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::identity::{Carrier, HeaderNames, headers::Fact};
 use crate::policy::Permit;
+use crate::request::loose::{self, Mention};
 
 /// A head that can be written to; the proxy's request header implements it.
 pub trait Head {
@@ -65,27 +66,44 @@ pub struct Own<'a> {
     pub line: Option<(&'a HeaderName, Stays)>,
     pub clerk_cookies: Stays,
     pub legacy_cookie: Option<LegacyCookie<'a>>,
+    /// `None` without a legacy side.
+    pub ours: Option<&'a dyn Ours>,
 }
 
 /// The legacy side's cookie.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct LegacyCookie<'a> {
     pub name: &'a str,
-    /// Which of the values under the name are its own: other products use any name.
-    pub is_own: &'a dyn Fn(&str) -> bool,
     pub stays: Stays,
 }
 
-/// Without the function.
-impl std::fmt::Debug for LegacyCookie<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LegacyCookie").field("name", &self.name).field("stays", &self.stays).finish_non_exhaustive()
-    }
+/// Tells the two sides' credentials from other products', which use any name.
+pub trait Ours: std::fmt::Debug {
+    /// Whether a value under the legacy cookie's name is the legacy side's.
+    fn is_legacy_cookie(&self, value: &str) -> bool;
+
+    /// Whether a text that looks like a token is one of either side.
+    fn is_token(&self, text: &str) -> bool;
 }
 
 impl LegacyCookie<'_> {
-    fn is(&self, pair: &[u8]) -> bool {
-        value(pair, self.name).is_some_and(self.is_own)
+    /// Whether a pair has to go: it is the legacy side's and does not stay, or an API might read it as such although
+    /// crossgate does not, so that nobody has proven it.
+    fn leaves(&self, pair: &[u8], ours: &dyn Ours) -> bool {
+        let holds_token = || loose::tokens(pair).any(|text| ours.is_token(&text));
+        match value(pair, self.name) {
+            Some(value) if ours.is_legacy_cookie(value) => self.stays != Stays::Kept,
+            Some(_) => holds_token(),
+            None => match loose::mentions(pair, self.name) {
+                Mention::No => false,
+                Mention::OtherCase => holds_token(),
+                Mention::Hidden => true,
+            },
+        }
+    }
+
+    fn is_kept(&self, pair: &[u8], ours: &dyn Ours) -> bool {
+        self.stays == Stays::Kept && value(pair, self.name).is_some_and(|value| ours.is_legacy_cookie(value))
     }
 }
 
@@ -101,7 +119,7 @@ pub enum Stays {
 impl Own<'_> {
     /// Of somebody who sent none, or whose bearer token is not shown to anybody.
     pub const NONE: Own<'static> =
-        Own { bearer: Stays::Removed, line: None, clerk_cookies: Stays::Removed, legacy_cookie: None };
+        Own { bearer: Stays::Removed, line: None, clerk_cookies: Stays::Removed, legacy_cookie: None, ours: None };
 }
 
 /// Writes the identity headers of `permit` and takes out the credentials that are not addressed to the upstream.
@@ -130,14 +148,24 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
     if let Some((name, Stays::Removed)) = &own.line {
         head.remove(name);
     }
-    let of = |wanted| own.legacy_cookie.filter(|cookie| cookie.stays == wanted);
-    let (removed, kept) = (of(Stays::Removed), of(Stays::Kept));
+    let is_own_line = own.line.is_some_and(|(name, _)| *name == AUTHORIZATION);
+    // A foreign scheme is the API's matter. Some read whatever stands behind the first blank, though.
+    if let Some(ours) = own.ours.filter(|_| own.bearer == Stays::Untouched && !is_own_line)
+        && head
+            .value(&AUTHORIZATION)
+            .is_some_and(|line| loose::tokens(line.as_bytes()).any(|text| ours.is_token(&text)))
+    {
+        head.remove(&AUTHORIZATION);
+    }
     let clerks_leave = own.clerk_cookies == Stays::Removed;
-    if clerks_leave || removed.is_some() {
+    let legacy = own.legacy_cookie.zip(own.ours);
+    if clerks_leave || legacy.is_some() {
         strip_cookies(head, |pair| {
             // By content first: the legacy side may use one of Clerk's names.
-            removed.is_some_and(|cookie| cookie.is(pair))
-                || clerks_leave && is_clerk_cookie(pair) && !kept.is_some_and(|cookie| cookie.is(pair))
+            legacy.is_some_and(|(cookie, ours)| cookie.leaves(pair, ours))
+                || clerks_leave
+                    && is_clerk_cookie(pair)
+                    && !legacy.is_some_and(|(cookie, ours)| cookie.is_kept(pair, ours))
         });
     }
 }
@@ -180,10 +208,10 @@ fn is_clerk_cookie(pair: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::header::COOKIE;
+    use http::header::{AUTHORIZATION, COOKIE};
     use http::{HeaderMap, HeaderValue};
 
-    use super::{LegacyCookie, Own, Stays, strip};
+    use super::{LegacyCookie, Ours, Own, Stays, strip};
 
     fn stripped(sent: &'static str, own: &Own<'_>) -> Option<String> {
         let mut head = HeaderMap::new();
@@ -206,42 +234,98 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct Names;
+
+    impl Ours for Names {
+        fn is_legacy_cookie(&self, value: &str) -> bool {
+            value == "leg.a.cy"
+        }
+
+        fn is_token(&self, text: &str) -> bool {
+            ["leg.a.cy", "cl.er.k"].contains(&text)
+        }
+    }
+
     #[test]
     fn legacy_cookies_are_told_by_their_content() {
-        let is_own = |value: &str| value == "legacy";
         let own = |name, clerk_cookies, stays| Own {
             bearer: Stays::Untouched,
             line: None,
             clerk_cookies,
-            legacy_cookie: Some(LegacyCookie { name, is_own: &is_own, stays }),
+            legacy_cookie: Some(LegacyCookie { name, stays }),
+            ours: Some(&Names),
         };
         use Stays::{Kept, Removed};
         let table = [
-            ("removed", "a=1; session=legacy", "session", Removed, Removed, Some("a=1")),
-            ("quoted", "session=\"legacy\"; a=1", "session", Removed, Removed, Some("a=1")),
-            ("spaced", "session = legacy ; a=1", "session", Removed, Removed, Some("a=1")),
-            ("kept", "a=1;session=legacy", "session", Removed, Kept, Some("a=1;session=legacy")),
+            ("removed", "a=1; session=leg.a.cy", "session", Removed, Removed, Some("a=1")),
+            ("quoted", "session=\"leg.a.cy\"; a=1", "session", Removed, Removed, Some("a=1")),
+            ("spaced", "session = leg.a.cy ; a=1", "session", Removed, Removed, Some("a=1")),
+            ("kept", "a=1;session=leg.a.cy", "session", Removed, Kept, Some("a=1;session=leg.a.cy")),
             ("another product's value", "session=theirs", "session", Removed, Removed, Some("session=theirs")),
+            ("another product's cookie", "s=leg.a.cy", "session", Removed, Removed, Some("s=leg.a.cy")),
+            ("Clerk's token in it", "session=cl.er.k", "session", Removed, Kept, None),
             (
                 "Clerk's name, kept",
-                "__session=legacy; __session=clerk",
+                "__session=leg.a.cy; __session=clerk",
                 "__session",
                 Removed,
                 Kept,
-                Some("__session=legacy"),
+                Some("__session=leg.a.cy"),
             ),
             (
                 "Clerk's name, removed",
-                "__session=legacy; __session=clerk",
+                "__session=leg.a.cy; __session=clerk",
                 "__session",
                 Kept,
                 Removed,
                 Some("__session=clerk"),
             ),
-            ("both removed", "__session=legacy; __session=clerk", "__session", Removed, Removed, None),
+            ("both removed", "__session=leg.a.cy; __session=clerk", "__session", Removed, Removed, None),
+            // What crossgate does not read as the credential, and common frameworks do.
+            ("octal escapes", "session=\"\\154eg.a.cy\"; a=1", "session", Removed, Removed, Some("a=1")),
+            ("percents", "session=%6Ceg.a.cy; a=1", "session", Removed, Kept, Some("a=1")),
+            ("half quoted", "session=\"leg.a.cy x; a=1", "session", Removed, Kept, Some("a=1")),
+            ("behind a blank", "b=1 session=leg.a.cy; a=1", "session", Removed, Kept, Some("a=1")),
+            ("behind a comma", "b=1, session=x; a=1", "session", Removed, Kept, Some("a=1")),
+            ("an escaped name", "%73ession=x; a=1", "session", Removed, Kept, Some("a=1")),
+            ("another case", "Session=leg.a.cy; a=1", "session", Removed, Kept, Some("a=1")),
+            ("another case, another product", "Session=x", "session", Removed, Removed, Some("Session=x")),
+            (
+                "beside the proven one",
+                "session=leg.a.cy; session=\"leg.a.cy x",
+                "session",
+                Removed,
+                Kept,
+                Some("session=leg.a.cy"),
+            ),
         ];
         for (name, sent, cookie, clerk, legacy, expected) in table {
             assert_eq!(stripped(sent, &own(cookie, clerk, legacy)).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_behind_a_foreign_scheme_leaves() {
+        let own = Own {
+            bearer: Stays::Untouched,
+            line: None,
+            clerk_cookies: Stays::Removed,
+            legacy_cookie: None,
+            ours: Some(&Names),
+        };
+        let table = [
+            ("Basic dXNlcjpwYXNz", true),
+            ("Digest username=\"a\", uri=\"/a.b.c\"", true),
+            ("Foo leg.a.cy", false),
+            ("JWT cl.er.k", false),
+            ("Foo th.ei.rs", true),
+        ];
+        for (line, stays) in table {
+            let mut head = HeaderMap::new();
+            head.insert(AUTHORIZATION, HeaderValue::from_static(line));
+            strip(&own, &mut head);
+            assert_eq!(head.contains_key(AUTHORIZATION), stays, "{line}");
         }
     }
 }

@@ -38,7 +38,7 @@ enum Command {
     /// Serve.
     #[command(after_help = "Example:\n  crossgate run -c conf/crossgate.yaml")]
     Run(run::Run),
-    /// Try it: a stand-in Clerk, an echo API and crossgate in front of it, all on loopback.
+    /// Try it: an echo API, its old login and Clerk as stand-ins, crossgate in front, all on loopback.
     #[command(after_help = "Example:\n  crossgate demo --port 8080")]
     Demo(demo::Demo),
     /// Compile the config and all policies; show every problem.

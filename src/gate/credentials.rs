@@ -4,20 +4,15 @@
 use crate::gate::passage::Passage;
 use crate::identity::Carrier;
 use crate::identity::legacy::HeaderCarrier;
-use crate::inject::{LegacyCookie, Own, Stays};
+use crate::inject::{LegacyCookie, Ours, Own, Stays};
 use crate::policy::Permit;
 use crate::request::credential::Line;
 use crate::request::{Authorization, Request};
 use crate::rollout::Side;
 use crate::snapshot::Snapshot;
 
-/// Says what stays. `is_legacy` is [`is_legacy_cookie`], which the answer borrows.
-pub(super) fn own<'a>(
-    passage: &'a Passage,
-    permit: &Permit,
-    request: &Request,
-    is_legacy: &'a dyn Fn(&str) -> bool,
-) -> Own<'a> {
+/// Says what stays; tells ours by their content.
+pub(super) fn own<'a>(passage: &'a Passage, permit: &Permit, request: &Request, ours: &'a dyn Ours) -> Own<'a> {
     let forward =
         passage.snapshot.upstreams.get(permit.upstream()).map(|upstream| upstream.forward).unwrap_or_default();
     let proven = passage.proven;
@@ -38,13 +33,23 @@ pub(super) fn own<'a>(
     };
     let cookie = carriers.and_then(|carriers| carriers.cookie.as_deref());
     let keeps_cookie = stays(proven.legacy_cookie && forward.legacy);
-    let legacy_cookie = cookie.map(|name| LegacyCookie { name, is_own: is_legacy, stays: keeps_cookie });
-    Own { bearer, line, clerk_cookies: clerk(Carrier::Cookie), legacy_cookie }
+    let legacy_cookie = cookie.map(|name| LegacyCookie { name, stays: keeps_cookie });
+    let ours = passage.snapshot.legacy.is_some().then_some(ours);
+    Own { bearer, line, clerk_cookies: clerk(Carrier::Cookie), legacy_cookie, ours }
 }
 
-/// Whether a value under the legacy side's cookie is its own.
-pub(super) fn is_legacy_cookie(snapshot: &Snapshot, value: &str) -> bool {
-    let Some(legacy) = &snapshot.legacy else { return false };
-    let Some(name) = legacy.carriers().cookie.as_deref() else { return false };
-    legacy.owns_cookie(name, value, &super::decide::verifier(snapshot), crate::clock::now())
+/// Tells by content, with the verifiers of a snapshot.
+#[derive(Debug)]
+pub(super) struct ByContent<'a>(pub(super) &'a Snapshot);
+
+impl Ours for ByContent<'_> {
+    fn is_legacy_cookie(&self, value: &str) -> bool {
+        let Some(legacy) = &self.0.legacy else { return false };
+        let Some(name) = legacy.carriers().cookie.as_deref() else { return false };
+        legacy.owns_cookie(name, value, &super::decide::verifier(self.0), crate::clock::now())
+    }
+
+    fn is_token(&self, text: &str) -> bool {
+        self.0.legacy.as_ref().is_some_and(|legacy| legacy.owns_token(text, &super::decide::verifier(self.0)))
+    }
 }

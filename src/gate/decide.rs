@@ -194,7 +194,9 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
                 Some(permit) => {
                     steps.step("mode", "report", || "let through as nobody".to_owned());
                     // The API decides about its own credential, as it did before crossgate stood in front of it.
-                    decision.proven = Proven { legacy_header: true, legacy_cookie: true, clerk: None };
+                    // One that was sealed proves nothing there either: the map is newer than the API.
+                    let passes = refusal != identity::Refusal::LegacySealed;
+                    decision.proven = Proven { legacy_header: passes, legacy_cookie: passes, clerk: None };
                     Ok(by_arm(permit))
                 }
                 None => Err(Refusal::Identity(refusal)),

@@ -211,13 +211,13 @@ impl ProxyHttp for Gate {
         }
         let snapshot = &passage.snapshot;
         let route = snapshot.routes.get(permit.route_index());
-        let is_legacy = |value: &str| credentials::is_legacy_cookie(snapshot, value);
+        let ours = credentials::ByContent(snapshot);
         let context = Context {
             names: &snapshot.headers,
             route: route.map_or("", |route| &route.id),
             arm: passage.side.map_or("none", Side::as_str),
             request_id: &request.client.request_id,
-            own: credentials::own(passage, permit, request, &is_legacy),
+            own: credentials::own(passage, permit, request, &ours),
         };
         inject::inject(permit, &context, &mut wire::Outgoing(head));
         Ok(())

@@ -22,6 +22,8 @@ pub struct Linking {
     /// Path of the mapped claim in Clerk's tokens.
     pub claim: Option<Vec<String>>,
     pub canonical: Canonical,
+    /// There are people with ids of Clerk's, which nobody else may be called by.
+    pub has_clerk: bool,
     /// A membership says which workspaces its person may enter.
     pub workspaces: bool,
     /// Where the map came from.
@@ -52,6 +54,10 @@ pub enum Canonical {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Deleted;
 
+/// A legacy id is an id of somebody at Clerk: two people would have one subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClerksId;
+
 /// What is wrong with a mapped claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conflict {
@@ -61,7 +67,7 @@ pub enum Conflict {
     Taken,
     /// No plain text, or the way to it ends in something else.
     Unreadable,
-    /// Their own Clerk id, as templates with a fallback write it: the two namespaces never mix.
+    /// An id of Clerk's, as templates with a fallback write it: the two namespaces never mix.
     ClerkId,
 }
 
@@ -113,7 +119,8 @@ impl Linking {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let digest = |linking: &Self| linking.map.as_ref().map(|map| map.digest().to_owned());
         digest(self) == digest(other)
-            && (&self.claim, self.canonical, self.workspaces) == (&other.claim, other.canonical, other.workspaces)
+            && (&self.claim, self.canonical, self.has_clerk, self.workspaces)
+                == (&other.claim, other.canonical, other.has_clerk, other.workspaces)
     }
 
     /// A person whose Clerk credential verifies.
@@ -146,11 +153,17 @@ impl Linking {
 
     /// A person whose legacy credential verifies. Of a sealed or deleted one too: that the credential proves nothing is
     /// the decision table's to say.
-    pub(super) fn of_legacy(&self, mut facts: Facts) -> Facts {
-        let Some(user) = facts.legacy_user.as_deref() else { return facts };
+    ///
+    /// # Errors
+    /// [`ClerksId`]: where people choose their legacy ids, one could choose somebody else's subject.
+    pub(super) fn of_legacy(&self, mut facts: Facts) -> Result<Facts, ClerksId> {
+        let Some(user) = facts.legacy_user.as_deref() else { return Ok(facts) };
+        if self.is_clerks(user) {
+            return Err(ClerksId);
+        }
         let Some(map) = self.map.as_deref() else {
             facts.canonical_org.clone_from(&facts.legacy_org);
-            return facts;
+            return Ok(facts);
         };
         let row = map.user_by_legacy(user);
         facts.link = match row {
@@ -162,7 +175,7 @@ impl Linking {
         };
         facts.clerk_user = row.and_then(User::clerk).map(str::to_owned);
         facts.subject = self.subject(Some(user), facts.clerk_user.as_deref(), &facts.subject);
-        let Some(id) = facts.legacy_org.as_deref() else { return facts };
+        let Some(id) = facts.legacy_org.as_deref() else { return Ok(facts) };
         let known = map.org_by_legacy(id);
         facts.canonical_org = Some(self.canonical_org(id, known));
         if let Some(org) = known {
@@ -175,7 +188,7 @@ impl Linking {
             }
             self.enter_workspaces(&grants, &mut facts);
         }
-        facts
+        Ok(facts)
     }
 
     /// Their legacy id by the claims of a Clerk credential that does not count (expired, or not verified). Only for
@@ -230,10 +243,19 @@ impl Linking {
             // Clerk's templates write null, or nothing, where a user has no such value.
             None | Some(Value::Null) => Claimed::Nothing,
             Some(Value::String(text)) if text.is_empty() => Claimed::Nothing,
-            Some(Value::String(text)) if text == user => Claimed::Void(Conflict::ClerkId),
+            Some(Value::String(text)) if text == user || self.is_clerks(text) => Claimed::Void(Conflict::ClerkId),
             Some(Value::String(text)) if text.len() <= map::MAX_ID && is_plain_text(text) => Claimed::Id(text),
             Some(_) => Claimed::Void(Conflict::Unreadable),
         }
+    }
+
+    /// Whether a legacy id is one that somebody at Clerk has, by the map, or that only Clerk gives. A line of the map that
+    /// gives the id to its Clerk user, or to nobody at Clerk, was written by the operator.
+    fn is_clerks(&self, id: &str) -> bool {
+        let map = self.map.as_deref();
+        let is_mapped = map.and_then(|map| map.user_by_clerk(id)).is_some_and(|row| row.legacy() != Some(id));
+        let is_known = map.is_some_and(|map| map.user_by_legacy(id).is_some());
+        is_mapped || self.has_clerk && !is_known && has_clerks_form(id)
     }
 
     fn subject(&self, legacy: Option<&str>, clerk: Option<&str>, own: &str) -> String {
@@ -269,6 +291,12 @@ impl Linking {
             facts.workspaces = Workspaces::Known(known.collect());
         }
     }
+}
+
+/// `user_` and 20 or more letters and digits. Ids such as `user_42` are not Clerk's.
+fn has_clerks_form(id: &str) -> bool {
+    id.strip_prefix("user_")
+        .is_some_and(|rest| rest.len() >= 20 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn grants<'m>(map: &'m IdentityMap, user: Option<User<'m>>, org: map::Org<'m>) -> Vec<Grant<'m>> {

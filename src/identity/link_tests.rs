@@ -170,7 +170,7 @@ fn who_a_legacy_person_is() {
     ];
     for (name, file, claim, user, clerk_user, link) in table {
         for canonical in [Canonical::Legacy, Canonical::Clerk] {
-            let facts = linking(file, claim, canonical).of_legacy(legacy(user, None, &[]));
+            let facts = linking(file, claim, canonical).of_legacy(legacy(user, None, &[])).unwrap();
             assert_eq!((facts.clerk_user.as_deref(), facts.link), (clerk_user, link), "{name}");
             let subject = match canonical {
                 Canonical::Legacy => user,
@@ -186,7 +186,7 @@ fn both_credentials_of_a_person_have_one_subject_org_and_state() {
     for canonical in [Canonical::Legacy, Canonical::Clerk] {
         let linking = linking(true, true, canonical);
         for (legacy_org, clerk_org) in [("acme", "org_a"), ("old", "org_m"), ("older", "org_m")] {
-            let one = linking.of_legacy(legacy("42", Some(legacy_org), &[]));
+            let one = linking.of_legacy(legacy("42", Some(legacy_org), &[])).unwrap();
             let other = linking.of_clerk(clerk("user_a", org(clerk_org), json!({}))).unwrap();
             let key = |facts: &Facts| (facts.subject.clone(), facts.canonical_org.clone(), facts.link);
             assert_eq!(key(&one), key(&other), "{canonical:?} {legacy_org}");
@@ -229,9 +229,9 @@ fn orgs_have_both_names_and_merges_have_more() {
     ];
     for (facts, expected) in table {
         let shown = format!("{:?}", facts.legacy_org);
-        assert_eq!(names(&linking.of_legacy(facts)), expected, "{shown}");
+        assert_eq!(names(&linking.of_legacy(facts).unwrap()), expected, "{shown}");
     }
-    let mapped = linking.of_legacy(legacy("42", Some("acme"), &["x"])).org.unwrap();
+    let mapped = linking.of_legacy(legacy("42", Some("acme"), &["x"])).unwrap().org.unwrap();
     assert_eq!(mapped, Org { id: "org_a".to_owned(), ..Org::default() }, "nothing but the id");
 }
 
@@ -260,7 +260,7 @@ fn memberships_give_roles_and_workspaces_within_the_active_org() {
         ("written for either of two", legacy("42", Some("older"), &[]), "editor", "w3 w4"),
     ];
     for (name, facts, role, workspaces) in table {
-        let facts = map.of_legacy(facts);
+        let facts = map.of_legacy(facts).unwrap();
         assert_eq!((roles(&facts).as_str(), places(&facts).as_str()), (role, workspaces), "{name}");
     }
     let table = [
@@ -276,7 +276,7 @@ fn memberships_give_roles_and_workspaces_within_the_active_org() {
         assert_eq!(facts.org.and_then(|org| org.role).as_deref(), Some("org:member"), "{name}");
     }
     let off = Linking { workspaces: false, ..linking(true, false, Canonical::Legacy) };
-    assert_eq!(places(&off.of_legacy(with_claim(legacy("42", Some("acme"), &[])))), "own");
+    assert_eq!(places(&off.of_legacy(with_claim(legacy("42", Some("acme"), &[]))).unwrap()), "own");
 }
 
 #[test]
@@ -294,4 +294,30 @@ fn what_was_remembered_by_another_map_is_not_the_same() {
     ] {
         assert!(!usual().is_same(&other), "{name}");
     }
+}
+
+/// Where people choose their legacy ids, or a claim falls back on Clerk's: nobody gets somebody else's subject.
+#[test]
+fn the_two_namespaces_never_meet() {
+    const FORM: &str = "user_2abcdefghijklmnopqrstuvwxyz";
+    let table = [
+        ("somebody's by the map", "user_a", true, true),
+        ("of Clerk's form", FORM, true, true),
+        ("of Clerk's form, without Clerk", FORM, false, false),
+        ("only alike", "user_42", true, false),
+        ("longer, with another sign", "user_aaaaaaaaaaaaaaaaaaaa-1", true, false),
+    ];
+    for (name, id, has_clerk, is_clerks) in table {
+        for canonical in [Canonical::Legacy, Canonical::Clerk] {
+            let linking = Linking { has_clerk, ..linking(true, true, canonical) };
+            assert_eq!(linking.of_legacy(legacy(id, None, &[])).is_err(), is_clerks, "{name}");
+            let claimed = linking.of_clerk(clerk("user_z", None, json!({ "meta": { "id": id } }))).unwrap();
+            assert_eq!(claimed.legacy_user.is_none(), is_clerks, "{name}, claimed");
+            assert!(!is_clerks || claimed.subject == "user_z", "{name}: {}", claimed.subject);
+        }
+    }
+    let own = r#"{"kind":"user","legacy":"user_2abcdefghijklmnopqrstuvwxyz","clerk":"user_b","state":"linked"}"#;
+    let map = Some(Arc::new(map::read(own.as_bytes()).unwrap().map));
+    let linking = Linking { map, has_clerk: true, ..Linking::default() };
+    assert!(linking.of_legacy(legacy(FORM, None, &[])).is_ok(), "the operator wrote it");
 }

@@ -162,12 +162,20 @@ fn authorization(line: &[u8]) -> Authorization {
     if line.is_empty() {
         return Authorization::Absent;
     }
+    // A byte that somebody trims or takes for a blank makes `Bearer` of what is none here.
+    if !line.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t')) {
+        return Authorization::Malformed;
+    }
     let scheme_end = line.iter().position(|b| matches!(b, b' ' | b'\t' | b',')).unwrap_or(line.len());
     let (scheme, rest) = line.split_at(scheme_end);
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         // A bare token without a scheme is meant as a credential; `Basic …` and the like are none of ours.
         let bare_token = rest.is_empty() && scheme.iter().filter(|b| **b == b'.').count() == 2;
-        return if bare_token { Authorization::Malformed } else { Authorization::Absent };
+        // Nor is a second credential behind a comma, or a scheme that is no word (`Bearer:`).
+        let is_bearer_and_more = scheme.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer"));
+        let is_hidden = is_bearer_and_more
+            || rest.split(|byte| matches!(byte, b' ' | b'\t' | b',')).any(|word| word.eq_ignore_ascii_case(b"bearer"));
+        return if bare_token || is_hidden { Authorization::Malformed } else { Authorization::Absent };
     }
     let Some(token) = rest.strip_prefix(b" ") else { return Authorization::Malformed };
     match std::str::from_utf8(token) {
@@ -216,6 +224,10 @@ mod tests {
             ("quoted", "Bearer \"a.b.c\"", Authorization::Malformed),
             ("bare token", "a.b.c", Authorization::Malformed),
             ("empty", "", Authorization::Absent),
+            ("a colon", "Bearer: a.b.c", Authorization::Malformed),
+            ("a no-break space", "Bearer\u{a0}a.b.c", Authorization::Malformed),
+            ("behind another scheme", "Basic x, Bearer a.b.c", Authorization::Malformed),
+            ("behind another scheme, in any case", "Basic x bearer a.b.c", Authorization::Malformed),
             ("basic", "Basic dXNlcjpwYXNz", Authorization::Absent),
             ("a word", "null", Authorization::Absent),
         ];

@@ -9,6 +9,7 @@ pub mod credential;
 pub mod fold;
 mod framing;
 mod host;
+pub mod loose;
 pub mod path;
 pub mod sanitize;
 mod websocket;

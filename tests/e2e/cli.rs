@@ -1,14 +1,12 @@
 //! The commands, as people and programs call them.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::bed::{Process, crossgate, reserve, until};
+use super::bed::crossgate;
 use super::issuer::{first, key_set, tampered, token};
-use super::wire::{Address, Call};
 
 fn run(arguments: &[&str]) -> Output {
     crossgate().args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -281,136 +279,4 @@ fn version_and_help() {
     for later in ["schema", "test", "diff"] {
         assert_eq!(run(&[later]).status.code(), Some(2), "{later} does not work yet, hence is unknown");
     }
-}
-
-/// A printed `curl` line, and what stands above it.
-struct Line {
-    expected: String,
-    arguments: Vec<String>,
-}
-
-/// The demo's lines: a comment with status and code, then the command.
-fn lines(printed: &str) -> Vec<Line> {
-    let mut expected = None;
-    let mut found = Vec::new();
-    for line in printed.lines() {
-        if let Some(comment) = line.strip_prefix("# ") {
-            expected = Some(comment.split(':').next().unwrap().to_owned());
-        } else if let Some(command) = line.strip_prefix("curl ") {
-            found.push(Line {
-                expected: expected.take().expect("a comment above each line"),
-                arguments: words(command),
-            });
-        }
-    }
-    found
-}
-
-/// Splits as a shell does, with single quotes only.
-fn words(command: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for letter in command.chars() {
-        match letter {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            other => words.last_mut().unwrap().push(other),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-/// What `curl` with these arguments would send.
-fn call(arguments: &[String]) -> Call {
-    let mut method = None;
-    let (mut headers, mut body, mut url) = (Vec::new(), None, None);
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "-sS" | "-i" | "--path-as-is" => {}
-            "-X" => method = words.next().cloned(),
-            "-d" => body = words.next().cloned(),
-            "-H" => headers.push(words.next().unwrap().clone()),
-            other if other.starts_with("http://") => url = Some(other.to_owned()),
-            other => panic!("curl {other}"),
-        }
-    }
-    let url = url.expect("a URL");
-    let rest = url.strip_prefix("http://").unwrap();
-    let (host, path) = rest.split_at(rest.find('/').unwrap());
-    let method = method.unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.to_owned());
-    let mut call = Call::new(&Address::Tcp(host.parse().unwrap()), &method, path);
-    for header in headers {
-        let (name, value) = header.split_once(": ").unwrap();
-        call = call.header(name, value);
-    }
-    if let Some(body) = body {
-        call = call.header("content-type", "application/x-www-form-urlencoded").body(body);
-    }
-    call
-}
-
-#[test]
-fn each_line_of_the_demo_gives_what_it_announces() {
-    let held = reserve();
-    let port = held.local_addr().unwrap().port();
-    drop(held);
-    let mut command = crossgate();
-    command
-        .args(["demo", "--port", &port.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let process = Process::spawn(command);
-    let gate = Address::Tcp(([127, 0, 0, 1], port).into());
-    let lines = until("the printed lines", || {
-        let printed = process.stdout.text();
-        printed.ends_with("\n\n").then(|| lines(&printed)).filter(|lines| !lines.is_empty())
-    });
-    until("the demo's gate", || {
-        let mut wire = super::wire::Wire::try_connect(&gate).ok()?;
-        wire.write(&Call::new(&gate, "GET", "/public/hello").bytes());
-        wire.response("GET").filter(|answer| answer.status == 200)
-    });
-    assert!(lines.len() >= 8, "one line for every outcome");
-    let outcomes: Vec<&str> = lines.iter().map(|line| line.expected.as_str()).collect();
-    for wanted in [
-        "200 ok",
-        "401 no_credential",
-        "403 forbidden",
-        "401 clerk_expired",
-        "401 clerk_invalid",
-        "400 bad_path",
-        "403 no_route",
-    ] {
-        assert!(outcomes.contains(&wanted), "{wanted} is not shown: {outcomes:?}");
-    }
-    for line in &lines {
-        let answer = call(&line.arguments).send();
-        assert_eq!(answer.outcome(), line.expected, "curl {:?}: {}", line.arguments, answer.text());
-        assert!(!answer.text().contains("user_evil"), "a forged identity got through");
-    }
-    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        for line in &lines {
-            let output = Command::new("curl").args(&line.arguments).output().unwrap();
-            let said = text(&output.stdout);
-            let status = line.expected.split(' ').next().unwrap();
-            assert_eq!(said.split(' ').nth(1), Some(status), "curl {:?}: {said}", line.arguments);
-        }
-    }
-    let folder = std::env::temp_dir().join(format!("crossgate-demo-{}", process.id()));
-    assert!(Path::new(&folder).is_dir());
-    process.signal("INT");
-    let ended = process.wait();
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    assert!(!folder.exists(), "the demo leaves nothing behind");
-}
-
-#[test]
-fn the_demo_says_when_its_port_is_taken() {
-    let taken = reserve();
-    let ended = run(&["demo", "--port", &taken.local_addr().unwrap().port().to_string()]);
-    assert_eq!(ended.status.code(), Some(1));
-    assert!(text(&ended.stderr).contains("--port"), "{}", text(&ended.stderr));
 }

@@ -20,6 +20,7 @@ mod cli;
 mod cookies;
 mod cors;
 mod crossed;
+mod demo;
 mod faults;
 mod floods;
 mod grpc;

@@ -1,89 +1,247 @@
-//! What the demo prints: addresses, then one `curl` line for every outcome, each under what to expect.
+//! What the demo prints: addresses and people, then the story in lines to paste, each under what to expect.
+//!
+//! Every line carries all that it needs; what it gives may hang on those above it. The story ends where it began, so that
+//! it can be pasted again. No comment has a character that means something to a shell: zsh takes them for commands.
 
 use std::fmt::Write;
-use std::path::Path;
 
-use super::Addresses;
+use super::login::{Claims, Login};
+use super::{Addresses, TTL};
 use crate::cli::token::key::SigningKey;
 use crate::cli::token::mint::Session;
 use crate::clock;
 
-/// Long enough to play; Clerk's own session tokens live for a minute.
-const TTL: i64 = 3600;
-
-pub(super) fn story(addresses: &Addresses, key: &SigningKey, trail: &Path) -> Result<String, String> {
-    // As it was called: the demo's binary is not on anybody's path.
-    let command = std::env::args().next().unwrap_or_else(|| "crossgate".to_owned());
-    let Addresses { gate, admin, clerk, api } = addresses;
-    let issuer = format!("http://{clerk}");
-    let session = |org: &str, role: &str, ttl: i64| {
-        let mut session = Session::new(&issuer, "user_ada");
-        session.org = Some(org.to_owned());
-        session.role = Some(role.to_owned());
-        session.azp = Some(super::PARTY.to_owned());
-        session.ttl = ttl;
-        session
-    };
-    let token = |org: &str, role: &str, ttl: i64| key.sign(&session(org, role, ttl).claims(clock::now()));
-    let (admin_token, member) = (token("org_acme", "org:admin", TTL)?, token("org_acme", "org:member", TTL)?);
-    let (stranger, expired) = (token("org_other", "org:admin", TTL)?, token("org_acme", "org:admin", -TTL)?);
-    let bearer = |token: &str| format!("-H 'authorization: Bearer {token}' ");
-    let mut session = session("org_acme", "org:admin", TTL);
-    session.claims.insert("workspaces".to_owned(), serde_json::json!(["w1"]));
-    let operator = key.sign(&session.claims(clock::now()))?;
-    let executions = format!("http://{gate}/api/orgs/org_acme/workspaces/w1/executions");
-    let invoices = format!("http://{gate}/api/orgs/org_acme/invoices");
-
-    let lines = [
-        ("200 ok: anybody may read what is public", format!("http://{gate}/public/hello")),
-        ("401 no_credential: no token", invoices.clone()),
-        ("200 ok: a member of the org reads", format!("{}{invoices}", bearer(&member))),
-        ("200 ok: an admin of the org writes", format!("-X POST -d '{{}}' {}{invoices}", bearer(&admin_token))),
-        ("403 forbidden: wrong role", format!("-X POST -d '{{}}' {}{invoices}", bearer(&member))),
-        ("403 forbidden: an admin of another org", format!("{}{invoices}", bearer(&stranger))),
-        (
-            "200 ok: a forged identity never reaches the api (look at x-crossgate-subject)",
-            format!(
-                "-H 'x-crossgate-subject: user_evil' -H 'X_Crossgate_Subject: user_evil' {}{invoices}",
-                bearer(&member)
-            ),
-        ),
-        ("401 clerk_expired: the token's time is over", format!("{}{invoices}", bearer(&expired))),
-        ("401 clerk_invalid: the token was changed on its way", format!("{}{invoices}", bearer(&tampered(&member)))),
-        (
-            "400 bad_path: the api could read this path as another one",
-            format!("--path-as-is http://{gate}/public/%2e%2e/api/orgs/org_acme/invoices"),
-        ),
-        (
-            "200 ok: a privileged action, on disk before the api hears of it",
-            format!("-X POST -d '{{}}' {}{executions}", bearer(&operator)),
-        ),
-        (
-            "403 forbidden: the same without the role; written down before this answer",
-            format!("-X POST -d '{{}}' {}{executions}", bearer(&member)),
-        ),
-        ("403 no_route: what no policy names is not served", format!("http://{gate}/internal")),
-    ];
-
-    let mut text = format!(
-        "crossgate demo\n\n\
+pub(super) fn story(addresses: &Addresses, key: &SigningKey, login: &Login) -> Result<String, String> {
+    let Addresses { gate, clerk, login: login_address, api, admin, audit } = addresses;
+    let mut story = Story::new(
+        addresses,
+        format!(
+            "crossgate demo\n\n\
          gate       http://{gate}\n\
          the api    http://{api}   (echoes what reaches it)\n\
-         clerk      http://{clerk}   (stand-in: /.well-known/jwks.json, /mint?sub=user_1&org=org_acme&role=org:admin)\n\
-         admin      http://{admin}   (/readyz, /metrics, /v1/snapshot)\n\n\
-         paste these, from top to bottom; ctrl-c ends the demo\n"
+         login      http://{login_address}   (the api's own, a stand-in: /mint?sub=41&org=acme&role=admin)\n\
+         clerk      http://{clerk}   (stand-in: /.well-known/jwks.json, /mint?sub=user_ada&org=org_acme&role=org:admin)\n\
+         admin      curl --unix-socket {admin} http://localhost/readyz   (/metrics, /v1/snapshot, /v1/rollouts)\n\n\
+         ada        has both logins: 41, user_ada\n\
+         bob        has the api's own only: 42\n\
+         cleo, dan  have clerk only: user_cleo, user_dan\n\
+         sue        has both, and is sealed: her old login proves nothing any more: 43, user_sue\n\
+         eve        is a stranger with a clerk account\n\n\
+         paste these, from top to bottom; ctrl-c ends the demo\n",
+            admin = admin.display(),
+        ),
     );
-    for (expected, arguments) in lines {
-        // A String takes every write.
-        let _ = write!(text, "\n# {expected}\ncurl -sS -i {arguments}\n");
+    let issuer = format!("http://{clerk}");
+    let people = People::new(key, login, &issuer)?;
+    who_may_what(&mut story, &people);
+    two_logins(&mut story, &people);
+    moving(&mut story, &people);
+    outage(&mut story, &people, &issuer);
+
+    story.heading("the trail: what was done, refused and moved");
+    let audit = audit.display();
+    story.crossgate("exit 0: every entry of it", &format!("audit show {audit}"));
+    story.crossgate("exit 0: and the proof that nothing is missing", &format!("audit verify {audit}"));
+    story.text.push('\n');
+    Ok(story.text)
+}
+
+/// What everybody carries: `curl` arguments that end with a space.
+#[derive(Debug)]
+struct People {
+    ada: String,
+    ada_with_clerk: String,
+    /// Her session as a browser brings it along.
+    ada_cookie: String,
+    ada_expired: String,
+    bob: String,
+    bob_tampered: String,
+    cleo: String,
+    cleo_expired: String,
+    dan: String,
+    dan_tampered: String,
+    sue: String,
+    eve: String,
+    eve_as_acme: String,
+}
+
+impl People {
+    fn new(key: &SigningKey, login: &Login, issuer: &str) -> Result<Self, String> {
+        let session = |user: &str, org: &str, role: &str, ttl: i64| {
+            let mut session = Session::new(issuer, user);
+            session.org = Some(org.to_owned());
+            session.role = Some(role.to_owned());
+            session.azp = Some(super::PARTY.to_owned());
+            session.ttl = ttl;
+            session
+        };
+        let sign = |session: Session| key.sign(&session.claims(clock::now()));
+        let clerk = |user: &str, org: &str, role: &str, ttl: i64| sign(session(user, org, role, ttl));
+        let legacy = |user| login.sign(&Claims { user, org: Some("acme"), role: Some("admin"), ttl: TTL });
+        let bearer = |token: &str| format!("-H 'authorization: Bearer {token}' ");
+        let ada = clerk("user_ada", "org_acme", "org:admin", TTL)?;
+        let dan = clerk("user_dan", "org_acme", "org:member", TTL)?;
+        let mut impostor = session("user_eve", "org_eve", "org:admin", TTL);
+        impostor.slug = Some("acme".to_owned());
+        Ok(Self {
+            ada: bearer(&legacy("41")),
+            ada_cookie: format!("-H 'cookie: __session={ada}; __client_uat=1' "),
+            ada_with_clerk: bearer(&ada),
+            ada_expired: bearer(&clerk("user_ada", "org_acme", "org:admin", -TTL)?),
+            bob: bearer(&legacy("42")),
+            bob_tampered: bearer(&tampered(&legacy("42"))),
+            cleo: bearer(&clerk("user_cleo", "org_acme", "org:admin", TTL)?),
+            cleo_expired: bearer(&clerk("user_cleo", "org_acme", "org:admin", -TTL)?),
+            dan_tampered: bearer(&tampered(&dan)),
+            dan: bearer(&dan),
+            sue: bearer(&legacy("43")),
+            eve: bearer(&clerk("user_eve", "org_other", "org:admin", TTL)?),
+            eve_as_acme: bearer(&sign(impostor)?),
+        })
     }
-    let _ = write!(
-        text,
-        "\n# the audit trail: what was done and refused, and the proof that nothing is missing\n\
-         {command} audit show {folder}\n{command} audit verify {folder}\n\n",
-        folder = trail.display(),
+}
+
+fn who_may_what(story: &mut Story, people: &People) {
+    let People { cleo, dan, .. } = people;
+    story.heading("who may what");
+    story.get("200 ok: anybody may read what is public", "", "/public/hello");
+    story.read("401 no_credential: no token", "");
+    story.read("200 ok: dan, a member of the org, reads", dan);
+    story.write("200 ok: cleo, an admin of the org, writes", cleo);
+    story.write("403 forbidden: wrong role", dan);
+    story.read("403 forbidden: eve, an admin of another org", &people.eve);
+    let forged = "-H 'x-crossgate-subject: user_evil' -H 'X_Crossgate_Subject: user_evil' ";
+    let expected = "200 ok: a forged identity never reaches the api, which sees x-crossgate-subject: user_dan";
+    story.read(expected, &format!("{forged}{dan}"));
+    story.read("401 clerk_expired: the time of the token is over", &people.cleo_expired);
+    story.read("401 clerk_invalid: the token was changed on its way", &people.dan_tampered);
+    let climbing = "/public/%2e%2e/api/orgs/acme/invoices";
+    story.get("400 bad_path: the api could read this path as another one", "--path-as-is ", climbing);
+    story.act("200 ok: a privileged action, on disk before the api hears of it", cleo);
+    story.act("403 forbidden: the same without the role, written down before this answer", dan);
+    story.get("403 no_route: what no policy names is not served", "", "/internal");
+}
+
+fn two_logins(story: &mut Story, people: &People) {
+    let People { ada, ada_with_clerk, ada_cookie, bob, .. } = people;
+    story.heading("two logins, one person");
+    story.read("200 ok: bob by the old login, as for years: x-crossgate-subject: 42", bob);
+    story.read("200 ok: ada by the same: x-crossgate-subject: 41", ada);
+    story.read("200 ok: ada by clerk is the same person: x-crossgate-subject: 41", ada_with_clerk);
+    story.read("200 ok: with both at once the arm decides: x-crossgate-method: legacy", &format!("{ada}{ada_cookie}"));
+    story.read("400 identity_conflict: the login of bob beside the session of ada", &format!("{bob}{ada_cookie}"));
+    story.read("401 legacy_invalid: a login that was changed on its way", &people.bob_tampered);
+    story.read("401 legacy_sealed: the old login of sue proves nothing any more", &people.sue);
+    story.read("403 unmapped_principal: eve named a clerk org of her own acme", &people.eve_as_acme);
+}
+
+fn moving(story: &mut Story, people: &People) {
+    let People { ada, ada_with_clerk, ada_cookie, bob, .. } = people;
+    story.heading("moving people from 0 to 100 %");
+    story.rollout("exit 0: nobody was moved yet", "status");
+    story.act("200 ok: to ada the old login is enough for everything: x-crossgate-arm: legacy", ada);
+    story.rollout("exit 0: half of those who have both", "set 50 --reason 'week 1'");
+    story.rollout("exit 0: nothing rises now, nobody swings", "freeze");
+    story.rollout("exit 1 frozen: so this is refused", "set 100");
+    story.rollout("exit 0: on from where it stood", "resume");
+    story.rollout("exit 0: everybody who has both", "set 100");
+    let expected =
+        "200 ok: ada is served as before, her app is told x-crossgate-upgrade: clerk, the api x-crossgate-arm: clerk";
+    story.read(expected, ada);
+    story.act("401 step_up_clerk: but what is privileged takes clerk now", ada);
+    story.act("200 ok: so she comes with clerk: x-crossgate-method: clerk", ada_with_clerk);
+    story.read(
+        "200 ok: with both at once clerk is what counts now: x-crossgate-method: clerk",
+        &format!("{ada}{ada_cookie}"),
     );
-    Ok(text)
+    story.act("200 ok: bob has no other login, and notices nothing: x-crossgate-arm: legacy", bob);
+}
+
+fn outage(story: &mut Story, people: &People, clerk: &str) {
+    let People { ada, ada_with_clerk, ada_expired, bob, .. } = people;
+    story.heading("clerk is down");
+    let begin =
+        "200 ok: its keys, tokens and pages are gone, which crossgate notices within some seconds: wait for the answer";
+    story.curl(begin, &format!("-X POST {clerk}/outage/begin"));
+    story.read("200 ok: ada is served by her old login", ada);
+    story.read("200 ok: and by her clerk session, as long as it lasts", ada_with_clerk);
+    story.read("503 clerk_outage: nobody can renew one that ran out, and 401 would sign her out", ada_expired);
+    story.act("503 clerk_outage: nor step up: come back later", ada);
+    story.act("503 jwks_stale_privileged: keys this old do for nothing privileged", ada_with_clerk);
+    story.act("200 ok: bob notices nothing", bob);
+
+    story.heading("rolling back");
+    story.rollout("exit 0: everybody to the old side, at once", "rollback --reason 'clerk is down'");
+    story.read("200 ok: nobody was signed out: x-crossgate-arm: legacy", ada);
+    story.act("503 clerk_outage: a rollback alone lowers no bar", ada);
+    story.rollout("exit 0: an operator does", "confirm");
+    story.act("200 ok: the old login is enough again", ada);
+    let end = "200 ok: clerk is back";
+    story.curl(end, &format!("-X POST {clerk}/outage/end"));
+    story.rollout("exit 0: begins again with the first step", "resume");
+    story.rollout("exit 0: lowering is never limited, and this is where it began", "set 0");
+    story.act("200 ok: and ada is where she was: x-crossgate-arm: legacy", ada);
+}
+
+/// The text so far.
+#[derive(Debug)]
+struct Story {
+    text: String,
+    gate: String,
+    /// As it was called: the demo's binary is not on anybody's path.
+    command: String,
+    admin: String,
+}
+
+impl Story {
+    fn new(addresses: &Addresses, opening: String) -> Self {
+        Self {
+            text: opening,
+            gate: format!("http://{}", addresses.gate),
+            command: std::env::args().next().unwrap_or_else(|| "crossgate".to_owned()),
+            admin: addresses.admin.display().to_string(),
+        }
+    }
+
+    fn heading(&mut self, text: &str) {
+        // A String takes every write.
+        let _ = write!(self.text, "\n## {text}\n");
+    }
+
+    fn line(&mut self, expected: &str, command: &str) {
+        let _ = write!(self.text, "\n# {expected}\n{command}\n");
+    }
+
+    fn curl(&mut self, expected: &str, arguments: &str) {
+        self.line(expected, &format!("curl -sS -i {arguments}"));
+    }
+
+    fn get(&mut self, expected: &str, carried: &str, path: &str) {
+        self.curl(expected, &format!("{carried}{}{path}", self.gate));
+    }
+
+    /// Reads invoices: protected, for members.
+    fn read(&mut self, expected: &str, carried: &str) {
+        self.get(expected, carried, "/api/orgs/acme/invoices");
+    }
+
+    /// Writes one: protected, for admins.
+    fn write(&mut self, expected: &str, carried: &str) {
+        self.get(expected, &format!("-X POST -d '{{}}' {carried}"), "/api/orgs/acme/invoices");
+    }
+
+    /// Starts an execution: privileged.
+    fn act(&mut self, expected: &str, carried: &str) {
+        self.get(expected, &format!("-X POST -d '{{}}' {carried}"), "/api/orgs/acme/workspaces/w1/executions");
+    }
+
+    fn crossgate(&mut self, expected: &str, arguments: &str) {
+        self.line(expected, &format!("{} {arguments}", self.command));
+    }
+
+    fn rollout(&mut self, expected: &str, arguments: &str) {
+        self.crossgate(expected, &format!("rollout {arguments} --admin unix:{}", self.admin));
+    }
 }
 
 /// The same token with another letter in the middle of its signature.

@@ -1,11 +1,12 @@
-//! The stand-ins: a Clerk instance with a key set and token minting, and an API that echoes what reached it.
+//! The stand-ins' common ground: one thread that serves them, and the API, which echoes what reached it.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -14,53 +15,62 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 
-use crate::cli::token::key::SigningKey;
-use crate::cli::token::mint::Session;
-use crate::clock;
+use super::clerk::Clerk;
+use super::login::Login;
 use crate::request::{QueryValue, query_value};
 
-/// Serves both on a thread of their own until the process ends.
-pub(super) fn start(clerk: TcpListener, api: TcpListener, key: SigningKey, issuer: SocketAddr) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|problem| format!("the stand-ins cannot run: {problem}"))?;
-    let issuer = Arc::new(Issuer { key, name: format!("http://{issuer}") });
-    std::thread::Builder::new()
-        .name("stand-ins".to_owned())
-        .spawn(move || {
-            runtime.block_on(async move {
-                let clerk = serve(clerk, move |request| answer_clerk(&issuer, &request));
-                let api = serve_echo(api);
-                tokio::join!(clerk, api);
-            });
-        })
-        .map(drop)
-        .map_err(|problem| format!("the stand-ins cannot run: {problem}"))
-}
+/// The body of their answers.
+pub(super) type Answer = Full<Bytes>;
 
+/// What is served, and where.
 #[derive(Debug)]
-struct Issuer {
-    key: SigningKey,
-    name: String,
+pub(super) struct StandIns {
+    pub(super) clerk: (TcpListener, Clerk),
+    pub(super) login: (TcpListener, Login),
+    pub(super) api: TcpListener,
 }
 
-async fn accept(listener: TcpListener) -> Option<tokio::net::TcpListener> {
-    listener.set_nonblocking(true).ok()?;
-    tokio::net::TcpListener::from_std(listener).ok()
+impl StandIns {
+    /// Serves all of them on a thread of their own until the process ends.
+    pub(super) fn start(self) -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|problem| format!("the stand-ins cannot run: {problem}"))?;
+        let Self { clerk: (clerk_listener, clerk), login: (login_listener, login), api } = self;
+        let (clerk, login) = (Arc::new(clerk), Arc::new(login));
+        std::thread::Builder::new()
+            .name("stand-ins".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    let clerk = serve(clerk_listener, move |request| {
+                        let clerk = Arc::clone(&clerk);
+                        let (asked, _) = request.into_parts();
+                        async move { clerk.answer(&asked).await }
+                    });
+                    let login = serve(login_listener, move |request| {
+                        let (asked, _) = request.into_parts();
+                        std::future::ready(login.answer(&asked))
+                    });
+                    tokio::join!(clerk, login, serve(api, echo));
+                });
+            })
+            .map(drop)
+            .map_err(|problem| format!("the stand-ins cannot run: {problem}"))
+    }
 }
 
-async fn serve(
-    listener: TcpListener,
-    answer: impl Fn(Request<Incoming>) -> Response<Full<Bytes>> + Clone + Send + 'static,
-) {
+async fn serve<A>(listener: TcpListener, answer: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static)
+where
+    A: Future<Output = Response<Answer>> + Send + 'static,
+{
     let Some(listener) = accept(listener).await else { return };
     while let Ok((stream, _)) = listener.accept().await {
         let answer = answer.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let answer = answer(request);
-                async move { Ok::<_, Infallible>(answer) }
+                async move { Ok::<_, Infallible>(answer.await) }
             });
             // A client that goes away mid-request is its own affair.
             let _ =
@@ -69,54 +79,28 @@ async fn serve(
     }
 }
 
-fn answer_clerk(issuer: &Issuer, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    match request.uri().path() {
-        "/.well-known/jwks.json" => respond(StatusCode::OK, &issuer.key.jwks()),
-        "/mint" => match mint(issuer, request.uri().query()) {
-            Ok(token) => respond(StatusCode::OK, &json!({ "jwt": token })),
-            Err(problem) => respond(StatusCode::BAD_REQUEST, &json!({ "problem": problem })),
-        },
-        _ => respond(StatusCode::NOT_FOUND, &json!({ "problem": "there is /.well-known/jwks.json and /mint" })),
-    }
+async fn accept(listener: TcpListener) -> Option<tokio::net::TcpListener> {
+    listener.set_nonblocking(true).ok()?;
+    tokio::net::TcpListener::from_std(listener).ok()
 }
 
-/// `/mint?sub=user_1&org=org_1&role=org:admin&ttl=60`
-fn mint(issuer: &Issuer, query: Option<&str>) -> Result<String, String> {
-    let value = |name: &str| match query_value(query, name) {
-        QueryValue::One(text) => Some(text),
-        QueryValue::Absent | QueryValue::Unreadable => None,
-    };
-    let mut session = Session::new(&issuer.name, &value("sub").unwrap_or_else(|| "user_dev".to_owned()));
-    session.azp = value("azp").or_else(|| Some(super::PARTY.to_owned()));
-    session.org = value("org");
-    session.role = value("role");
-    session.slug = value("slug");
-    if let Some(ttl) = value("ttl") {
-        session.ttl = ttl.parse().map_err(|_| "ttl is a number of seconds".to_owned())?;
-    }
-    issuer.key.sign(&session.claims(clock::now()))
-}
-
-fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+pub(super) fn respond(status: StatusCode, body: &Value) -> Response<Answer> {
     let mut answer = Response::new(Full::new(Bytes::from(format!("{body:#}\n"))));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
-/// The API: knows nothing of Clerk, and says what it was told.
-async fn serve_echo(listener: TcpListener) {
-    let Some(listener) = accept(listener).await else { return };
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            let service = service_fn(echo);
-            let _ =
-                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-        });
+/// A value of the request's query.
+pub(super) fn value(asked: &Parts, name: &str) -> Option<String> {
+    match query_value(asked.uri.query(), name) {
+        QueryValue::One(text) => Some(text),
+        QueryValue::Absent | QueryValue::Unreadable => None,
     }
 }
 
-async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+/// The API: knows nothing of Clerk, and says what it was told.
+async fn echo(request: Request<Incoming>) -> Response<Answer> {
     let (head, body) = request.into_parts();
     let bytes = body.collect().await.map(|body| body.to_bytes().len()).unwrap_or_default();
     let headers: Vec<String> = head
@@ -124,12 +108,12 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
         .iter()
         .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
         .collect();
-    Ok(respond(
+    respond(
         StatusCode::OK,
         &json!({
             "the_api_got": format!("{} {}", head.method, head.uri),
             "headers": headers,
             "body_bytes": bytes,
         }),
-    ))
+    )
 }

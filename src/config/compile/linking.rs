@@ -46,7 +46,7 @@ pub(super) fn compile(
             problems,
         );
     }
-    let mut linking = Linking::default();
+    let mut linking = Linking { has_clerk, ..Linking::default() };
     if let Some(previous) = previous {
         linking.conflicts = Arc::clone(&previous.conflicts);
     }

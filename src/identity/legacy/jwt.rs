@@ -220,7 +220,7 @@ impl JwtVerifier {
     }
 
     fn accept(&self, token: &str, facts: Facts, validity: Validity, proof: Proof, now: Now) -> Judgment {
-        let facts = self.linking.of_legacy(facts);
+        let Ok(facts) = self.linking.of_legacy(facts) else { return Judgment::Invalid(Reason::ClerksId) };
         let Ok(rendered) = headers::render(&self.headers, &facts) else {
             return Judgment::Invalid(Reason::IdentityTooLarge);
         };

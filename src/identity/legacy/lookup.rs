@@ -310,6 +310,7 @@ impl Lookups {
             Said::Good(facts, validity) => (self.linking.of_legacy(*facts), validity),
             Said::Bad(reason) => return bad(reason),
         };
+        let Ok(facts) = facts else { return bad(Reason::ClerksId) };
         let Ok(rendered) = headers::render(&self.headers, &facts) else { return bad(Reason::IdentityTooLarge) };
         let bytes = weigh(&asked.token, &facts, rendered.len());
         let identity = identity(&asked.token, facts, rendered);

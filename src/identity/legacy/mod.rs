@@ -335,6 +335,11 @@ impl LegacyVerifier {
         self.spec.carriers.cookie.as_deref() == Some(name) && self.is_own_cookie(value, clerk, now)
     }
 
+    /// Whether text that was found in an unusual place is a token of either side; for the same.
+    pub fn owns_token(&self, token: &str, clerk: &Verifier<'_>) -> bool {
+        owner::is_ours(token, &self.kind, clerk.instances)
+    }
+
     fn header<'a>(&self, question: &Question<'a>, now: Now) -> Sent<'a> {
         let Question { credentials, clerk, .. } = question;
         match &self.spec.carriers.header {

@@ -59,6 +59,21 @@ pub(super) fn of_own_header(token: &str, instances: &Instances) -> Owner {
     if is_clerks { Owner::Clerk } else { Owner::Legacy }
 }
 
+/// Whether text that was found in an unusual place is a token of either side, so that it must not reach the API unproven.
+/// Another product's token is none of ours, whatever its form.
+pub(super) fn is_ours(token: &str, kind: &Kind, instances: &Instances) -> bool {
+    let shape = Shape::read(token);
+    let is_legacys = match kind {
+        Kind::Jwt(jwt) => {
+            shape.issuer.as_deref().is_some_and(|issuer| jwt.is_issuer(issuer))
+                || shape.algorithm.as_deref().is_some_and(|algorithm| jwt.allows(algorithm))
+        }
+        // Whatever is a token may be one that their server knows.
+        Kind::Asked(_) | Kind::Passthrough => true,
+    };
+    shape.has_header && (is_legacys || !instances.is_empty() && shape.is_clerks(token, instances))
+}
+
 /// What a token says of itself.
 #[derive(Debug, Default)]
 struct Shape {

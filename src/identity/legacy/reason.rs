@@ -21,6 +21,8 @@ pub enum Reason {
     Inactive,
     /// The server of `forward_auth` answered 401 or 403.
     Refused,
+    /// Verified, but its id is one of somebody at Clerk: two people would be one to the API.
+    ClerksId,
     /// Verified, but too long to be told to the API in headers.
     IdentityTooLarge,
 }
@@ -40,6 +42,7 @@ impl Reason {
             Self::Expired => "legacy-expired",
             Self::Inactive => "legacy-inactive",
             Self::Refused => "legacy-refused",
+            Self::ClerksId => "legacy-id-is-clerks",
             Self::IdentityTooLarge => "legacy-identity-too-large",
         }
     }
