@@ -5,7 +5,7 @@
 mod world;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use world::World;
+use world::{Sent, World};
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();
@@ -17,6 +17,14 @@ fn main() {
 #[divan::bench]
 fn cached(bencher: Bencher<'_, '_>) {
     let world = World::new();
+    world.decide();
+    bencher.bench_local(|| black_box(world.decide()));
+}
+
+/// With both logins, a map and a rollout.
+#[divan::bench(args = [Sent::Clerk, Sent::Legacy, Sent::Both])]
+fn logins(bencher: Bencher<'_, '_>, sent: Sent) {
+    let world = World::logins(sent);
     world.decide();
     bencher.bench_local(|| black_box(world.decide()));
 }

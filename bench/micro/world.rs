@@ -1,7 +1,10 @@
 //! A snapshot with a thousand routes and one request of a member, shared by the micro benches.
 
+#![allow(dead_code, reason = "each bench uses its own part")]
+
 use std::path::Path;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
@@ -13,6 +16,7 @@ use crossgate::gate::decide::{self, Caller, Decided, Tries, decide};
 use crossgate::identity::clerk::Attempt;
 use crossgate::identity::legacy::Answers;
 use crossgate::request::{self, Head, Peer, Request, Sanitized, View};
+use crossgate::rollout::{Current, control};
 use crossgate::snapshot::Snapshot;
 use crossgate::telemetry::metrics::Metrics;
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -20,45 +24,87 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 
 const ROUTES: usize = 1000;
 const ISSUER: &str = "https://clerk.example.com";
+const LEGACY_ISSUER: &str = "https://login.example.com";
+const USER: &str = "user_2GIpXOEpVyJw51rkZn9Kmnc6Sxr";
+const LEGACY_USER: &str = "7f3e9a10-6b1c-4a52-9f6e-2f0d6f3b1c55";
+const LEGACY_ORG: &str = "acme";
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// What the request carries where both logins are configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// In the header.
+    Clerk,
+    /// In the header.
+    Legacy,
+    /// Clerk's in the header, the legacy one in a cookie, of one person.
+    Both,
+}
 
 /// A snapshot with a thousand routes and one request of a member.
 pub(crate) struct World {
     pub(crate) snapshot: Snapshot,
+    rollout: Option<Current>,
     request: Box<Request>,
     headers: HeaderMap,
+    target: String,
     token: String,
     key: DecodingKey,
     _folder: tempfile::TempDir,
 }
 
 impl World {
+    /// Clerk alone.
     pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Both logins, an identity map, and a rollout that stands at half of the people.
+    pub(crate) fn logins(sent: Sent) -> Self {
+        Self::with(Some(sent))
+    }
+
+    fn with(logins: Option<Sent>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let modulus = URL_SAFE_NO_PAD.encode(pair.public_key().modulus().big_endian_without_leading_zero());
-        write_config(folder.path(), &modulus);
+        write_config(folder.path(), &modulus, logins.is_some());
         let metrics = Metrics::new().unwrap();
         let loaded = config::load(&folder.path().join("crossgate.yaml"), &|_| None, &metrics, None);
-        let compiled = loaded.compiled.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+        let snapshot = loaded.compiled.unwrap_or_else(|| panic!("{:?}", loaded.problems)).snapshot;
+        let now = clock::now().unix_ms;
+        let rollout = snapshot.rollout.as_ref().map(|plan| control::peek(plan, folder.path(), now));
+        assert!(rollout.as_ref().is_none_or(|rollout| rollout.problem.is_none()), "nobody is dealt by chance");
         let token = sign(&pair);
-        let headers = headers(&token);
-        let mut world = Self {
-            request: sanitized(&headers, &compiled.snapshot),
-            snapshot: compiled.snapshot,
+        let org = if logins.is_some() { LEGACY_ORG } else { "org_1" };
+        let target = format!("/api/orgs/{org}/things500/42");
+        let headers = match logins {
+            None | Some(Sent::Clerk) => headers(&token, None),
+            Some(Sent::Legacy) => headers(&sign_legacy(), None),
+            Some(Sent::Both) => headers(&token, Some(&sign_legacy())),
+        };
+        let world = Self {
+            request: sanitized(&headers, &target, &snapshot),
+            snapshot,
+            rollout,
             headers,
+            target,
             token,
             key: DecodingKey::from_rsa_components(&modulus, "AQAB").unwrap(),
             _folder: folder,
         };
-        world.request = world.sanitize();
-        assert!(matches!(world.decide(), Decided::Done(done) if done.outcome.is_ok()));
+        let Decided::Done(done) = world.decide() else { panic!("nothing has to be fetched") };
+        assert!(done.outcome.is_ok(), "{:?}", done.outcome);
+        if logins == Some(Sent::Both) {
+            assert!(done.proven.legacy_cookie && done.proven.clerk.is_some(), "one person: {done:?}");
+        }
         world
     }
 
     pub(crate) fn decide(&self) -> Decided {
         let view = View { request: &self.request, headers: &self.headers };
         let tries = Tries { legacy: Attempt::First, clerk: Attempt::First, answers: &Answers::default() };
-        let world = decide::World { snapshot: &self.snapshot, rollout: None };
+        let world = decide::World { snapshot: &self.snapshot, rollout: self.rollout.as_ref() };
         decide(world, &view, Caller::Credentials(tries), clock::now(), &mut ())
     }
 
@@ -69,14 +115,14 @@ impl World {
     }
 
     pub(crate) fn sanitize(&self) -> Box<Request> {
-        sanitized(&self.headers, &self.snapshot)
+        sanitized(&self.headers, &self.target, &self.snapshot)
     }
 }
 
-fn sanitized(headers: &HeaderMap, snapshot: &Snapshot) -> Box<Request> {
+fn sanitized(headers: &HeaderMap, target: &str, snapshot: &Snapshot) -> Box<Request> {
     let head = Head {
         method: &Method::GET,
-        target: b"/api/orgs/org_1/things500/42",
+        target: target.as_bytes(),
         authority: None,
         version: Version::HTTP_11,
         headers,
@@ -90,7 +136,7 @@ fn sanitized(headers: &HeaderMap, snapshot: &Snapshot) -> Box<Request> {
 }
 
 /// As a browser sends them.
-fn headers(token: &str) -> HeaderMap {
+fn headers(token: &str, legacy_cookie: Option<&str>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let lines = [
         ("host", "api.example.com"),
@@ -108,19 +154,42 @@ fn headers(token: &str) -> HeaderMap {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+    if let Some(token) = legacy_cookie {
+        headers.insert("cookie", HeaderValue::from_str(&format!("theme=dark; session={token}; lang=en")).unwrap());
+    }
     headers
 }
 
-fn write_config(folder: &Path, modulus: &str) {
+fn write_config(folder: &Path, modulus: &str, logins: bool) {
     let jwks =
         format!(r#"{{"keys":[{{"kty":"RSA","kid":"ins_1","use":"sig","alg":"RS256","n":"{modulus}","e":"AQAB"}}]}}"#);
     std::fs::write(folder.join("jwks.json"), jwks).unwrap();
-    let config = format!(
+    let mut config = format!(
         "listeners: [{{ address: 127.0.0.1:8080 }}]\n\
          upstreams: {{ app: {{ endpoints: [127.0.0.1:3000] }} }}\n\
          clerk: [{{ name: bench, issuer: {ISSUER}, jwks: {{ file: jwks.json }}, authorized_parties: [https://app.example.com] }}]\n\
          policies: [policy.yaml]\n"
     );
+    if logins {
+        config.push_str(&format!(
+            "state_dir: {}\n\
+             legacy:\n  \
+               credential: {{ header: authorization, scheme: Bearer, cookie: session }}\n  \
+               verify: {{ jwt: {{ algorithms: [HS256], secret_file: legacy.secret, issuer: {LEGACY_ISSUER} }} }}\n\
+             identity: {{ map: {{ file: map.jsonl }}, roles: {{ \"org:admin\": [admin] }} }}\n\
+             rollout: {{ name: auth, source: file, percent: 50, unit: org, key_file: bucket.key }}\n",
+            folder.display()
+        ));
+        std::fs::write(folder.join("legacy.secret"), SECRET).unwrap();
+        std::fs::write(folder.join("bucket.key"), [7; 32]).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(folder.join("bucket.key"), mode).unwrap();
+        let map = format!(
+            "{{\"kind\":\"user\",\"legacy\":\"{LEGACY_USER}\",\"clerk\":\"{USER}\",\"state\":\"linked\"}}\n\
+             {{\"kind\":\"org\",\"legacy\":\"{LEGACY_ORG}\",\"clerk\":\"org_1\"}}\n"
+        );
+        std::fs::write(folder.join("map.jsonl"), map).unwrap();
+    }
     std::fs::write(folder.join("crossgate.yaml"), config).unwrap();
     let mut policy = "routes:\n".to_owned();
     for at in 0..ROUTES {
@@ -135,7 +204,7 @@ fn sign(pair: &KeyPair) -> String {
     let now = clock::now().unix_seconds();
     let header = r#"{"alg":"RS256","cat":"cl_B7d4PD111AAA","kid":"ins_1","typ":"JWT"}"#;
     let claims = format!(
-        r#"{{"azp":"https://app.example.com","exp":{},"fea":"o:things","fva":[3,-1],"iat":{now},"iss":"{ISSUER}","jti":"f2c0d8a4e91b","nbf":{},"o":{{"fpm":"3","id":"org_1","per":"read,write","rol":"admin","slg":"acme"}},"pla":"o:pro","sid":"sess_2GbDB4enNdCa5vS1zpC3Xzg9tK9","sts":"active","sub":"user_2GIpXOEpVyJw51rkZn9Kmnc6Sxr","v":2}}"#,
+        r#"{{"azp":"https://app.example.com","exp":{},"fea":"o:things","fva":[3,-1],"iat":{now},"iss":"{ISSUER}","jti":"f2c0d8a4e91b","nbf":{},"o":{{"fpm":"3","id":"org_1","per":"read,write","rol":"admin","slg":"acme"}},"pla":"o:pro","sid":"sess_2GbDB4enNdCa5vS1zpC3Xzg9tK9","sts":"active","sub":"{USER}","v":2}}"#,
         now + 3600,
         now - 10,
     );
@@ -143,4 +212,16 @@ fn sign(pair: &KeyPair) -> String {
     let mut signature = vec![0; pair.public_modulus_len()];
     pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn sign_legacy() -> String {
+    let now = clock::now().unix_seconds();
+    let header = r#"{"alg":"HS256","typ":"JWT"}"#;
+    let claims = format!(
+        r#"{{"sub":"{LEGACY_USER}","iss":"{LEGACY_ISSUER}","org":"{LEGACY_ORG}","roles":["admin"],"iat":{now},"exp":{}}}"#,
+        now + 3600,
+    );
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), input.as_bytes());
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(tag))
 }
