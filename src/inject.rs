@@ -203,7 +203,7 @@ fn strip_cookies(head: &mut impl Head, is_ours: impl Fn(&[u8]) -> bool) {
 fn is_clerk_cookie(pair: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 4] = [b"__session", b"__client_uat", b"__refresh_", b"__clerk_"];
     let pair = pair.trim_ascii_start();
-    PREFIXES.iter().any(|prefix| pair.starts_with(prefix))
+    PREFIXES.iter().any(|prefix| pair.starts_with(prefix)) || loose::mentions(pair, "__session") == Mention::Hidden
 }
 
 #[cfg(test)]
@@ -227,6 +227,7 @@ mod tests {
             ("all of them", "__session=x; __client_uat=1; __refresh_abc=y; __clerk_db_jwt=z", None),
             ("between others", "a=1; __session_MqCvchyS=x; b=\"2\"", Some("a=1; b=\"2\"")),
             ("first", "__session=x;a=1", Some("a=1")),
+            ("hidden", "a=1; b=2 __session=x; \"__session\"=y", Some("a=1")),
             ("a name that only ends alike", "my__session=x", Some("my__session=x")),
         ];
         for (name, sent, expected) in table {

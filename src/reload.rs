@@ -10,6 +10,7 @@ use crate::admin::health::Readiness;
 use crate::audit::{Entry, Event, EventClass, Id, Ledger, Policy, Text};
 use crate::clock;
 use crate::config::{self, Problem};
+use crate::identity::map::Extent;
 use crate::rollout::Rollout;
 use crate::snapshot::{Live, Settings, Snapshot};
 use crate::telemetry::metrics::Metrics;
@@ -62,6 +63,11 @@ impl Reloader {
         // A rollout that only one side has was told as a problem.
         if let (Some(rollout), Some(plan)) = (&self.rollout, &snapshot.rollout) {
             rollout.configure(plan, clock::now().unix_ms);
+        }
+        if snapshot.linking.map.is_some()
+            && let Err(problem) = Extent::of(&snapshot.linking.counts).keep(&self.settings.state_dir)
+        {
+            tracing::warn!(%problem, "the extent of the identity map cannot be kept in state_dir");
         }
         self.metrics.config_stale().set(0);
         self.readiness.set_stale_config(None);

@@ -80,6 +80,7 @@ codes! {
     UNLINKED = "CG0408", "both logins are configured, and nothing says who is one person";
     SLUG_BESIDE_IDS = "CG0409", "an org is named by its slug where the identity map has legacy ids";
     ROLE_MAP = "CG0410", "a mapping of roles holds for nobody";
+    MAP_LOSS = "CG0411", "a new identity map has lost people of the one before";
 
     // Routes.
     BAD_ROUTE_ID = "CG0501", "a route id cannot be used";

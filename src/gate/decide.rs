@@ -171,7 +171,7 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         Caller::Credentials(_) => Some(now),
         Caller::Assumed(_) => None,
     };
-    let resolution = resolve::resolve(&verdicts, route, view, world, age);
+    let resolution = resolve::resolve(&verdicts, route, view, world, age, policy.asks_for_nothing());
     let side = resolution.side;
     let bearer = match &view.request.credentials.authorization {
         request::Authorization::Absent => None,

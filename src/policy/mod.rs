@@ -100,7 +100,7 @@ impl Policy {
     }
 
     /// Whether every person's own credential passes, a legacy one included.
-    fn asks_for_nothing(&self) -> bool {
+    pub fn asks_for_nothing(&self) -> bool {
         let takes_legacy = |rule: &Rule| matches!(rule, Rule::Token(kinds) if kinds.contains(&TokenKind::Legacy));
         match &self.rule {
             Rule::All(rules) => rules.iter().all(takes_legacy),

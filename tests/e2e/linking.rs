@@ -205,6 +205,51 @@ fn a_broken_map_moves_nobody() {
     until("the new map", || (reach(&bed, "GET", "/me", &ada).outcome() == "401 legacy_sealed").then_some(()));
 }
 
+/// A file that was cut between two lines looks whole.
+#[test]
+fn a_map_that_lost_people_revives_nobody() {
+    let bed = usual();
+    let file = bed.folder().join("map.jsonl");
+    let without =
+        |gone: &str| MAP.lines().filter(|line| !line.contains(gone)).map(|line| format!("{line}\n")).collect();
+    let cases: [(&str, String); 4] = [
+        ("emptied", String::new()),
+        ("cut between two lines", MAP.lines().take(4).map(|line| format!("{line}\n")).collect()),
+        ("without the sealed one", without("sealed")),
+        ("without the deleted one", without("deleted")),
+    ];
+    let as_before = |name: &str| {
+        assert_eq!(reach(&bed, "GET", "/me", &legacy("41", None, &[])).outcome(), "401 legacy_sealed", "{name}");
+        assert_eq!(reach(&bed, "GET", "/me", &legacy("44", None, &[])).outcome(), "401 legacy_sealed", "{name}");
+        assert_eq!(reach(&bed, "GET", "/me", &token("user_ada").sign()).status, 200, "{name}");
+        assert_eq!(seen(&bed, "x-crossgate-subject"), ["42"], "{name}");
+    };
+    for (name, text) in cases {
+        std::fs::write(&file, text).unwrap();
+        bed.process.signal("HUP");
+        until(name, || bed.reasons().contains(&"stale_config".to_owned()).then_some(()));
+        assert!(bed.ask_admin("/readyz").text().contains("CG0411"), "{name}");
+        as_before(name);
+        std::fs::write(&file, MAP).unwrap();
+        bed.process.signal("HUP");
+        until("the whole map", || bed.reasons().is_empty().then_some(()));
+    }
+    // Nor does a restart forget them; what is meant is said by hand.
+    let (bed, _) = bed.stop_keeping_folder();
+    let path = bed.folder().join("map.jsonl");
+    std::fs::write(&path, "").unwrap();
+    let start = || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_crossgate"))
+            .args(["run", "-c", &bed.folder().join("crossgate.yaml").display().to_string()])
+            .output()
+            .unwrap()
+    };
+    let ended = start();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("it has 0 people and had 4") && told.contains("map.json and start again"), "{told}");
+}
+
 #[test]
 fn nothing_starts_with_a_broken_map() {
     let bed = Bed::new().section("identity: { map: { file: map.jsonl } }");

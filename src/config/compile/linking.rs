@@ -112,6 +112,12 @@ fn load(
         Ok((map::Loaded { map, .. }, stamp)) => {
             files.remember_digest(path, map.digest());
             let source = Source { path: path.to_path_buf(), stamp };
+            if let Some(loss) = held.and_then(|(held, _)| map::loss(held, &map)) {
+                let help = "write `\"state\":\"deleted\"` instead of leaving people out; a restart asks about the rest";
+                let message = format!("the map that serves is kept: {loss}");
+                problems.push(Problem::at(codes::MAP_LOSS, at, message).help(help));
+                return None;
+            }
             // Written again with the same bytes: what was remembered by the map that serves goes on.
             let map = match held {
                 Some((held, _)) if held.digest() == map.digest() => Arc::clone(held),

@@ -46,12 +46,14 @@ pub(super) struct Standing {
 }
 
 /// Whose identity goes upstream. `now` is `None` for somebody who is only assumed, whose keys have no age.
+/// `takes_unproven`: nothing is asked of a person on this route.
 pub(super) fn resolve(
     verdicts: &Verdicts,
     route: &Route,
     view: &View<'_>,
     world: World<'_>,
     now: Option<Now>,
+    takes_unproven: bool,
 ) -> Resolution {
     let Question { inputs, stand: at, is_foreign_page } = question(verdicts, route, view, world, now);
     let side = at.side(route.access);
@@ -65,7 +67,7 @@ pub(super) fn resolve(
         });
     }
     let resolved = table::resolve(inputs);
-    if let Some(outcome) = unproven(verdicts, resolved, side, route.access, world) {
+    if let Some(outcome) = unproven(verdicts, resolved, side, route.access, world, takes_unproven) {
         return resolution(outcome);
     }
     match resolved {
@@ -276,13 +278,22 @@ fn unproven(
     side: Side,
     access: Access,
     world: World<'_>,
+    takes_unproven: bool,
 ) -> Option<Result<Standing, Refusal>> {
     let legacy::Verdict::Unproven { carrier } = &verdicts.legacy else { return None };
     let is_explicit = |carrier: &Carrier| *carrier == Carrier::Header;
+    let may_pass = match access {
+        Access::Public | Access::Protected => true,
+        Access::Privileged => {
+            world.snapshot.legacy.as_ref().and_then(|legacy| legacy.passthrough()).is_some_and(|rules| rules.privileged)
+        }
+    };
     let legacy_counts = match (resolved, &verdicts.clerk) {
         // Clerk's was meant, and the legacy one was not.
         (Ok(Resolved::Person(Side::Clerk, _)), Verdict::Valid { carrier: of_clerk, .. }) => {
-            side == Side::Legacy && (is_explicit(carrier) || !is_explicit(of_clerk))
+            // A leftover of an app must not poison a session that verifies: it counts only where it can do something.
+            let may_do = may_pass && takes_unproven;
+            may_do && side == Side::Legacy && (is_explicit(carrier) || !is_explicit(of_clerk))
         }
         (_, Verdict::Invalid { carrier, .. } | Verdict::Expired { carrier, .. }) if is_explicit(carrier) => false,
         (Ok(Resolved::Nobody(_)) | Err(_), _) => true,
@@ -291,12 +302,6 @@ fn unproven(
     if !legacy_counts {
         return None;
     }
-    let may_pass = match access {
-        Access::Public | Access::Protected => true,
-        Access::Privileged => {
-            world.snapshot.legacy.as_ref().and_then(|legacy| legacy.passthrough()).is_some_and(|rules| rules.privileged)
-        }
-    };
     if !may_pass {
         return Some(Err(if world.snapshot.instances.is_empty() { Refusal::NoCredential } else { Refusal::StepUp }));
     }

@@ -37,7 +37,7 @@ pub enum Wait {
 #[derive(Debug)]
 pub(super) struct Verdicts {
     pub(super) legacy: legacy::Verdict,
-    /// The legacy cookie names the same person as the header that decided.
+    /// The legacy cookie says the same as the header that decided.
     pub(super) cookie_agrees: bool,
     /// The Authorization line is the legacy side's.
     pub(super) took_authorization: bool,

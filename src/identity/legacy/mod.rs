@@ -53,7 +53,7 @@ use std::sync::Arc;
 use crate::clock::{self, Now};
 use crate::identity::clerk::{Attempt, Keys, Verifier};
 use crate::identity::headers::HeaderNames;
-use crate::identity::{Carrier, Identity, Linking};
+use crate::identity::{Carrier, Facts, Identity, Linking};
 use crate::request::CredentialLine;
 use crate::request::credential::{Authorization, Credentials, Line};
 
@@ -166,7 +166,7 @@ pub struct Judged {
     pub verdict: Verdict,
     /// The Authorization line is this side's: Clerk's must judge cookies only ([`Verifier::verify_cookies`]).
     pub took_authorization: bool,
-    /// The header decided, and the cookie proves the same person.
+    /// The header decided, and the cookie says the same of the same person.
     pub cookie_agrees: bool,
 }
 
@@ -314,7 +314,7 @@ impl LegacyVerifier {
         };
         let (header, cookie) = (judge(header, Carrier::Header), judge(cookie, Carrier::Cookie));
         let cookie_agrees = match (&header, &cookie) {
-            (Judgment::Valid(one), Judgment::Valid(other)) => one.facts.subject == other.facts.subject,
+            (Judgment::Valid(one), Judgment::Valid(other)) => say_the_same(&one.facts, &other.facts),
             _ => false,
         };
         let verdict = decide(header, cookie, attempt)?;
@@ -419,6 +419,15 @@ enum Judgment {
     Unverifiable,
     /// Not known, and not to be checked now.
     Unchecked,
+}
+
+/// Whether an API that reads the one credential does what it would do by the other: another org or other roles of the same
+/// person were never judged.
+fn say_the_same(one: &Facts, other: &Facts) -> bool {
+    one.legacy_user == other.legacy_user
+        && one.legacy_org == other.legacy_org
+        && one.legacy_roles == other.legacy_roles
+        && one.workspaces == other.workspaces
 }
 
 /// The header decides over the cookie, which is looked at only for a second person.

@@ -322,3 +322,96 @@ fn without_a_legacy_side_nothing_changes() {
     assert_eq!(saw(&answer, "x-crossgate-arm"), "clerk");
     assert_eq!(answer.header("x-crossgate-upgrade"), None);
 }
+
+/// Common frameworks read what the RFCs do not: escapes, blanks and commas between pairs, bytes that they trim. A credential
+/// that crossgate did not see there was never proven, however it is spelled.
+#[test]
+fn no_spelling_brings_a_sealed_credential_to_the_api() {
+    let map = user("7", "user_sue", "sealed") + &linked("42", "user_ada");
+    let bed = two(&map, ROLLOUT).start_on_sockets();
+    let (sealed, own) = (legacy("7").sign(), token("user_ada").sign());
+    let octal = format!("\"\\145{}\"", &sealed[1..]);
+    let percents = format!("%65{}", &sealed[1..]);
+    let cookies = [
+        format!("session={octal}"),
+        format!("session={percents}"),
+        format!("session=\"{sealed} x"),
+        format!("\u{a0}session={sealed}"),
+        format!("session\u{a0}={sealed}"),
+        format!("session={sealed}\u{a0}"),
+        format!("a=1 session={sealed}"),
+        format!("a=1, session={sealed}"),
+        format!("%73ession={sealed}"),
+        format!("Session={sealed}"),
+        format!("session={own}"),
+    ];
+    for cookie in cookies {
+        for target in ["/me/1", "/vault/1", "/public/1"] {
+            let answer = answer_to(&bed.get(target).bearer(&own).cookie(&format!("theme=dark; {cookie}")));
+            assert_eq!(answer.status, 200, "{cookie}: {}", answer.outcome());
+            assert_eq!(saw(&answer, "x-crossgate-subject"), "42");
+            assert_eq!(seen(&answer, "cookie"), ["theme=dark"], "{cookie}");
+        }
+    }
+    let lines = [
+        (format!("Foo {sealed}"), "200 ok"),
+        (format!("JWT {sealed}"), "200 ok"),
+        (format!("Basic x, Bearer {sealed}"), "401 clerk_invalid"),
+        (format!("Bearer: {sealed}"), "401 clerk_invalid"),
+        (format!("Bearer\u{a0}{sealed} x"), "401 clerk_invalid"),
+    ];
+    for (line, expected) in lines {
+        let answer = answer_to(&bed.get("/me/1").header("authorization", &line).cookie(&session(&own)));
+        let outcome = answer.outcome();
+        assert!(outcome.starts_with(expected.split(' ').next().unwrap()), "{line}: {outcome}");
+        if answer.status == 200 {
+            assert_eq!(saw(&answer, "authorization"), "", "{line}");
+        }
+    }
+}
+
+/// The header decides. Another org of the same person, in the cookie, was never judged.
+#[test]
+fn a_cookie_for_another_org_stays_behind() {
+    let bed = bed("[legacy]");
+    let one = legacy("42").claim("org", json!("acme"));
+    let (header, same) = (one.sign(), one.claim("jti", json!("2")).sign());
+    let other = legacy("42").claim("org", json!("globex")).claim("roles", json!(["root"])).sign();
+    for (cookie, stays) in [(&same, true), (&other, false)] {
+        let answer = answer_to(&bed.get("/me/1").bearer(&header).cookie(&format!("session={cookie}")));
+        assert_eq!(saw(&answer, "authorization"), format!("Bearer {header}"));
+        assert_eq!(!seen(&answer, "cookie").is_empty(), stays);
+    }
+}
+
+/// With `passthrough` any cookie of the app's is a credential that only the API can judge. Beside a session that verifies it
+/// counts only where it can do something.
+#[test]
+fn a_leftover_never_poisons_a_session() {
+    let rules = r#"
+routes:
+  - { id: me, match: { path: "/me/{*rest}" } }
+  - { id: orgs, match: { path: "/orgs/{org}" }, require: { org: { clerk_id: "{org}" } } }
+  - { id: vault, match: { path: "/vault/{*rest}" }, access: privileged }
+"#;
+    let bed = Bed::new()
+        .policy(rules)
+        .section("server: { threads: 2, drain: { delay: 0s, limit: 5s } }")
+        .section("identity: { map: { file: map.jsonl } }")
+        .section(&format!("rollout: {ROLLOUT}"))
+        .section("legacy: { credential: { cookie: session }, verify: { passthrough: {} } }");
+    std::fs::write(bed.folder().join("map.jsonl"), map()).unwrap();
+    let bed = bed.start_on_sockets();
+    let own = token("user_ada").org("org_1", "acme", "member").sign();
+    for leftover in ["", "; session=anonymous"] {
+        for (target, method) in [
+            ("/me/1", if leftover.is_empty() { "clerk" } else { "none" }),
+            ("/orgs/org_1", "clerk"),
+            ("/vault/1", "clerk"),
+        ] {
+            let answer = answer_to(&bed.get(target).cookie(&format!("{}{leftover}", session(&own))));
+            assert_eq!(answer.status, 200, "{target}{leftover}: {}", answer.outcome());
+            assert_eq!(saw(&answer, "x-crossgate-method"), method, "{target}{leftover}");
+        }
+    }
+}
