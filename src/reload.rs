@@ -10,7 +10,6 @@ use crate::admin::health::Readiness;
 use crate::audit::{Entry, Event, EventClass, Id, Ledger, Policy, Text};
 use crate::clock;
 use crate::config::{self, Problem};
-use crate::identity::map::Extent;
 use crate::rollout::Rollout;
 use crate::snapshot::{Live, Settings, Snapshot};
 use crate::telemetry::metrics::Metrics;
@@ -64,11 +63,7 @@ impl Reloader {
         if let (Some(rollout), Some(plan)) = (&self.rollout, &snapshot.rollout) {
             rollout.configure(plan, clock::now().unix_ms);
         }
-        if snapshot.linking.map.is_some()
-            && let Err(problem) = Extent::of(&snapshot.linking.counts).keep(&self.settings.state_dir)
-        {
-            tracing::warn!(%problem, "the extent of the identity map cannot be kept in state_dir");
-        }
+        snapshot.linking.keep_extent(&self.settings.state_dir);
         self.metrics.config_stale().set(0);
         self.readiness.set_stale_config(None);
         for keys in snapshot.keys() {

@@ -145,10 +145,7 @@ fn keep_map(snapshot: &Snapshot, state_dir: &std::path::Path) -> Result<(), Stri
         let shown = shown.display();
         return Err(format!("identity map {map}: {loss}; if that is meant, remove {shown} and start again"));
     }
-    // The start does not fail for it: what cannot be kept is only not compared next time.
-    if let Err(problem) = extent.keep(state_dir) {
-        tracing::warn!(%problem, "the extent of the identity map cannot be kept in state_dir");
-    }
+    snapshot.linking.keep_extent(state_dir);
     Ok(())
 }
 

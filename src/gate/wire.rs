@@ -167,7 +167,7 @@ fn constant(name: &str) -> Option<&'static str> {
     }
     constants! {
         "forwarded" "traceparent" "x-forwarded-for" "x-forwarded-host" "x-forwarded-proto" "x-request-id"
-        "x-crossgate-arm" "x-crossgate-clerk-user" "x-crossgate-method" "x-crossgate-org" "x-crossgate-org-slug"
+        "x-crossgate-arm" "x-crossgate-clerk-user" "x-crossgate-legacy-org" "x-crossgate-legacy-user" "x-crossgate-method" "x-crossgate-org" "x-crossgate-org-slug"
         "x-crossgate-permissions" "x-crossgate-request-id" "x-crossgate-role" "x-crossgate-route"
         "x-crossgate-session" "x-crossgate-subject" "x-crossgate-token" "x-crossgate-workspaces"
     }

@@ -5,14 +5,14 @@
 //! void, counted, and leaves the person known to one side only. Never guesses (no e-mail, no slug, no claim that the person
 //! can write), never decides which credential counts, and never fills Clerk's roles: those are Clerk's to say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
 
 use super::clerk::claims::is_plain_text;
-use super::map::{self, Counts, Grant, IdentityMap, Side, Stamp, User};
+use super::map::{self, Counts, Extent, Grant, IdentityMap, Side, Stamp, User};
 use super::{Facts, Link, Org, Workspace, Workspaces};
 
 /// `identity`, as far as it says who is whom. Belongs to one configuration.
@@ -121,6 +121,16 @@ impl Linking {
         digest(self) == digest(other)
             && (&self.claim, self.canonical, self.has_clerk, self.workspaces)
                 == (&other.claim, other.canonical, other.has_clerk, other.workspaces)
+    }
+
+    /// Keeps how many people the map has, for the next start to compare. Fails nothing: what cannot be kept is only not
+    /// compared then. Blocks on the disk.
+    pub fn keep_extent(&self, state_dir: &Path) {
+        if self.map.is_some()
+            && let Err(problem) = Extent::of(&self.counts).keep(state_dir)
+        {
+            tracing::warn!(%problem, "the extent of the identity map cannot be kept in state_dir");
+        }
     }
 
     /// A person whose Clerk credential verifies.

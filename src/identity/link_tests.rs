@@ -165,8 +165,6 @@ fn who_a_legacy_person_is() {
         ("deleted", true, true, "46", Some("user_d"), Link::Deleted),
         ("no line", true, false, "99", None, Link::LegacyOnly),
         ("no line, but perhaps a claim", true, true, "99", None, Link::Linked),
-        // The namespaces never mix.
-        ("a Clerk id as legacy id", true, false, "user_a", None, Link::LegacyOnly),
     ];
     for (name, file, claim, user, clerk_user, link) in table {
         for canonical in [Canonical::Legacy, Canonical::Clerk] {
