@@ -78,7 +78,7 @@ impl Explain {
         };
         let person = match &self.persona {
             None => None,
-            Some(path) => Some(persona::read(path, &snapshot.headers)?),
+            Some(path) => Some(persona::read(path, &snapshot)?),
         };
         let shown = self.explain(&snapshot, now, person.as_ref(), &compiled.settings.state_dir)?;
         let allowed = shown.decision.outcome.is_ok();
@@ -94,7 +94,7 @@ impl Explain {
         &self,
         snapshot: &Snapshot,
         now: Now,
-        person: Option<&Arc<Identity>>,
+        person: Option<&(Arc<Identity>, Option<Side>)>,
         state_dir: &std::path::Path,
     ) -> Result<Shown, Failure> {
         let method = Method::from_bytes(self.method.as_bytes())
@@ -138,7 +138,7 @@ impl Explain {
         }
         let world = World { snapshot, rollout: rollout.as_ref() };
         let decision = match person {
-            Some(person) => match decide(world, &view, Caller::Assumed(person), now, &mut recorder) {
+            Some((person, arm)) => match decide(world, &view, Caller::Assumed(person, *arm), now, &mut recorder) {
                 Decided::Done(decision) => decision,
                 Decided::Wait(_) => return Err("a decision about somebody assumed waits for keys".to_owned().into()),
             },

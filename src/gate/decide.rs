@@ -24,6 +24,7 @@ mod verify;
 
 pub use verify::{Tries, Wait};
 
+use resolve::Moment;
 use verify::Verdicts;
 pub(super) use verify::verifier;
 
@@ -107,8 +108,8 @@ pub enum Decided {
 pub enum Caller<'a> {
     /// Whoever its credentials prove.
     Credentials(Tries<'a>),
-    /// What-if (`explain --as`): this person, without a credential.
-    Assumed(&'a Arc<Identity>),
+    /// What-if (`explain --as`): this person, without a credential; in this arm, or in the one that the rollout gives.
+    Assumed(&'a Arc<Identity>, Option<Side>),
 }
 
 /// Follows the steps as they are taken. `()` follows nothing and costs nothing.
@@ -155,7 +156,7 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
 
     let verified = match caller {
         Caller::Credentials(tries) => verify::verify(snapshot, view, route.access, tries, now),
-        Caller::Assumed(person) => Ok(Verdicts::assumed(person)),
+        Caller::Assumed(person, _) => Ok(Verdicts::assumed(person)),
     };
     let verdicts = match verified {
         Ok(verdicts) => verdicts,
@@ -167,11 +168,12 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
     };
     follow(&verdicts, caller, snapshot, steps);
 
-    let age = match caller {
-        Caller::Credentials(_) => Some(now),
-        Caller::Assumed(_) => None,
+    let assumed = match caller {
+        Caller::Credentials(_) => None,
+        Caller::Assumed(_, arm) => Some(arm),
     };
-    let resolution = resolve::resolve(&verdicts, route, view, world, age, policy.asks_for_nothing());
+    let moment = Moment { now, assumed, takes_unproven: policy.asks_for_nothing() };
+    let resolution = resolve::resolve(&verdicts, route, view, world, moment);
     let side = resolution.side;
     let bearer = match &view.request.credentials.authorization {
         request::Authorization::Absent => None,
@@ -254,7 +256,7 @@ fn follow(verdicts: &Verdicts, caller: Caller<'_>, snapshot: &Snapshot, steps: &
     if matches!(&verdicts.legacy, legacy::Verdict::Invalid { reason, .. } if reason.is_forgery()) {
         steps.failed_check();
     }
-    if let Caller::Assumed(person) = caller {
+    if let Caller::Assumed(person, _) = caller {
         steps.step("identity", "valid", || format!("{}, assumed", person.facts.subject));
         return;
     }

@@ -20,7 +20,8 @@ pub fn mentions(pair: &[u8], name: &str) -> Mention {
     let trimmed = trim(pair);
     let key = trimmed.split(|byte| *byte == b'=').next().unwrap_or_default();
     if trim(key) == name.as_bytes() {
-        return Mention::No; // the name itself
+        // The name itself. Where a byte beside it is no text, crossgate does not read the pair at all; others do.
+        return if std::str::from_utf8(pair).is_ok() { Mention::No } else { Mention::Hidden };
     }
     if trim(key).eq_ignore_ascii_case(name.as_bytes()) {
         return Mention::OtherCase;
@@ -104,7 +105,10 @@ mod tests {
     #[test]
     fn names_in_other_readings() {
         use Mention::{Hidden, No, OtherCase};
-        let table: [(&[u8], Mention); 19] = [
+        let table: [(&[u8], Mention); 22] = [
+            (b"session=x\xA0", Hidden),
+            (b"session=\xA0x", Hidden),
+            (b"session=\"x\"\x85", Hidden),
             (b"session=x", No),
             (b" session = x ", No),
             (b"my_session=x", No),

@@ -215,6 +215,32 @@ fn explain_as_somebody() {
     assert_eq!(run(&["explain", "-c", "/nowhere.yaml", "GET", "/"]).status.code(), Some(1));
 }
 
+/// The other login, and the arm, can be assumed as well.
+#[test]
+fn explain_as_somebody_of_the_other_login() {
+    let config = format!("{CONFIG}\nlegacy: {{ verify: {{ jwt: {{ secret_file: legacy.secret }} }} }}\n");
+    let policies = "routes:\n  - { id: vault, match: { path: /vault }, access: privileged }\n";
+    let folder = folder(&config, policies);
+    std::fs::write(folder.path().join("legacy.secret"), "0123456789abcdef0123456789abcdef").unwrap();
+    let person = folder.path().join("person.yaml");
+    let table = [
+        ("{ user: \"42\" }", "clerk", "ok"),
+        ("{ user: \"42\", arm: legacy }", "legacy", "ok"),
+        ("{ user: \"42\", token: legacy }", "legacy", "ok"),
+        ("{ user: \"42\", token: legacy, arm: clerk }", "clerk", "step_up_clerk"),
+    ];
+    for (text, arm, code) in table {
+        std::fs::write(&person, text).unwrap();
+        let (exit, shown) = explain(&folder, &["GET", "/vault", "--as", &person.display().to_string()]);
+        // Without a map nobody is known to both sides, and no arm moves.
+        assert_eq!(shown["code"], code, "{text}: {shown}");
+        assert_eq!(exit, Some(if code == "ok" { 0 } else { 3 }), "{text}");
+        if text.contains("arm") || text.contains("legacy") {
+            assert_eq!(shown["arm"], arm, "{text}");
+        }
+    }
+}
+
 #[test]
 fn development_tokens() {
     let folder = folder(CONFIG, POLICIES);

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::identity::{Facts, HeaderNames, Identity, Org, Scoped, Workspace, Workspaces, headers};
+use crate::identity::{Facts, Identity, Method, Org, Scoped, TokenKind, Workspace, Workspaces, headers};
+use crate::rollout::Side;
+use crate::snapshot::Snapshot;
 
-/// `{ user: u1, org: acme, role: org:member, workspaces: [w1] }`; everything but `user` may be left out.
+/// `{ user: u1, org: acme, role: org:member, workspaces: [w1] }`; everything but `user` may be left out. With
+/// `token: legacy` they came with the other login, and `role` (or `roles`) is as that one names it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Persona {
@@ -17,6 +20,9 @@ struct Persona {
     org: Option<String>,
     slug: Option<String>,
     role: Option<String>,
+    /// Of a legacy person, who may have several.
+    #[serde(default)]
+    roles: Vec<String>,
     permissions: Option<Vec<String>>,
     #[serde(default)]
     features: Vec<String>,
@@ -31,6 +37,15 @@ struct Persona {
     claims: Map<String, Value>,
     #[serde(default)]
     token: TokenName,
+    /// The arm to be judged in, whatever the rollout says.
+    arm: Option<ArmName>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ArmName {
+    Legacy,
+    Clerk,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +53,7 @@ struct Persona {
 enum TokenName {
     #[default]
     Session,
+    Legacy,
 }
 
 /// An id, or an id with a role.
@@ -62,18 +78,25 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
-/// Reads a person; JSON is YAML.
-pub(super) fn read(path: &Path, names: &HeaderNames) -> Result<Arc<Identity>, String> {
+/// Reads a person and the arm that was asked for; JSON is YAML.
+pub(super) fn read(path: &Path, snapshot: &Snapshot) -> Result<(Arc<Identity>, Option<Side>), String> {
     let text =
         std::fs::read_to_string(path).map_err(|problem| format!("{} cannot be read: {problem}", path.display()))?;
     let persona: Persona = serde_yaml::from_str(&text).map_err(|problem| format!("{}: {problem}", path.display()))?;
-    let facts = facts(persona);
-    let headers =
-        headers::render(names, &facts).map_err(|_| format!("{}: a value is too long for a header", path.display()))?;
-    Ok(Arc::new(Identity::new(facts, headers)))
+    let arm = persona.arm.map(|arm| match arm {
+        ArmName::Legacy => Side::Legacy,
+        ArmName::Clerk => Side::Clerk,
+    });
+    if snapshot.legacy.is_none() && (arm.is_some() || matches!(persona.token, TokenName::Legacy)) {
+        return Err(format!("{}: `arm` and `token: legacy` need a legacy side in the config", path.display()));
+    }
+    let facts = facts(persona, snapshot.legacy.is_some());
+    let headers = headers::render(&snapshot.headers, &facts)
+        .map_err(|_| format!("{}: a value is too long for a header", path.display()))?;
+    Ok((Arc::new(Identity::new(facts, headers)), arm))
 }
 
-fn facts(persona: Persona) -> Facts {
+fn facts(persona: Persona, has_legacy: bool) -> Facts {
     let Persona {
         user,
         org,
@@ -87,18 +110,31 @@ fn facts(persona: Persona) -> Facts {
         actor,
         session,
         claims,
-        token: TokenName::Session,
+        token,
+        roles,
+        arm: _,
     } = persona;
+    let is_legacy = matches!(token, TokenName::Legacy);
+    // The name that stands in paths, whichever it is: which namespace that is, the rule that compares it says.
+    let legacy_org = org.clone().filter(|_| has_legacy);
+    let legacy_roles = if is_legacy { role.iter().cloned().chain(roles).collect() } else { Vec::new() };
+    let role = role.filter(|_| !is_legacy);
     let org = org.map(|id| Org {
         id,
         slug,
         role: role.map(|role| format!("org:{}", role.trim_start_matches("org:"))),
-        permissions: Some(permissions.unwrap_or_default()),
+        permissions: if is_legacy { permissions } else { Some(permissions.unwrap_or_default()) },
     });
     let scoped = |names: Vec<String>| Some(Scoped { org: names.clone(), user: names });
     Facts {
+        method: if is_legacy { Method::Legacy } else { Method::Clerk },
+        token: if is_legacy { TokenKind::Legacy } else { TokenKind::Session },
         subject: user.clone(),
-        clerk_user: Some(user),
+        clerk_user: Some(user.clone()).filter(|_| !is_legacy),
+        legacy_user: Some(user).filter(|_| has_legacy),
+        canonical_org: legacy_org.clone(),
+        legacy_org,
+        legacy_roles,
         session,
         org,
         features: scoped(features),

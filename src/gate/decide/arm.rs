@@ -21,6 +21,15 @@ pub(super) struct Stand {
 }
 
 impl Stand {
+    /// What if somebody stood there.
+    pub(super) const fn assumed(side: Side) -> Self {
+        let arm = match side {
+            Side::Legacy => Arm::Legacy,
+            Side::Clerk => Arm::Clerk,
+        };
+        Self { arm, guard: Guard::Normal, is_of_somebody: true, why: None }
+    }
+
     /// The side that counts on such a route, after the guard.
     pub(super) fn side(self, access: Access) -> Side {
         self.arm.after(self.guard, access).side()

@@ -45,17 +45,31 @@ pub(super) struct Standing {
     pub(super) proven: Proven,
 }
 
-/// Whose identity goes upstream. `now` is `None` for somebody who is only assumed, whose keys have no age.
-/// `takes_unproven`: nothing is asked of a person on this route.
+/// What else is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Now,
+    /// Somebody who is only assumed: their keys have no age, and their arm may be assumed, too.
+    pub(super) assumed: Option<Option<Side>>,
+    /// Nothing is asked of a person on this route.
+    pub(super) takes_unproven: bool,
+}
+
+impl Moment {
+    fn of_keys(self) -> Option<Now> {
+        Some(self.now).filter(|_| self.assumed.is_none())
+    }
+}
+
+/// Whose identity goes upstream.
 pub(super) fn resolve(
     verdicts: &Verdicts,
     route: &Route,
     view: &View<'_>,
     world: World<'_>,
-    now: Option<Now>,
-    takes_unproven: bool,
+    moment: Moment,
 ) -> Resolution {
-    let Question { inputs, stand: at, is_foreign_page } = question(verdicts, route, view, world, now);
+    let Question { inputs, stand: at, is_foreign_page } = question(verdicts, route, view, world, moment);
     let side = at.side(route.access);
     let resolution = |outcome| Resolution { side, is_of_somebody: at.is_of_somebody, why: at.why, outcome };
     // Two people on one side: the table knows one of each.
@@ -67,7 +81,7 @@ pub(super) fn resolve(
         });
     }
     let resolved = table::resolve(inputs);
-    if let Some(outcome) = unproven(verdicts, resolved, side, route.access, world, takes_unproven) {
+    if let Some(outcome) = unproven(verdicts, resolved, side, route.access, world, moment.takes_unproven) {
         return resolution(outcome);
     }
     match resolved {
@@ -110,13 +124,17 @@ struct Question {
     is_foreign_page: bool,
 }
 
-fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_>, now: Option<Now>) -> Question {
+fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_>, moment: Moment) -> Question {
     let legacy_facts = legacy_facts(&verdicts.legacy);
     let clerk_facts = match &verdicts.clerk {
         Verdict::Valid { identity, .. } => Some(&identity.facts),
         _ => None,
     };
-    let stand = stand(world, legacy_facts.or(clerk_facts));
+    let now = moment.of_keys();
+    let stand = match moment.assumed {
+        Some(Some(side)) => Stand::assumed(side),
+        Some(None) | None => stand(world, legacy_facts.or(clerk_facts)),
+    };
     let same = legacy_facts.map_or(Same::NotApplicable, |legacy| same(legacy, &verdicts.clerk));
     let is_foreign_page = match &verdicts.clerk {
         Verdict::Valid { identity, carrier: Carrier::Cookie } => {
