@@ -78,7 +78,9 @@ impl ServeHttp for Admin {
         let mut answer = match (asked, &self.rollout) {
             (None, _) => self.answer(&path),
             (Some((rollouts::Asked::All, _)), None) => json(StatusCode::OK, &serde_json::json!({ "rollouts": [] })),
-            (Some((asked, name)), Some(rollout)) if name.is_empty() || *rollout.current().record.rollout == *name => {
+            (Some((asked, name)), Some(rollout))
+                if asked == rollouts::Asked::All || *rollout.current().record.rollout == *name =>
+            {
                 rollouts::serve(asked, actor, rollout, session).await
             }
             (Some(_), _) => problem(StatusCode::NOT_FOUND, "there is no rollout of this name"),

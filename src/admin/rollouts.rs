@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::health::Why;
 use super::{answer, json as json_answer, problem};
 use crate::clock;
+use crate::identity::clerk::is_hidden;
 use crate::rollout::{By, Current, Expected, Move, Percent, Refusal, Rollout};
 use crate::snapshot::Scope;
 
@@ -97,9 +98,23 @@ impl Asked {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Body {
+    #[serde(deserialize_with = "as_written")]
     percent: Option<Percent>,
     reason: Option<String>,
     reshuffle: bool,
+}
+
+/// A number's own text counts, which a float would round.
+fn as_written<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
+    use serde::de::Error;
+    let raw = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
+    let text = raw.get();
+    let percent = if text.starts_with('"') {
+        serde_json::from_str::<String>(text).map_err(D::Error::custom)?.parse()
+    } else {
+        text.parse()
+    };
+    percent.map(Some).map_err(D::Error::custom)
 }
 
 /// Answers a request whose sender may ask it.
@@ -218,7 +233,11 @@ fn refused(refusal: &Refusal) -> Response<Vec<u8>> {
 /// `If-Match`: the generation, or the whole tag of an answer.
 fn expected(headers: &HeaderMap) -> Result<Option<Expected>, &'static str> {
     const BAD: &str = "If-Match is a generation, as in \"17\", or an ETag as it came";
-    let Some(line) = headers.get(IF_MATCH) else { return Ok(None) };
+    let mut lines = headers.get_all(IF_MATCH).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    if lines.next().is_some() {
+        return Err("If-Match stands there twice");
+    }
     if line == "*" {
         return Ok(None);
     }
@@ -271,9 +290,9 @@ fn parse(body: &[u8], is_json: Option<bool>) -> Result<Body, (StatusCode, String
     }
     let parsed: Body = serde_json::from_slice(body)
         .map_err(|why| (StatusCode::BAD_REQUEST, format!("the body cannot be read: {why}")))?;
-    let is_line = |reason: &str| reason.len() <= MAX_REASON && !reason.chars().any(char::is_control);
+    let is_line = |reason: &str| reason.len() <= MAX_REASON && !reason.chars().any(is_hidden);
     if !parsed.reason.as_deref().is_none_or(is_line) {
-        let why = format!("a reason is one line of at most {MAX_REASON} bytes");
+        let why = format!("a reason is one line of at most {MAX_REASON} bytes, without hidden characters");
         return Err((StatusCode::BAD_REQUEST, why));
     }
     Ok(parsed)
@@ -281,7 +300,10 @@ fn parse(body: &[u8], is_json: Option<bool>) -> Result<Body, (StatusCode, String
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, parse};
+    use http::header::IF_MATCH;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{Asked, expected, parse};
     use crate::rollout::Move;
 
     #[test]
@@ -295,10 +317,21 @@ mod tests {
             ("/v1/rollouts/auth/verdict", None),
             ("/v1/rollouts/auth/weight/x", None),
             ("/v1/rolloutsx", None),
+            ("/v1/rollouts/", None),
+            ("/v1/rollouts//weight", Some((Asked::Weight, ""))),
         ];
         for (path, want) in table {
             assert_eq!(Asked::parse(path), want, "{path}");
         }
+    }
+
+    #[test]
+    fn two_if_match_lines_are_refused() {
+        let mut headers = HeaderMap::new();
+        headers.append(IF_MATCH, HeaderValue::from_static("\"1\""));
+        assert!(expected(&headers).is_ok_and(|expected| expected.is_some()));
+        headers.append(IF_MATCH, HeaderValue::from_static("\"0\""));
+        assert!(expected(&headers).is_err());
     }
 
     #[test]
@@ -317,6 +350,18 @@ mod tests {
             (Asked::Weight, r#"{"percent":1,"percent":90}"#, None),
             (Asked::Weight, "[25]", None),
             (Asked::Weight, r#"{"percent":1,"reason":"a\nb"}"#, None),
+            (Asked::Weight, r#"{"percent":99.99999999999999999999}"#, None),
+            (Asked::Weight, r#"{"percent":24.99999999999999999999}"#, None),
+            (Asked::Weight, r#"{"percent":25.00000}"#, None),
+            (Asked::Weight, r#"{"percent":1e2}"#, None),
+            (Asked::Weight, r#"{"percent":null}"#, None),
+            (Asked::Weight, r#"{"percent":[25]}"#, None),
+            (Asked::Weight, r#"{"percent": 25.5 }"#, Some(Move::Set("25.5".parse().unwrap()))),
+            (Asked::Weight, r#"{"percent":"\u0032"}"#, Some(Move::Set("2".parse().unwrap()))),
+            (Asked::Weight, "{\"percent\":1,\"reason\":\"a\u{202e}b\"}", None),
+            (Asked::Weight, r#"{"percent":1,"reason":"a\u2028b"}"#, None),
+            (Asked::Weight, r#"{"percent":1,"reason":"a\u200bb"}"#, None),
+            (Asked::Weight, r#"{"percent":1,"reason":"Grüße, 25 %"}"#, Some(Move::Set("1".parse().unwrap()))),
             (Asked::Freeze, "", Some(Move::Freeze)),
             (Asked::Freeze, r#"{"reason":"x"}"#, Some(Move::Freeze)),
             (Asked::Freeze, r#"{"percent":1}"#, None),

@@ -116,6 +116,7 @@ codes! {
     ROLLOUT_LISTS = "CG0902", "an id on a list of the rollout cannot be used, or stands on both";
     ROLLOUT_RELOAD = "CG0903", "a reload cannot begin or end a rollout";
     ROLLOUT_UNKNOWN = "CG0904", "a list of the rollout names somebody whom the identity map does not know";
+    ROLLOUT_ORGS = "CG0905", "people are dealt by orgs that the two logins do not name alike";
 
     // Legacy.
     LEGACY_VERIFIER = "CG1001", "not exactly one way to verify legacy credentials";
@@ -125,6 +126,7 @@ codes! {
     LEGACY_CREDENTIAL = "CG1005", "a legacy credential cannot travel there";
     LEGACY_URL = "CG1006", "an address of a legacy verifier cannot be used, or is asked in the clear";
     LEGACY_ISSUER = "CG1007", "the legacy side and an instance of Clerk have one issuer";
+    LEGACY_KEYS_CLERKS = "CG1008", "the legacy side takes its keys from where an instance of Clerk does";
 }
 
 #[cfg(test)]

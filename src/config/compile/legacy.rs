@@ -395,7 +395,20 @@ impl Legacy<'_> {
 
     /// Which side a token belongs to is told by its issuer, so that the two cannot share one.
     fn beside_clerk(&mut self, verify: &Verify, instances: &[InstanceSpec], at: At<'_>) {
-        let Verify::Jwt(JwtSpec { issuer: Some(issuer), .. }) = verify else { return };
+        let Verify::Jwt(JwtSpec { issuer, keys, .. }) = verify else { return };
+        let Some(issuer) = issuer else {
+            let Some(KeySource::Url(keys)) = keys else { return };
+            let are_clerks = |instance: &InstanceSpec| matches!(&instance.keys, KeySource::Url(clerks) if clerks.url.eq_ignore_ascii_case(&keys.url));
+            if instances.iter().any(are_clerks) {
+                let message =
+                    "these are the keys of an instance of `clerk`: what Clerk signs for others counts as legacy too";
+                let help =
+                    "name the keys of the legacy issuer; where they are the same, write the `issuer` of its tokens";
+                let place = at.key("verify").key("jwt").key("jwks").key("url");
+                self.problems.push(Problem::at(codes::LEGACY_KEYS_CLERKS, place, message).help(help).warning());
+            }
+            return;
+        };
         if instances.iter().any(|instance| instance.issuer == *issuer) {
             let help = "a token with this issuer is Clerk's; write the issuer of the legacy tokens, or leave it out";
             let place = at.key("verify").key("jwt").key("issuer");

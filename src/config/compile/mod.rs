@@ -104,6 +104,9 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     linking::lists(rollout.as_ref(), &identity.linking, root, problems);
     let had_rollout = previous.map(|snapshot| snapshot.rollout.is_some());
     let rollout = rollout::compile(rollout, root, &upstreams, &state_dir, had_rollout, problems);
+    if let Some(plan) = rollout.as_ref().filter(|_| has_legacy && !instances.is_empty()) {
+        rollout::orgs_of_both(plan, &identity.linking, root, problems);
+    }
     // The files that it names have been read.
     if patterns.unwrap_or_default().is_empty() && !root.key("policies").has_gaps() {
         missing(root, "policies", "name the policy files: policies: [policies/*.yaml]", problems);

@@ -8,6 +8,7 @@ use crate::config::codes;
 use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
+use crate::identity::link::Linking;
 use crate::rollout::plan::ArmUpstreams;
 use crate::rollout::{Algorithm, Limits, Lists, Percent, Plan, Side, Source, Unit};
 
@@ -107,6 +108,20 @@ pub(super) fn compile(
         lists,
         upstreams: arms,
     })
+}
+
+/// Warns where people are dealt by orgs, of which the two logins name none alike: one person is then in two arms.
+pub(super) fn orgs_of_both(plan: &Plan, linking: &Linking, root: At<'_>, problems: &mut Vec<Problem>) {
+    // Of a map that is broken, that is what was told.
+    if plan.unit != Unit::Org || linking.counts.orgs > 0 || problems.iter().any(Problem::is_error) {
+        return;
+    }
+    let at = root.key("rollout");
+    let at = if at.key("unit").is_written() { at.key("unit") } else { at };
+    let message =
+        "people are dealt by their org, and the identity map has no line for any: one person may be in two arms";
+    let help = "add the orgs to the map, or write unit: user";
+    problems.push(Problem::at_span(codes::ROLLOUT_ORGS, at.source, at.key_span(), message).help(help).warning());
 }
 
 fn limits(raw: Option<raw::RolloutLimits>, at: At<'_>, problems: &mut Vec<Problem>) -> Limits {

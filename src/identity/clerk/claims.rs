@@ -124,11 +124,13 @@ pub(super) fn is_id(text: &str, prefix: &str) -> bool {
 
 /// A text that people chose and that becomes a header value: no character that ends, hides or reorders a line.
 pub(in crate::identity) fn is_plain_text(text: &str) -> bool {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    !text.is_empty() && text.len() <= MAX_TEXT && text.trim() == text && !text.chars().any(hidden)
+    !text.is_empty() && text.len() <= MAX_TEXT && text.trim() == text && !text.chars().any(is_hidden)
+}
+
+/// A character that ends, hides or reorders a line.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Clerk's rule for sessions: nothing configured, nothing claimed, or a claim that is no text passes.

@@ -27,6 +27,7 @@ mod store;
 pub(super) mod testing;
 pub(super) mod token;
 
+pub(crate) use claims::is_hidden;
 pub use instance::{
     Checks, CookieRules, Csrf, Instance, InstanceSpec, Instances, InstancesProblem, KeySource, KeyUrl, MissingAzp,
     PendingSessions,

@@ -59,6 +59,15 @@ impl Asker {
         }
     }
 
+    /// A question about a credential that nobody has.
+    pub(super) fn probe(&self, token: &str) -> Result<Outgoing, Useless> {
+        let carrier = match self {
+            Self::ForwardAuth(_, carriers) if carriers.header.is_none() => Carrier::Cookie,
+            Self::Introspection(_) | Self::ForwardAuth(..) => Carrier::Header,
+        };
+        self.question(token, carrier)
+    }
+
     pub(super) fn read(&self, answer: &Incoming, now: Now) -> Result<Said, Useless> {
         match self {
             Self::Introspection(spec) => spec.read(answer, now),

@@ -3,19 +3,21 @@
 //! `verify` reads memory and says what has to be looked up; [`Answers::fetch`] awaits it and keeps what came for the
 //! request that asked, so that what may not be remembered needs no second question. A flight is found by the whole
 //! credential and carries it, so that no request ever gets the answer about another one (Traefik CVE-2026-71326). It is
-//! a task of its own: a client that goes away takes nobody's answer along. Says each change of state once.
+//! a task of its own: a client that goes away takes nobody's answer along. What one credential makes the server do is
+//! nobody else's loss: see `breaker`. Of changes of state the log has one each [`TELL_EACH`] at most.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 
 use super::Judgment;
 use super::ask::{Asker, Said};
-use super::breaker::Breaker;
-use super::exchange::{Exchange, ExchangeProblem, TOTAL};
+use super::breaker::{Breaker, Next};
+use super::exchange::{Exchange, ExchangeProblem, Incoming, Outgoing, TOTAL};
 use super::jwt::identity;
 use super::memory::{Memory, Told};
 use super::reason::Reason;
@@ -28,12 +30,18 @@ use crate::identity::{Carrier, Identity, Linking};
 
 /// Questions on their way at once; further ones wait for their turn.
 const MAX_ASKED: usize = 64;
+/// Further turns for credentials that were good before, which no stranger's can take.
+const MAX_KNOWN_ASKED: usize = 16;
+/// Of those, so many may ask a server that does not answer; the others are told at once.
+const MAX_KNOWN_TRIALS: usize = 4;
 /// Flights at once, those that wait for their turn included.
 const MAX_FLIGHTS: usize = 10_000;
 /// Longest wait for a turn.
 const TURN_WAIT: Duration = TOTAL;
 /// Longest wait of a request for a flight: more than one may take, so that only a missing task hits it.
 const FLIGHT_WAIT: Duration = Duration::from_secs(5);
+/// Shortest time between two lines of the log: a stranger may hold a credential that the server chokes on.
+const TELL_EACH: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Lookups {
@@ -47,11 +55,35 @@ pub(super) struct Lookups {
     in_cookie: Memory,
     flights: Mutex<HashMap<Asked, watch::Receiver<Option<Outcome>>>>,
     turns: Semaphore,
+    known_turns: Semaphore,
+    known_trials: Semaphore,
     breaker: Breaker,
-    /// The failure that was last told.
-    told: Mutex<Option<String>>,
+    state: Mutex<State>,
     answered: AtomicU64,
     failed: AtomicU64,
+}
+
+/// How the latest question fared, and what the log has of it.
+#[derive(Debug, Default)]
+struct State {
+    failure: Option<String>,
+    told: Option<String>,
+    told_at: Option<Instant>,
+}
+
+impl State {
+    /// Keeps how the latest question fared, and says what to tell. What is not told for now is told later, if it still
+    /// holds then.
+    fn take(&mut self, failure: Option<String>, now: Now) -> Option<Option<String>> {
+        self.failure = failure;
+        let is_told = self.failure == self.told;
+        if is_told || self.told_at.is_some_and(|at| now.mono.saturating_duration_since(at) < TELL_EACH) {
+            return None;
+        }
+        self.told_at = Some(now.mono);
+        self.told.clone_from(&self.failure);
+        Some(self.told.clone())
+    }
 }
 
 /// One credential, in the place where it came.
@@ -152,6 +184,7 @@ pub(super) fn judge(
     match lookups.memory(carrier).find(token, now) {
         Some(Told::Good(identity)) => return Judgment::Valid(identity),
         Some(Told::Bad(reason)) => return Judgment::Invalid(reason),
+        Some(Told::Nothing) => return Judgment::Unverifiable,
         None => {}
     }
     // Nothing that is longer, or no visible ASCII, is sent anywhere.
@@ -163,7 +196,7 @@ pub(super) fn judge(
     if attempt == Attempt::KnownOnly && !was_good {
         return Judgment::Unchecked;
     }
-    if lookups.breaker.is_open(now) {
+    if !was_good && !lookups.breaker.would_let_ask(now) {
         return Judgment::Unverifiable;
     }
     let asked = Asked { carrier, token: token.into() };
@@ -190,8 +223,10 @@ impl Lookups {
             in_cookie: Memory::default(),
             flights: Mutex::default(),
             turns: Semaphore::new(MAX_ASKED),
+            known_turns: Semaphore::new(MAX_KNOWN_ASKED),
+            known_trials: Semaphore::new(MAX_KNOWN_TRIALS),
             breaker: Breaker::default(),
-            told: Mutex::default(),
+            state: Mutex::default(),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }
@@ -211,12 +246,12 @@ impl Lookups {
         self.in_header.was_good(token) || self.in_cookie.was_good(token)
     }
 
-    pub(super) fn stats(&self, now: Now) -> AskStats {
+    pub(super) fn stats(&self, _: Now) -> AskStats {
         AskStats {
             answered: self.answered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
-            broken: self.breaker.is_open(now),
-            last_failure: self.told().clone(),
+            broken: self.breaker.is_open(),
+            last_failure: self.state().failure.clone(),
         }
     }
 
@@ -231,8 +266,8 @@ impl Lookups {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The flight about this credential: the one that is under way, or a new one. `None`: too many are.
@@ -256,51 +291,50 @@ impl Lookups {
         Some(receiver)
     }
 
-    async fn fly(&self, asked: &Asked) -> Outcome {
+    async fn fly(self: &Arc<Self>, asked: &Asked) -> Outcome {
         let Ok(question) = self.asker.question(&asked.token, asked.carrier) else {
             return Outcome::Bad(Reason::Malformed);
         };
-        if !self.breaker.lets_ask((self.clock)()) {
+        let was_good = self.memory(asked.carrier).was_good(&asked.token);
+        let is_let = !self.breaker.is_open() || self.breaker.lets_ask((self.clock)());
+        // Nobody's invention, so that its answer closes the breaker whatever strangers ask at the same time.
+        let trial = if is_let || !was_good { None } else { self.known_trials.try_acquire().ok() };
+        if !is_let && trial.is_none() {
             return Outcome::CannotTell;
         }
         // A row of questions that is too long is crossgate's doing, or a flood's: it says nothing of the server.
-        let Ok(turn) = tokio::time::timeout(TURN_WAIT, self.turns.acquire()).await else {
+        let turns = if was_good { &self.known_turns } else { &self.turns };
+        let Ok(turn) = tokio::time::timeout(TURN_WAIT, turns.acquire()).await else {
             return self.cannot_tell("more questions at once than are asked".to_owned());
         };
-        let exchange = self.network.exchange(question);
-        let answer = tokio::time::timeout(TOTAL, exchange).await.unwrap_or(Err(ExchangeProblem::Timeout));
-        drop(turn);
+        let answer = self.exchange(question).await;
+        drop((turn, trial));
         let now = (self.clock)();
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(problem) => {
-                match problem {
-                    ExchangeProblem::Timeout | ExchangeProblem::Network(_) | ExchangeProblem::Client(_) => {
-                        self.breaker.failed(now);
-                    }
-                    ExchangeProblem::TooLarge => self.breaker.answered(),
-                }
-                return self.cannot_tell(problem.to_string());
-            }
-        };
-        // What stands in front of a server says that nobody is behind it; every other status is the server's word.
-        if matches!(answer.status, 429 | 502..=504) {
-            self.breaker.failed(now);
+        if is_there(&answer) {
+            self.breaker.answered(now);
         } else {
-            self.breaker.answered();
+            if took_its_time(&answer) {
+                self.memory(asked.carrier).keep_nothing(&asked.token, now);
+            }
+            if self.breaker.failed(now) {
+                tokio::spawn(probe(Arc::downgrade(self)));
+            }
         }
-        match self.asker.read(&answer, now) {
-            Ok(said) => self.conclude(asked, said, now),
-            Err(useless) => self.cannot_tell(useless.to_string()),
+        match answer.map(|answer| self.asker.read(&answer, now)) {
+            Ok(Ok(said)) => self.conclude(asked, said, now),
+            Ok(Err(useless)) => self.cannot_tell(useless.to_string()),
+            Err(problem) => self.cannot_tell(problem.to_string()),
         }
+    }
+
+    async fn exchange(&self, question: Outgoing) -> Result<Incoming, ExchangeProblem> {
+        let exchange = self.network.exchange(question);
+        tokio::time::timeout(TOTAL, exchange).await.unwrap_or(Err(ExchangeProblem::Timeout))
     }
 
     fn conclude(&self, asked: &Asked, said: Said, now: Now) -> Outcome {
         self.answered.fetch_add(1, Ordering::Relaxed);
-        let was = self.told().take();
-        if was.is_some() {
-            tracing::info!("legacy {} answers again", self.asker.name());
-        }
+        self.fares(None);
         let memory = self.memory(asked.carrier);
         let bad = |reason| {
             memory.keep_bad(&asked.token, reason, self.cache_for, now);
@@ -320,12 +354,53 @@ impl Lookups {
 
     fn cannot_tell(&self, problem: String) -> Outcome {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        let mut told = self.told();
-        if told.as_ref() != Some(&problem) {
-            tracing::warn!("legacy {} cannot tell: {problem}", self.asker.name());
-            *told = Some(problem);
-        }
+        self.fares(Some(problem));
         Outcome::CannotTell
+    }
+
+    fn fares(&self, failure: Option<String>) {
+        let name = self.asker.name();
+        let news = self.state().take(failure, (self.clock)());
+        match news {
+            None => {}
+            Some(Some(problem)) => tracing::warn!("legacy {name} cannot tell: {problem}"),
+            Some(None) => tracing::info!("legacy {name} answers again"),
+        }
+    }
+}
+
+/// Whether somebody is there to answer. What stands in front of a server says by 502 to 504 that nobody is, and by 429
+/// that it had enough; every other status is the server's word.
+fn is_there(answer: &Result<Incoming, ExchangeProblem>) -> bool {
+    match answer {
+        Ok(answer) => !matches!(answer.status, 429 | 502..=504),
+        Err(ExchangeProblem::TooLarge) => true,
+        Err(ExchangeProblem::Timeout | ExchangeProblem::Network(_) | ExchangeProblem::Client(_)) => false,
+    }
+}
+
+/// Whether the same question again would hold a turn as long, or come too early.
+fn took_its_time(answer: &Result<Incoming, ExchangeProblem>) -> bool {
+    match answer {
+        Ok(answer) => matches!(answer.status, 429 | 504),
+        Err(problem) => *problem == ExchangeProblem::Timeout,
+    }
+}
+
+/// Asks about a credential of nobody's until there is an answer of any kind, or nobody to ask for.
+async fn probe(lookups: Weak<Lookups>) {
+    loop {
+        let Some(held) = lookups.upgrade() else { return };
+        // Chosen anew each time: no cache on the way answers for the server.
+        let token = format!("crossgate-probe-{:016x}", RandomState::new().hash_one(0));
+        let Ok(question) = held.asker.probe(&token) else { return };
+        let answer = held.exchange(question).await;
+        let next = held.breaker.probed(is_there(&answer), (held.clock)());
+        drop(held);
+        match next {
+            Next::ProbeAfter(pause) => tokio::time::sleep(pause).await,
+            Next::Done => return,
+        }
     }
 }
 

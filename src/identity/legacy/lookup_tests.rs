@@ -31,8 +31,12 @@ fn forward(url: &str) -> Verify {
 }
 
 fn verifier(verify: Verify, network: Arc<dyn Exchange>) -> LegacyVerifier {
+    verifier_at(verify, network, now)
+}
+
+fn verifier_at(verify: Verify, network: Arc<dyn Exchange>, clock: fn() -> Now) -> LegacyVerifier {
     let carriers = Carriers { header: Some(HeaderCarrier::Bearer), cookie: Some("session".into()) };
-    LegacyVerifier::with(Spec { carriers, verify }, HeaderNames::default(), &Arc::default(), None, network, now)
+    LegacyVerifier::with(Spec { carriers, verify }, HeaderNames::default(), &Arc::default(), None, network, clock)
 }
 
 fn bench() -> Bench {
@@ -380,7 +384,8 @@ async fn the_breaker_opens_for_silence_only() {
             assert_eq!(bearer(&legacy, &format!("t{number}")).await, "unverifiable", "{name}");
         }
         let asked = network.1.load(Ordering::SeqCst);
-        assert_eq!(asked, if opens { 5 } else { 20 }, "{name}");
+        // Five, the probe, and what is under way with it.
+        assert!(if opens { asked < 10 } else { asked == 20 }, "{name}: {asked}");
         assert_eq!(legacy.ask_stats(now()).unwrap().broken, opens, "{name}");
     }
 }
@@ -523,4 +528,168 @@ async fn a_long_row_of_questions_is_no_silence_of_the_server() {
     assert!(words.iter().any(|word| word == "unverifiable"), "the row was too long for some");
     assert!(words.iter().any(|word| word == "valid ann"));
     assert!(!legacy.ask_stats(now()).unwrap().broken);
+}
+
+/// Moves with the paused clock.
+fn ticking() -> Now {
+    Now { mono: tokio::time::Instant::now().into_std(), ..now() }
+}
+
+async fn bearer_at_once(legacy: &LegacyVerifier, token: &str) -> String {
+    ask(legacy, &[("authorization", &format!("Bearer {token}"))], ticking()).await.0
+}
+
+fn asked_about(question: &Outgoing) -> String {
+    question.body.as_deref().and_then(|body| body.strip_prefix("token=")).unwrap_or_default().to_owned()
+}
+
+/// A server that hangs, or whose gateway gives up, over credentials that begin so; what it is asked about.
+#[derive(Debug, Default)]
+struct Choking {
+    is_down: std::sync::atomic::AtomicBool,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Choking {
+    fn is_down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    fn asked_since(&self, before: usize) -> Vec<String> {
+        self.asked.lock().unwrap()[before..].to_vec()
+    }
+
+    fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+#[async_trait::async_trait]
+impl Exchange for Choking {
+    async fn exchange(&self, question: Outgoing) -> Result<Incoming, ExchangeProblem> {
+        let token = asked_about(&question);
+        self.asked.lock().unwrap().push(token.clone());
+        if self.is_down.load(Ordering::SeqCst) || token.starts_with("slow") {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        match token {
+            token if token.starts_with("gone") => answer(504, ""),
+            token if token.starts_with("crossgate-probe-") => answer(200, r#"{"active":false}"#),
+            _ => answer(200, r#"{"active":true,"sub":"ann"}"#),
+        }
+    }
+}
+
+async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_whose_credentials_choke_the_server_shuts_nobody_out() {
+    for (kind, strangers) in [("slow", 6), ("slow", 50), ("gone", 6)] {
+        let network = Arc::new(Choking::default());
+        let verify = introspection("http://a/", Duration::from_secs(30));
+        let legacy = Arc::new(verifier_at(verify, network.clone(), ticking));
+        let mut attack = tokio::task::JoinSet::new();
+        for stranger in 0..strangers {
+            let legacy = Arc::clone(&legacy);
+            attack.spawn(async move {
+                for number in 0.. {
+                    assert_eq!(bearer_at_once(&legacy, &format!("{kind}-{stranger}-{number}")).await, "unverifiable");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        }
+        for number in 0..4 {
+            // Nobody else came for long: no good answer speaks for the server.
+            seconds(20).await;
+            assert!(!legacy.ask_stats(ticking()).unwrap().broken, "{kind} {strangers}");
+            assert_eq!(bearer_at_once(&legacy, &format!("quiet-{number}")).await, "valid ann", "{kind} {strangers}");
+        }
+        for number in 0..100 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(bearer_at_once(&legacy, &format!("good-{number}")).await, "valid ann", "{kind} {strangers}");
+        }
+        let asked = network.asked_since(0);
+        let probes = asked.iter().filter(|token| token.starts_with("crossgate-probe-")).count();
+        assert!((1..40).contains(&probes), "{kind} {strangers}: {probes} probes in 90 seconds");
+        attack.abort_all();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_down_is_asked_little_and_found_again_by_itself() {
+    let network = Arc::new(Choking::default());
+    let verify = introspection("http://a/", Duration::from_secs(30));
+    let legacy = Arc::new(verifier_at(verify, network.clone(), ticking));
+    assert_eq!(bearer_at_once(&legacy, "known").await, "valid ann");
+    seconds(40).await;
+    network.is_down(true);
+    let mut number = 0;
+    while !legacy.ask_stats(ticking()).unwrap().broken {
+        number += 1;
+        assert!(number < 10, "it never opens");
+        assert_eq!(bearer_at_once(&legacy, &format!("new-{number}")).await, "unverifiable");
+    }
+    let before = network.count();
+    let mut people = tokio::task::JoinSet::new();
+    for number in 0..300 {
+        let legacy = Arc::clone(&legacy);
+        people.spawn(async move { bearer_at_once(&legacy, &format!("newer-{number}")).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(people.join_all().await.iter().all(|word| word == "unverifiable"));
+    let asked = network.asked_since(before);
+    assert!(asked.len() < 60, "{} questions in 30 seconds", asked.len());
+    let before = network.count();
+    assert_eq!(bearer_at_once(&legacy, "known").await, "unverifiable");
+    assert!(network.asked_since(before).contains(&"known".to_owned()), "one that was good may always be the trial");
+    network.is_down(false);
+    assert_eq!(bearer_at_once(&legacy, "known").await, "valid ann");
+    assert!(!legacy.ask_stats(ticking()).unwrap().broken, "which closes it");
+    network.is_down(true);
+    seconds(4).await;
+    for number in 0..10 {
+        assert_eq!(bearer_at_once(&legacy, &format!("newest-{number}")).await, "unverifiable");
+    }
+    assert!(legacy.ask_stats(ticking()).unwrap().broken);
+    network.is_down(false);
+    seconds(10).await;
+    assert!(!legacy.ask_stats(ticking()).unwrap().broken, "nobody asked, and it is found again");
+    assert_eq!(bearer_at_once(&legacy, "bob").await, "valid ann");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_without_an_answer_is_not_asked_about_again_at_once() {
+    let network = Arc::new(Choking::default());
+    let legacy = verifier_at(introspection("http://a/", Duration::ZERO), network.clone(), ticking);
+    for _ in 0..20 {
+        assert_eq!(bearer_at_once(&legacy, "slow").await, "unverifiable");
+    }
+    assert_eq!(network.asked_since(0), ["slow"]);
+    seconds(2).await;
+    assert_eq!(bearer_at_once(&legacy, "slow").await, "unverifiable");
+    assert_eq!(network.asked_since(0), ["slow", "slow"]);
+}
+
+#[test]
+fn alternating_answers_are_told_rarely() {
+    let (mut state, mut now) = (super::State::default(), now());
+    let problem = |number: u32| Some(format!("status {number}"));
+    assert_eq!(state.take(None, now), None, "all is well");
+    assert_eq!(state.take(problem(500), now), Some(problem(500)), "at once");
+    let mut told = 0;
+    for number in 0..2000 {
+        now = now.plus(Duration::from_millis(25));
+        told += usize::from(state.take(problem(500 + number % 7), now).is_some());
+        told += usize::from(state.take(None, now).is_some());
+    }
+    assert!((3..=5).contains(&told), "{told} lines in 50 seconds");
+    let mut news = Vec::new();
+    for _ in 0..20 {
+        now = now.plus(Duration::from_secs(1));
+        news.extend(state.take(problem(503), now));
+    }
+    assert_eq!(news, [problem(503)], "what lasts is told, once");
 }

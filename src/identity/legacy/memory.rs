@@ -2,7 +2,8 @@
 //! no good one.
 //!
 //! The whole credential is hashed, by a random key, and compared: no two ever share an answer. An [`Identity`] is kept,
-//! never "allowed": policy judges each request. Nothing is kept of a server that could not tell.
+//! never "allowed": policy judges each request. Of a server that could not tell, only the credential is kept, for a
+//! moment, and never over a good answer.
 
 use std::hash::RandomState;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const MAX_GOOD: (usize, u64) = (20_000, 32 * 1024 * 1024);
 const MAX_BAD: (usize, u64) = (10_000, 4 * 1024 * 1024);
 /// A credential that was bad may be good in a moment; one that is tried again and again is bad for this long.
 const BAD_FOR: Duration = Duration::from_secs(5);
+/// A credential that the server was silent about is not asked about again so soon.
+const NOTHING_FOR: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -37,7 +40,8 @@ struct Good {
 
 #[derive(Debug, Clone, Copy)]
 struct Bad {
-    reason: Reason,
+    /// `None`: the server was silent.
+    reason: Option<Reason>,
     deadline: Instant,
 }
 
@@ -46,6 +50,8 @@ struct Bad {
 pub(super) enum Told {
     Good(Arc<Identity>),
     Bad(Reason),
+    /// Asked a moment ago, without an answer.
+    Nothing,
 }
 
 impl Default for Memory {
@@ -60,7 +66,7 @@ impl Memory {
             let is_over = good.good_until_ms.is_some_and(|until_ms| now.unix_ms >= until_ms);
             return (now.mono < good.deadline && !is_over).then(|| Told::Good(Arc::clone(&good.identity)));
         }
-        self.bad.get(token).filter(|bad| now.mono < bad.deadline).map(|bad| Told::Bad(bad.reason))
+        self.bad.get(token).filter(|bad| now.mono < bad.deadline).map(|bad| bad.reason.map_or(Told::Nothing, Told::Bad))
     }
 
     /// Whether it was good once, which settles whose it is.
@@ -94,7 +100,14 @@ impl Memory {
         self.good.remove(token);
         let lasts = cache_for.min(BAD_FOR);
         if !lasts.is_zero() {
-            self.bad.insert(token.into(), Bad { reason, deadline: now.mono + lasts });
+            self.bad.insert(token.into(), Bad { reason: Some(reason), deadline: now.mono + lasts });
+        }
+    }
+
+    /// The server was silent about it. One that was good before may be asked about again at once.
+    pub(super) fn keep_nothing(&self, token: &str, now: Now) {
+        if !self.was_good(token) {
+            self.bad.insert(token.into(), Bad { reason: None, deadline: now.mono + NOTHING_FOR });
         }
     }
 
