@@ -317,7 +317,7 @@ mod tests {
             ("/v1/rollouts/auth/verdict", None),
             ("/v1/rollouts/auth/weight/x", None),
             ("/v1/rolloutsx", None),
-            ("/v1/rollouts/", None),
+            ("/v1/rollouts/", Some((Asked::One, ""))),
             ("/v1/rollouts//weight", Some((Asked::Weight, ""))),
         ];
         for (path, want) in table {
