@@ -96,7 +96,10 @@ impl LegacyCookie<'_> {
             Some(_) => holds_token(),
             None => match loose::mentions(pair, self.name) {
                 Mention::No => false,
-                Mention::OtherCase => holds_token(),
+                // To most another cookie, but not to all.
+                Mention::OtherCase => {
+                    holds_token() || any_value(pair).is_some_and(|value| ours.is_legacy_cookie(value))
+                }
                 Mention::Hidden => true,
             },
         }
@@ -172,11 +175,15 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
 
 /// The value of a pair with this name, as `request::credential` reads it.
 fn value<'p>(pair: &'p [u8], name: &str) -> Option<&'p str> {
-    let pair = std::str::from_utf8(pair).ok()?;
-    let (key, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
+    let (key, _) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+    any_value(pair).filter(|_| key.trim_matches([' ', '\t']) == name)
+}
+
+/// The same, whatever its name.
+fn any_value(pair: &[u8]) -> Option<&str> {
+    let (_, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
     let value = value.trim_matches([' ', '\t']);
-    let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
-    (key.trim_end_matches([' ', '\t']) == name).then_some(unquoted)
+    Some(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
 }
 
 fn set(head: &mut impl Head, names: &HeaderNames, fact: Fact, value: &str) {
@@ -202,8 +209,7 @@ fn strip_cookies(head: &mut impl Head, is_ours: impl Fn(&[u8]) -> bool) {
 
 fn is_clerk_cookie(pair: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 4] = [b"__session", b"__client_uat", b"__refresh_", b"__clerk_"];
-    let pair = pair.trim_ascii_start();
-    PREFIXES.iter().any(|prefix| pair.starts_with(prefix)) || loose::mentions(pair, "__session") == Mention::Hidden
+    loose::begins(pair, &PREFIXES)
 }
 
 #[cfg(test)]
@@ -229,7 +235,7 @@ mod tests {
             ("all of them", "__session=x; __client_uat=1; __refresh_abc=y; __clerk_db_jwt=z", None),
             ("between others", "a=1; __session_MqCvchyS=x; b=\"2\"", Some("a=1; b=\"2\"")),
             ("first", "__session=x;a=1", Some("a=1")),
-            ("hidden", "a=1; b=2 __session=x; \"__session\"=y", Some("a=1")),
+            ("hidden", "a=1; b=2 __session_x=x; \"__session\"=y; ?__clerk_db_jwt=z; %5f_session=w", Some("a=1")),
             ("a name that only ends alike", "my__session=x", Some("my__session=x")),
         ];
         for (name, sent, expected) in table {

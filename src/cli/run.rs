@@ -13,12 +13,11 @@ use crate::admin::health::Readiness;
 use crate::audit::{EventClass, Ledger, Moves, Options, Trail, moves};
 use crate::clock;
 use crate::config;
-use crate::identity::map::Extent;
 use crate::reload::Reloader;
 use crate::rollout::Rollout;
 use crate::route::{Access, Route};
 use crate::server::{self, Start};
-use crate::snapshot::{AccessLog, Live, Settings, Snapshot};
+use crate::snapshot::{AccessLog, Live, Settings};
 use crate::telemetry::access::Log;
 use crate::telemetry::log::{self, Format};
 use crate::telemetry::metrics::Metrics;
@@ -63,9 +62,7 @@ pub(super) fn serve(
         claim_state(&settings.state_dir)
             .map_err(|problem| format!("state_dir {} cannot be written: {problem}", settings.state_dir.display()))?;
     }
-    if snapshot.linking.map.is_some() {
-        keep_map(&snapshot, &settings.state_dir)?;
-    }
+    snapshot.linking.keep_extent(&settings.state_dir);
     let log = Log::open(&settings.access_log, format).map_err(|problem| {
         let target = match &settings.access_log {
             AccessLog::File(path) => path.display().to_string(),
@@ -133,20 +130,6 @@ fn in_the_trail(ledger: Ledger, live: Live, required: bool) -> Moves {
             snapshot: Arc::clone(&snapshot.id),
         }
     })
-}
-
-/// Compares the map with the one that served before this start, and keeps its extent for the next one.
-fn keep_map(snapshot: &Snapshot, state_dir: &std::path::Path) -> Result<(), String> {
-    let extent = Extent::of(&snapshot.linking.counts);
-    let (kept, shown) = (Extent::kept(state_dir), state_dir.join("map.json"));
-    let before = kept.map_err(|problem| format!("{} cannot be read: {problem}", shown.display()))?;
-    if let Some(loss) = before.and_then(|before| extent.loss(before)) {
-        let map = snapshot.linking.source.as_ref().map_or_else(String::new, |source| source.path.display().to_string());
-        let shown = shown.display();
-        return Err(format!("identity map {map}: {loss}; if that is meant, remove {shown} and start again"));
-    }
-    snapshot.linking.keep_extent(state_dir);
-    Ok(())
 }
 
 /// Makes sure now that key sets can be kept: the day that they are needed is too late to learn that they were not.

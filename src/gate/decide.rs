@@ -62,7 +62,7 @@ pub struct Decision {
     pub side: Option<Side>,
     /// The same where it is somebody's arm, or everybody's: what is counted and written down.
     pub arm: Option<Side>,
-    /// The person whose identity goes upstream, also where policy then refused them.
+    /// The person whose identity goes upstream; also one who was verified and then refused.
     pub identity: Option<(Arc<Identity>, Carrier)>,
     pub outcome: Result<Permit, Refusal>,
     /// Which of the credentials may go on.
@@ -192,12 +192,13 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         Ok(standing) => standing,
         Err(refusal) => {
             steps.step("resolve", "refused", || refusal.to_string());
+            decision.identity = resolution.verified;
             decision.outcome = match Permit::reported_anonymous(route, &refusal) {
                 Some(permit) => {
                     steps.step("mode", "report", || "let through as nobody".to_owned());
                     // The API decides about its own credential, as it did before crossgate stood in front of it.
                     // One that was sealed proves nothing there either: the map is newer than the API.
-                    let passes = refusal != identity::Refusal::LegacySealed;
+                    let passes = refusal != identity::Refusal::LegacySealed && !names_somebody_sealed(&verdicts.legacy);
                     decision.proven = Proven { legacy_header: passes, legacy_cookie: passes, clerk: None };
                     Ok(by_arm(permit))
                 }
@@ -267,6 +268,11 @@ fn follow(verdicts: &Verdicts, caller: Caller<'_>, snapshot: &Snapshot, steps: &
         let step = if snapshot.legacy.is_some() { "clerk" } else { "identity" };
         steps.step(step, verdicts.clerk.name(), || verdicts.clerk.to_string());
     }
+}
+
+/// Whether a legacy credential verifies and proves nothing any more.
+fn names_somebody_sealed(verdict: &legacy::Verdict) -> bool {
+    matches!(verdict, legacy::Verdict::Valid { identity, .. } if !identity.facts.link.legacy_proves())
 }
 
 fn arm_upstream(snapshot: &Snapshot, side: Side) -> Option<usize> {

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -32,6 +32,8 @@ pub struct Linking {
     pub counts: Counts,
     /// Outlives configurations.
     pub conflicts: Arc<Conflicts>,
+    /// How many people the map has stands in `state_dir`.
+    pub extent_kept: AtomicBool,
 }
 
 /// The file of a map, so that a reload need not read it again.
@@ -126,11 +128,19 @@ impl Linking {
     /// Keeps how many people the map has, for the next start to compare. Fails nothing: what cannot be kept is only not
     /// compared then. Blocks on the disk.
     pub fn keep_extent(&self, state_dir: &Path) {
-        if self.map.is_some()
-            && let Err(problem) = Extent::of(&self.counts).keep(state_dir)
-        {
-            tracing::warn!(%problem, "the extent of the identity map cannot be kept in state_dir");
+        if self.map.is_none() {
+            return;
         }
+        match Extent::of(&self.counts).keep(state_dir) {
+            Ok(()) => self.extent_kept.store(true, Ordering::Relaxed),
+            Err(problem) => {
+                tracing::warn!(%problem, "how many people the identity map has cannot be kept in state_dir");
+            }
+        }
+    }
+
+    pub fn is_extent_kept(&self) -> bool {
+        self.extent_kept.load(Ordering::Relaxed)
     }
 
     /// A person whose Clerk credential verifies.

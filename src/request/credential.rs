@@ -162,19 +162,18 @@ fn authorization(line: &[u8]) -> Authorization {
     if line.is_empty() {
         return Authorization::Absent;
     }
-    // A byte that somebody trims or takes for a blank makes `Bearer` of what is none here.
-    if !line.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t')) {
-        return Authorization::Malformed;
-    }
     let scheme_end = line.iter().position(|b| matches!(b, b' ' | b'\t' | b',')).unwrap_or(line.len());
     let (scheme, rest) = line.split_at(scheme_end);
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         // A bare token without a scheme is meant as a credential; `Basic …` and the like are none of ours.
         let bare_token = rest.is_empty() && scheme.iter().filter(|b| **b == b'.').count() == 2;
-        // Nor is a second credential behind a comma, or a scheme that is no word (`Bearer:`).
-        let is_bearer_and_more = scheme.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer"));
-        let is_hidden = is_bearer_and_more
-            || rest.split(|byte| matches!(byte, b' ' | b'\t' | b',')).any(|word| word.eq_ignore_ascii_case(b"bearer"));
+        // A byte that somebody trims, or takes for a blank, makes `Bearer` of what is none here; and some read lists.
+        let is_no_word = !rest.is_empty() && !scheme.iter().all(|byte| is_tchar(*byte));
+        let is_hidden = is_no_word
+            || scheme.iter().any(|byte| !byte.is_ascii_graphic())
+            || scheme.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer"))
+                && !scheme.iter().all(|byte| is_tchar(*byte))
+            || rest.split(|byte| *byte == b',').skip(1).any(begins_with_bearer);
         return if bare_token || is_hidden { Authorization::Malformed } else { Authorization::Absent };
     }
     let Some(token) = rest.strip_prefix(b" ") else { return Authorization::Malformed };
@@ -182,6 +181,16 @@ fn authorization(line: &[u8]) -> Authorization {
         Ok(token) if !token.is_empty() && is_all_token68(token.as_bytes()) => Authorization::Bearer(token.into()),
         _ => Authorization::Malformed,
     }
+}
+
+fn begins_with_bearer(item: &[u8]) -> bool {
+    let word = item.trim_ascii().split(|byte| !byte.is_ascii_alphanumeric()).next().unwrap_or_default();
+    word.eq_ignore_ascii_case(b"bearer")
+}
+
+/// RFC 9110 5.6.2: what a scheme is made of.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// RFC 9110 11.2, and nothing else: no space, comma, quote or control can hide a second credential.
@@ -227,7 +236,10 @@ mod tests {
             ("a colon", "Bearer: a.b.c", Authorization::Malformed),
             ("a no-break space", "Bearer\u{a0}a.b.c", Authorization::Malformed),
             ("behind another scheme", "Basic x, Bearer a.b.c", Authorization::Malformed),
-            ("behind another scheme, in any case", "Basic x bearer a.b.c", Authorization::Malformed),
+            ("behind another scheme, in any case", "Basic x,bearer a.b.c", Authorization::Malformed),
+            ("no scheme", "Bearer;abc", Authorization::Malformed),
+            ("another scheme", "Bearer-Custom abc", Authorization::Absent),
+            ("text in a parameter", "Digest username=\"j\u{fc}rgen, the bearer\"", Authorization::Absent),
             ("basic", "Basic dXNlcjpwYXNz", Authorization::Absent),
             ("a word", "null", Authorization::Absent),
         ];

@@ -18,39 +18,70 @@ pub enum Mention {
 /// Looks for a cookie's name in a pair, which is what stands between two semicolons.
 pub fn mentions(pair: &[u8], name: &str) -> Mention {
     let trimmed = trim(pair);
-    let key = trimmed.split(|byte| *byte == b'=').next().unwrap_or_default();
-    if trim(key) == name.as_bytes() {
+    let key = trim(trimmed.split(|byte| *byte == b'=').next().unwrap_or_default());
+    if key == name.as_bytes() {
         // The name itself. Where a byte beside it is no text, crossgate does not read the pair at all; others do.
         return if std::str::from_utf8(pair).is_ok() { Mention::No } else { Mention::Hidden };
     }
-    if trim(key).eq_ignore_ascii_case(name.as_bytes()) {
+    if key.eq_ignore_ascii_case(name.as_bytes()) {
         return Mention::OtherCase;
     }
-    // As nearly always: nothing here that two parsers read in two ways.
-    if !trimmed.iter().any(|byte| is_odd(*byte)) {
-        return Mention::No;
-    }
-    let read = decoded(pair);
-    let is_hidden = read.windows(name.len().max(1)).enumerate().any(|(at, found)| {
-        let before = at.checked_sub(1).and_then(|before| read.get(before));
-        let rest = read.get(at + name.len()..).unwrap_or_default();
-        let next = rest.iter().find(|byte| !is_trimmed(**byte));
-        found.eq_ignore_ascii_case(name.as_bytes())
-            && before.is_none_or(|byte| is_trimmed(*byte) || *byte == b',')
-            && next == Some(&b'=')
-    });
+    let is_hidden = is_name(key, name) || is_behind_a_separator(trimmed, name);
     if is_hidden { Mention::Hidden } else { Mention::No }
 }
 
-/// All that looks like a signed token, in any reading: three parts of base64url with dots between.
+/// Whether the key of a pair, or of what somebody takes for one, has one of these prefixes in any reading.
+pub fn begins(pair: &[u8], prefixes: &[&[u8]]) -> bool {
+    let is_one = |key: &[u8]| {
+        let read = decoded(key);
+        let read = trim_odd(&read);
+        prefixes.iter().any(|prefix| read.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix)))
+    };
+    pair.split(|byte| is_separator(*byte)).any(is_one)
+}
+
+/// A name with its escapes decoded, whatever is trimmed around it, in any case, and as PHP folds it: `_` for what its
+/// variables cannot be called.
+fn is_name(key: &[u8], name: &str) -> bool {
+    let folds = |byte: &u8| if matches!(byte, b'.' | b' ' | b'[' | b'+') { b'_' } else { byte.to_ascii_lowercase() };
+    let read = decoded(key);
+    let read = trim_odd(&read);
+    !name.is_empty() && read.iter().map(folds).eq(name.bytes().map(|byte| folds(&byte)))
+}
+
+/// Whether the name and `=` stand behind a byte at which somebody begins a new pair.
+fn is_behind_a_separator(pair: &[u8], name: &str) -> bool {
+    // As nearly always: nothing here that two parsers read in two ways.
+    if !pair.iter().any(|byte| is_separator(*byte)) {
+        return false;
+    }
+    let key =
+        |piece: &[u8]| piece.iter().position(|byte| *byte == b'=').and_then(|at| piece.get(..at).map(<[u8]>::to_vec));
+    let escaped = |piece: &[u8]| key(piece).is_some_and(|key| is_name(&key, name));
+    pair.split(|byte| is_separator(*byte)).any(escaped)
+        || pair.windows(name.len().max(1)).enumerate().any(|(at, found)| {
+            let before = at.checked_sub(1).and_then(|before| pair.get(before));
+            let rest = pair.get(at + name.len()..).unwrap_or_default();
+            let next = rest.iter().find(|byte| !is_trimmed(**byte));
+            found.eq_ignore_ascii_case(name.as_bytes())
+                && before.is_none_or(|byte| is_separator(*byte))
+                && next == Some(&b'=')
+        })
+}
+
+const fn is_separator(byte: u8) -> bool {
+    is_trimmed(byte) || byte == b','
+}
+
+/// All that looks like a signed token, in any reading: three parts of base64url with dots between. Some take the first three
+/// of more, and some drop empty ones.
 pub fn tokens(value: &[u8]) -> impl Iterator<Item = String> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let mut found: Vec<String> = Vec::new();
     for read in [value.to_vec(), decoded(value)] {
         for run in read.split(|byte| !is_part(byte)) {
-            if run.iter().filter(|byte| **byte == b'.').count() == 2 {
-                found.push(String::from_utf8_lossy(run).into_owned());
-            }
+            let parts: Vec<&[u8]> = run.split(|byte| *byte == b'.').filter(|part| !part.is_empty()).collect();
+            found.extend(parts.windows(3).map(|three| String::from_utf8_lossy(&three.join(&b'.')).into_owned()));
         }
     }
     found.into_iter()
@@ -89,8 +120,10 @@ fn trim(bytes: &[u8]) -> &[u8] {
     bytes.get(start..end).unwrap_or_default()
 }
 
-fn is_odd(byte: u8) -> bool {
-    is_trimmed(byte) || matches!(byte, b'%' | b'\\' | b',')
+fn trim_odd(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| !is_trimmed(*byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|byte| !is_trimmed(*byte)).map_or(start, |at| at + 1);
+    bytes.get(start..end).unwrap_or_default()
 }
 
 /// What somebody trims around a name.
@@ -100,12 +133,15 @@ const fn is_trimmed(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mention, mentions, tokens};
+    use super::{Mention, begins, mentions, tokens};
 
     #[test]
     fn names_in_other_readings() {
         use Mention::{Hidden, No, OtherCase};
-        let table: [(&[u8], Mention); 22] = [
+        let table: [(&[u8], Mention); 25] = [
+            (b"a=1,%73ession=x", Hidden),
+            (b"ret=%2Fa%3Fx%3D1%20session%3D2", No),
+            (b"%22session%22=x", Hidden),
             (b"session=x\xA0", Hidden),
             (b"session=\xA0x", Hidden),
             (b"session=\"x\"\x85", Hidden),
@@ -135,8 +171,37 @@ mod tests {
     }
 
     #[test]
+    fn prefixes_in_other_readings() {
+        let prefixes: [&[u8]; 1] = [b"__session"];
+        let table: [(&[u8], bool); 7] = [
+            (b"__session_x=1", true),
+            (b"\xA0__session_x=1", true),
+            (b"a=1 __session_x=1", true),
+            (b"%5f_session_x=1", true),
+            (b"__Session=1", true),
+            (b"my__session=1", false),
+            (b"a=__session", false),
+        ];
+        for (pair, expected) in table {
+            assert_eq!(begins(pair, &prefixes), expected, "{}", String::from_utf8_lossy(pair));
+        }
+    }
+
+    #[test]
+    fn names_as_php_reads_them() {
+        for key in ["app.session", "app session", "app[session", "app+session", "App.Session", "app%5fsession"] {
+            assert_eq!(mentions(format!("{key}=x").as_bytes(), "app_session"), Mention::Hidden, "{key}");
+        }
+        assert_eq!(mentions(b"app-session=x", "app_session"), Mention::No);
+    }
+
+    #[test]
     fn tokens_in_other_readings() {
-        let table: [(&[u8], bool); 11] = [
+        let table: [(&[u8], bool); 15] = [
+            (b"eyJ.eyJ.sig.", true),
+            (b"eyJ.eyJ.sig...", true),
+            (b"x.eyJ.eyJ.sig.y", true),
+            (b".eyJ..eyJ.sig", true),
             (b"eyJ.eyJ.sig", true),
             (b"\"eyJ.eyJ.sig\"", true),
             (b"\"\\145yJ.eyJ.sig\"", true),

@@ -322,8 +322,14 @@ fn an_echoed_identity_leaves_in_no_answer() {
     let answer = bed.get("/me").bearer(&adas_token()).send();
     assert_eq!(answer.text(), "echo");
     assert_eq!(answer.header("x-api"), Some("kept"));
-    let left: Vec<_> =
-        answer.headers.iter().filter(|(_, value)| value.contains("ada") || value.contains("acme")).collect();
+    let left: Vec<_> = answer
+        .headers
+        .iter()
+        .filter(|(name, value)| {
+            // Hex digits may spell a name, too.
+            name != "x-request-id" && (value.contains("ada") || value.contains("acme"))
+        })
+        .collect();
     assert!(left.is_empty(), "{left:?}");
     let named: Vec<_> = answer.headers.iter().filter(|(name, _)| name.starts_with("x-crossgate-")).collect();
     assert!(named.is_empty(), "{named:?}");

@@ -210,8 +210,9 @@ fn a_broken_map_moves_nobody() {
 fn a_map_that_lost_people_revives_nobody() {
     let bed = usual();
     let file = bed.folder().join("map.jsonl");
-    let without =
-        |gone: &str| MAP.lines().filter(|line| !line.contains(gone)).map(|line| format!("{line}\n")).collect();
+    let without = |gone: &str| {
+        MAP.lines().filter(|line| !line.contains(gone)).map(|line| format!("{line}\n")).collect::<String>()
+    };
     let cases: [(&str, String); 4] = [
         ("emptied", String::new()),
         ("cut between two lines", MAP.lines().take(4).map(|line| format!("{line}\n")).collect()),
@@ -234,7 +235,14 @@ fn a_map_that_lost_people_revives_nobody() {
         bed.process.signal("HUP");
         until("the whole map", || bed.reasons().is_empty().then_some(()));
     }
-    // Nor does a restart forget them; what is meant is said by hand.
+    // What is meant is said by hand.
+    let extent = bed.folder().join("state/map.json");
+    std::fs::remove_file(&extent).unwrap();
+    std::fs::write(&file, without("deleted")).unwrap();
+    bed.process.signal("HUP");
+    until("the smaller map", || (reach(&bed, "GET", "/me", &legacy("44", None, &[])).status == 200).then_some(()));
+    assert!(extent.exists(), "kept again");
+    // Nor does a restart forget the others.
     let (bed, _) = bed.stop_keeping_folder();
     let path = bed.folder().join("map.jsonl");
     std::fs::write(&path, "").unwrap();
@@ -247,7 +255,7 @@ fn a_map_that_lost_people_revives_nobody() {
     let ended = start();
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(1), "{told}");
-    assert!(told.contains("it has 0 people and had 4") && told.contains("map.json and start again"), "{told}");
+    assert!(told.contains("it has 0 people and had 3") && told.contains("map.json and load it again"), "{told}");
 }
 
 #[test]

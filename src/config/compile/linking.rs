@@ -14,7 +14,7 @@ use crate::config::raw;
 use crate::config::report::Problem;
 use crate::config::source::{Files, Unreadable};
 use crate::identity::link::{Canonical, Linking, Source};
-use crate::identity::map::{self, IdentityMap, Side, Stamp};
+use crate::identity::map::{self, Extent, IdentityMap, Side, Stamp};
 
 /// What linking is compiled beside.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,7 @@ pub(super) struct Beside<'a> {
     pub(super) has_clerk: bool,
     pub(super) has_legacy: bool,
     pub(super) previous: Option<&'a Linking>,
+    pub(super) state_dir: &'a Path,
 }
 
 /// Without `workspaces`, which `identity.workspaces` adds.
@@ -33,7 +34,7 @@ pub(super) fn compile(
     files: &mut Files,
     problems: &mut Vec<Problem>,
 ) -> Linking {
-    let Beside { has_clerk, has_legacy, previous } = beside;
+    let Beside { has_clerk, has_legacy, previous, .. } = beside;
     let identity = root.key("identity");
     let at = identity.key("map");
     let is_written = raw.is_some();
@@ -52,7 +53,7 @@ pub(super) fn compile(
     }
     if let Some(file) = &file {
         let path = at.source.resolve(file);
-        if let Some((map, source)) = load(&path, at.key("file"), previous, files, problems) {
+        if let Some((map, source)) = load(&path, at.key("file"), beside, files, problems) {
             linking.counts = map.counts();
             linking.map = Some(map);
             linking.source = Some(source);
@@ -95,10 +96,11 @@ fn no_effect(at: At<'_>, message: &str, help: &str) -> Problem {
 fn load(
     path: &Path,
     at: At<'_>,
-    previous: Option<&Linking>,
+    beside: Beside<'_>,
     files: &mut Files,
     problems: &mut Vec<Problem>,
 ) -> Option<(Arc<IdentityMap>, Source)> {
+    let Beside { previous, state_dir, .. } = beside;
     let held = previous.and_then(|previous| Some((previous.map.as_ref()?, previous.source.as_ref()?)));
     if let Some((map, source)) = held
         && source.path == path
@@ -112,10 +114,10 @@ fn load(
         Ok((map::Loaded { map, .. }, stamp)) => {
             files.remember_digest(path, map.digest());
             let source = Source { path: path.to_path_buf(), stamp };
-            if let Some(loss) = held.and_then(|(held, _)| map::loss(held, &map)) {
-                let help = "write `\"state\":\"deleted\"` instead of leaving people out; a restart asks about the rest";
-                let message = format!("the map that serves is kept: {loss}");
-                problems.push(Problem::at(codes::MAP_LOSS, at, message).help(help));
+            if let Some(loss) = lost(&map, held.map(|(held, _)| &**held), beside) {
+                let (kept, message) = (Extent::path(state_dir), format!("the map is not taken up: {loss}"));
+                let help = format!("if that is meant, remove {} and load it again", kept.display());
+                problems.push(Problem::at(codes::MAP_LOSS, at, format!("{message}; {help}")));
                 return None;
             }
             // Written again with the same bytes: what was remembered by the map that serves goes on.
@@ -138,6 +140,25 @@ fn load(
                 });
             }
             None
+        }
+    }
+}
+
+/// What a map has lost against the one before, which serves now or served before a restart. Whoever removes what is kept of
+/// that one has said that the loss is meant.
+fn lost(map: &IdentityMap, held: Option<&IdentityMap>, beside: Beside<'_>) -> Option<String> {
+    let against_held = || held.and_then(|held| map::loss(held, map));
+    match (Extent::kept(beside.state_dir), held) {
+        (Ok(Some(before)), None) => Extent::of(&map.counts()).loss(before),
+        (Ok(Some(_)), Some(_)) => against_held(),
+        // It was kept, and somebody removed it.
+        (Ok(None), _) if beside.previous.is_some_and(Linking::is_extent_kept) => None,
+        (Ok(None), _) => against_held(),
+        // A hint that cannot be read, as after a power cut, must not keep the gate from starting.
+        (Err(problem), _) => {
+            let path = Extent::path(beside.state_dir);
+            tracing::warn!(%problem, path = %path.display(), "how many people the last identity map had cannot be read");
+            against_held()
         }
     }
 }

@@ -99,6 +99,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         has_clerk: !instances.is_empty() || root.was_dropped("clerk"),
         has_legacy,
         previous: previous.map(|snapshot| &*snapshot.linking),
+        state_dir: &state_dir,
     };
     let identity = identity::compile(identity, beside, root, files, problems);
     linking::lists(rollout.as_ref(), &identity.linking, root, problems);

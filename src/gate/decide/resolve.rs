@@ -29,6 +29,8 @@ pub(super) struct Resolution {
     /// Somebody's arm it is, or that of everybody: not only where nobody goes.
     pub(super) is_of_somebody: bool,
     pub(super) why: Option<Why>,
+    /// Who was verified, also where it was not enough: the trail says whose attempt it was.
+    pub(super) verified: Option<Person>,
     pub(super) outcome: Result<Standing, Refusal>,
 }
 
@@ -71,7 +73,20 @@ pub(super) fn resolve(
 ) -> Resolution {
     let Question { inputs, stand: at, is_foreign_page } = question(verdicts, route, view, world, moment);
     let side = at.side(route.access);
-    let resolution = |outcome| Resolution { side, is_of_somebody: at.is_of_somebody, why: at.why, outcome };
+    let verified = || match (&verdicts.legacy, &verdicts.clerk) {
+        // Two people, one of each side: nobody's attempt.
+        (legacy::Verdict::Valid { .. }, Verdict::Valid { .. }) if inputs.sent.same != Same::Same => None,
+        (legacy::Verdict::Valid { identity, .. }, _) if !identity.facts.link.legacy_proves() => None,
+        (legacy::Verdict::Valid { .. }, _) => legacy_person(&verdicts.legacy),
+        (_, clerk) => clerk_person(clerk),
+    };
+    let resolution = |outcome: Result<Standing, Refusal>| Resolution {
+        side,
+        is_of_somebody: at.is_of_somebody,
+        why: at.why,
+        verified: if outcome.is_err() { verified() } else { None },
+        outcome,
+    };
     // Two people on one side: the table knows one of each.
     if matches!(verdicts.legacy, legacy::Verdict::Conflict) || matches!(verdicts.clerk, Verdict::Conflict) {
         return resolution(match route.access {
@@ -98,7 +113,7 @@ pub(super) fn resolve(
             let person = clerk_person(&verdicts.clerk);
             let standing = Standing { proven: proven(verdicts, &person, beside), person, ..Standing::default() };
             let side = own.side(route.access);
-            Resolution { side, is_of_somebody: true, why: own.why, outcome: Ok(standing) }
+            Resolution { side, is_of_somebody: true, why: own.why, verified: None, outcome: Ok(standing) }
         }
         Ok(Resolved::Person(Side::Legacy, beside)) => {
             let person = legacy_person(&verdicts.legacy);

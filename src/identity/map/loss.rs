@@ -4,13 +4,13 @@
 //! got lost becomes two: a map that loses either is not taken up by itself. Owns the two numbers that outlive a restart
 //! (`map.json` in `state_dir`); never says what a map may gain.
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, IdentityMap, State};
+use super::{Counts, IdentityMap, State, User};
 
 const FILE: &str = "map.json";
 /// The file has some forty bytes.
@@ -23,6 +23,11 @@ pub struct Extent {
     users: usize,
     /// Those whose legacy credential proves nothing.
     ended: usize,
+    /// Lines of kind `org`.
+    #[serde(default)]
+    orgs: usize,
+    #[serde(default)]
+    memberships: usize,
 }
 
 impl Extent {
@@ -31,7 +36,8 @@ impl Extent {
             let each = State::ALL.into_iter().zip(counts.users);
             each.filter(|(state, _)| which(*state)).map(|(_, count)| count).sum()
         };
-        Self { users: of(|_| true), ended: of(|state| !state.legacy_proves()) }
+        let ended = of(|state| !state.legacy_proves());
+        Self { users: of(|_| true), ended, orgs: counts.orgs, memberships: counts.memberships }
     }
 
     /// Why a map of this extent is not taken up after one of `before`.
@@ -43,6 +49,14 @@ impl Extent {
                 "it has {now} people and had {then}: more than 1 % are gone, as when a file is cut off"
             ));
         }
+        // People leave orgs every day; that most of them did at once is a file that was cut behind its people.
+        for (what, now, then) in
+            [("orgs", self.orgs, before.orgs), ("memberships", self.memberships, before.memberships)]
+        {
+            if then.saturating_sub(now) > then / 2 {
+                return Some(format!("it has {now} {what} and had {then}: more than half are gone"));
+            }
+        }
         let revived = before.ended.saturating_sub(self.ended);
         (revived > 0).then(|| {
             let (now, then) = (self.ended, before.ended);
@@ -50,12 +64,16 @@ impl Extent {
         })
     }
 
+    pub fn path(state_dir: &Path) -> PathBuf {
+        state_dir.join(FILE)
+    }
+
     /// What was kept when a map last served; `None` at the first start.
     ///
     /// # Errors
     /// The file is there and cannot be read.
     pub fn kept(state_dir: &Path) -> io::Result<Option<Self>> {
-        let path = state_dir.join(FILE);
+        let path = Self::path(state_dir);
         let meta = match fs::metadata(&path) {
             Ok(meta) => meta,
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -73,25 +91,30 @@ impl Extent {
     /// The folder cannot be written.
     pub fn keep(self, state_dir: &Path) -> io::Result<()> {
         fs::create_dir_all(state_dir)?;
-        let (path, new) = (state_dir.join(FILE), state_dir.join("map.json.new"));
-        fs::write(&new, serde_json::to_vec(&self)?)?;
-        fs::rename(new, path)
+        let new = state_dir.join("map.json.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(&self)?)?;
+        file.sync_all()?;
+        fs::rename(new, Self::path(state_dir))
     }
 }
 
-/// Why `new` is not taken up while `old` serves: by number, or since somebody whose login was ended has no line any more.
+/// Why `new` is not taken up while `old` serves: by number, or since a login that was ended would prove somebody again.
 pub fn loss(old: &IdentityMap, new: &IdentityMap) -> Option<String> {
     if let Some(loss) = Extent::of(&new.counts()).loss(Extent::of(&old.counts())) {
         return Some(loss);
     }
-    let is_lost = |user: &super::User<'_>| {
-        let legacy = user.legacy().is_some_and(|id| new.user_by_legacy(id).is_none());
-        let clerk = user.clerk().is_some_and(|id| new.user_by_clerk(id).is_none());
-        !user.state().legacy_proves() && (legacy || clerk)
+    let is_revived = |user: &User<'_>| {
+        let proves = |now: Option<User<'_>>| now.is_none_or(|now| now.state().legacy_proves());
+        let legacy = user.legacy().is_some_and(|id| proves(new.user_by_legacy(id)));
+        let clerk = user.legacy().is_none() && user.clerk().is_some_and(|id| proves(new.user_by_clerk(id)));
+        let is_back = user.state() == State::Deleted
+            && user.clerk().and_then(|id| new.user_by_clerk(id)).is_some_and(|now| now.state().clerk_proves());
+        !user.state().legacy_proves() && (legacy || clerk) || is_back
     };
-    old.users().find(is_lost).map(|user| {
+    old.users().find(is_revived).map(|user| {
         let id = user.legacy().or(user.clerk()).unwrap_or_default();
-        format!("{id} was {} and has no line any more", user.state().as_str())
+        format!("{id} was {} and would not be any more", user.state().as_str())
     })
 }
 
@@ -121,9 +144,9 @@ mod tests {
             ("more than one per cent", map(0..296, &sealed), Some("more than 1 % are gone")),
             ("emptied", map(0..0, &[]), Some("it has 0 people")),
             ("a seal less", map(0..300, &[(7, "sealed")]), Some("old logins would be revived")),
-            ("a seal for another", map(0..300, &[(7, "sealed"), (8, "deleted")]), None),
+            ("a seal for another", map(0..300, &[(7, "sealed"), (8, "deleted")]), Some("9 was deleted")),
             ("somebody sealed without a line", map(8..300, &[(9, "deleted"), (10, "sealed")]), Some("more than 1 %")),
-            ("the same, but few", map(6..306, &[(9, "sealed"), (10, "deleted")]), None),
+            ("a deleted one only sealed", map(0..300, &[(7, "deleted"), (9, "sealed")]), Some("9 was deleted")),
             ("one of the sealed left out", map(8..308, &[(9, "deleted"), (10, "sealed")]), Some("7 was sealed")),
         ];
         for (name, new, expected) in table {
@@ -131,6 +154,17 @@ mod tests {
             assert_eq!(told.is_some(), expected.is_some(), "{name}: {told:?}");
             assert!(told.unwrap_or_default().contains(expected.unwrap_or_default()), "{name}");
         }
+    }
+
+    #[test]
+    fn what_stands_behind_the_people_is_not_lost_either() {
+        let people = (0..4).map(|id| format!("{{\"kind\":\"user\",\"legacy\":\"{id}\",\"state\":\"legacy_only\"}}\n"));
+        let people: String = people.collect();
+        let orgs = "{\"kind\":\"org\",\"legacy\":\"a\"}\n{\"kind\":\"membership\",\"user\":\"1\",\"org\":\"a\"}\n";
+        let whole = read(format!("{people}{orgs}").as_bytes()).unwrap().map;
+        let cut = read(people.as_bytes()).unwrap().map;
+        assert!(loss(&whole, &cut).unwrap().contains("0 orgs and had 1"));
+        assert_eq!(loss(&cut, &whole), None);
     }
 
     #[test]
