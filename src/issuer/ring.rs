@@ -244,7 +244,9 @@ impl Ring {
         let problem = |path: &Path, what: String| RingProblem { path: path.to_owned(), what };
         let old = self.keys.load_full();
         let pem = SigningKey::make(schedule.algorithm).map_err(|why| problem(&self.folder, why.to_string()))?;
-        let name = format!("{}-{}.pem", now.unix_seconds(), schedule.algorithm.as_str().to_ascii_lowercase());
+        // Never the name of one that is there: a key may be made in the second of another.
+        let created = old.iter().map(|key| key.created + 1).fold(now.unix_seconds(), i64::max);
+        let name = format!("{created}-{}.pem", schedule.algorithm.as_str().to_ascii_lowercase());
         let path = self.folder.join(name);
         match write(&self.folder, &path, pem.as_bytes()) {
             // Another replica made one in this very second.

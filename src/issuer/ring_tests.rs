@@ -77,6 +77,9 @@ fn one_rotation_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let ring = Ring::new(folder.path().to_owned());
     ring.rotate(SCHEDULE, at(0)).unwrap();
+    ring.rotate(SCHEDULE, at(0)).unwrap();
+    assert_eq!(stages(&ring, at(0)), [Stage::Signing, Stage::Waiting], "in the second of the first one");
+    assert!(ring.rotate(SCHEDULE, at(0)).is_err());
     ring.rotate(SCHEDULE, at(10_000)).unwrap();
     let refused = ring.rotate(SCHEDULE, at(10_100)).unwrap_err();
     assert_eq!(refused.what, "a new key is there already and signs in 801 seconds");
