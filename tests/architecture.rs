@@ -198,6 +198,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "telemetry",
             "gate",
             "identity",
+            "issuer",
             "clock",
             "upstream",
             "route",

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::Value;
 
 use super::{Algorithm, SigningKey};
@@ -125,12 +125,14 @@ pub struct Ring {
     keys: ArcSwap<Vec<Arc<RingKey>>>,
     /// One reader of the folder at a time, so that an older look never replaces a newer one.
     turn: Mutex<()>,
+    /// Why the last look came to nothing.
+    problem: ArcSwapOption<RingProblem>,
 }
 
 impl Ring {
     /// Nothing is read yet.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, keys: ArcSwap::default(), turn: Mutex::new(()) }
+        Self { folder, keys: ArcSwap::default(), turn: Mutex::new(()), problem: ArcSwapOption::empty() }
     }
 
     pub fn folder(&self) -> &Path {
@@ -148,7 +150,17 @@ impl Ring {
     /// [`RingProblem`]; what was read before stays.
     pub fn read(&self, now: Now) -> Result<(), RingProblem> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.look(now)
+        self.noted(self.look(now))
+    }
+
+    /// Why the folder could not be used when it was last looked at.
+    pub fn problem(&self) -> Option<Arc<RingProblem>> {
+        self.problem.load_full()
+    }
+
+    fn noted(&self, looked: Result<(), RingProblem>) -> Result<(), RingProblem> {
+        self.problem.store(looked.as_ref().err().cloned().map(Arc::new));
+        looked
     }
 
     fn look(&self, now: Now) -> Result<(), RingProblem> {
@@ -208,7 +220,10 @@ impl Ring {
     /// [`RingProblem`].
     pub fn tend(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.look(now)?;
+        self.noted(self.look(now).and_then(|()| self.make_if_due(schedule, now)))
+    }
+
+    fn make_if_due(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
         let is_due = match self.keys.load().last() {
             None => true,
             Some(newest) => {
@@ -229,9 +244,8 @@ impl Ring {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.look(now)?;
         let keys = self.keys.load_full();
-        let waits = keys.iter().position(|_| true).and_then(|_| {
-            keys.iter().enumerate().find(|(at, _)| stage(&keys, *at, schedule, now.unix_ms) == Stage::Waiting)
-        });
+        let is_waiting = |at: &usize| stage(&keys, *at, schedule, now.unix_ms) == Stage::Waiting;
+        let waits = keys.iter().enumerate().find(|(at, _)| is_waiting(at));
         if let Some((_, key)) = waits {
             let left = key.signs_at(schedule).saturating_sub(now.unix_ms).div_euclid(1000) + 1;
             let what = format!("a new key is there already and signs in {left} seconds");

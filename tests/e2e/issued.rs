@@ -439,4 +439,6 @@ fn a_key_that_cannot_be_used_ends_the_start_and_no_reload() {
     until("the refusal", || bed.process.stderr.text().contains("reload refused").then_some(()));
     assert_eq!(assertion(&bed, &ada()), first);
     Verifier::fetch(&bed).verify(&first).unwrap();
+    assert!(bed.reasons().contains(&"signing_keys".to_owned()), "{:?}", bed.reasons());
+    assert_eq!(bed.ask_admin("/v1/snapshot").json()["assertion"]["keys"][0]["stage"], "signing");
 }
