@@ -45,7 +45,7 @@ pub struct SigningKey {
 }
 
 enum Pair {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Rsa(Box<rsa::KeyPair>),
     Ec(Box<EcdsaKeyPair>),
 }
@@ -87,7 +87,7 @@ impl std::error::Error for KeyProblem {}
 
 impl SigningKey {
     pub fn hmac(algorithm: HmacAlgorithm, secret: &Secret) -> Self {
-        Self { algorithm: Algorithm::Hmac(algorithm), pair: Pair::Hmac(secret.key(algorithm)) }
+        Self { algorithm: Algorithm::Hmac(algorithm), pair: Pair::Hmac(Box::new(secret.key(algorithm))) }
     }
 
     /// Reads PEM: PKCS#8, PKCS#1 (RSA) or SEC 1 (P-256).
@@ -214,9 +214,8 @@ impl SigningKey {
         };
         let kid = b64(digest::digest(&digest::SHA256, required.to_string().as_bytes()).as_ref());
         let mut jwk = required;
-        jwk["alg"] = self.algorithm.as_str().into();
-        jwk["kid"] = kid.as_str().into();
-        jwk["use"] = "sig".into();
+        let more = [("alg", self.algorithm.as_str()), ("kid", &kid), ("use", "sig")];
+        jwk.as_object_mut()?.extend(more.map(|(name, value)| (name.to_owned(), value.into())));
         Some((kid, jwk))
     }
 }

@@ -175,6 +175,82 @@ fn nobody_gets_a_token_and_nobody_brings_one() {
 }
 
 #[test]
+fn the_legacy_sides_own_place_takes_minted_tokens_too() {
+    for (credential, place) in [
+        ("credential: { cookie: session }", "credentials: { legacy_token: { cookie: session } }"),
+        ("credential: { header: x-api-token }", "credentials: { legacy_token: { header: x-api-token } }"),
+    ] {
+        let legacy_side = MINT.replacen("legacy:", &format!("legacy:\n  {credential}"), 1);
+        let bed = Bed::new().policy(POLICY).section(&legacy_side).section(IDENTITY).upstream_option(place);
+        files(&bed);
+        let bed = bed.start();
+        let own = legacy("42");
+        let in_place = |token: &str| {
+            let call = bed.get("/me/x");
+            if place.contains("cookie") {
+                call.cookie(&format!("session={token}; a=1"))
+            } else {
+                call.header("x-api-token", token)
+            }
+        };
+        let sent = || if place.contains("cookie") { seen(&bed, "cookie") } else { seen(&bed, "x-api-token") };
+        assert_eq!(in_place(&own).send().outcome(), "200 ok", "{place}");
+        let expected = if place.contains("cookie") { format!("session={own}; a=1") } else { own.clone() };
+        assert_eq!(sent(), [expected], "{place}: theirs goes as it came");
+        // A person who came with Clerk. Of a cookie with something else in it; in a header that would be a bad credential.
+        let stale = json!({ "sub": "42", "exp": now() - 600 });
+        let stale = encode(&Header::new(Algorithm::HS256), &stale, &EncodingKey::from_secret(SECRET)).unwrap();
+        let others = if place.contains("cookie") { vec![stale, "theme".to_owned()] } else { vec![String::new()] };
+        for other in others {
+            let call = if other.is_empty() { bed.get("/me/x") } else { in_place(&other) };
+            assert_eq!(call.bearer(&ada()).send().outcome(), "200 ok", "{place}");
+            let lines = sent();
+            let token = lines[0].strip_prefix("a=1; session=").unwrap_or(&lines[0]);
+            assert!(lines.len() == 1 && checked(token).is_some(), "{place}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn many_at_once_get_the_same_bytes() {
+    let bed = asserting("credentials: { forward: [legacy] }");
+    let callers: Vec<_> = (0..16)
+        .map(|number| {
+            let session =
+                token("user_ada").org("org_1", "acme", "admin").claim("sid", json!(format!("sess_{number}"))).sign();
+            let call = bed.get("/me/x").bearer(&session);
+            std::thread::spawn(move || assert_eq!(call.send().outcome(), "200 ok"))
+        })
+        .collect();
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    let told: BTreeSet<_> = bed.origin().all().iter().flat_map(|asked| asked.values("x-crossgate-assertion")).collect();
+    assert_eq!((told.len(), bed.origin().count()), (1, 16));
+}
+
+#[test]
+fn the_arm_is_no_part_of_an_assertion() {
+    let legacy_side = "legacy: { verify: { jwt: { secret_file: legacy.secret } } }";
+    let rollout = |percent: u8| format!("rollout: {{ percent: {percent}, limits: {{ max_step: 100 }} }}");
+    let told = |percent: u8| {
+        let bed = Bed::new().policy(POLICY).section(legacy_side).section(ASSERTION).section(&rollout(percent));
+        files(&bed);
+        let bed = bed.start();
+        let verifier = Verifier::fetch(&bed);
+        let mut claims = verifier.verify(&assertion(&bed, &ada())).unwrap();
+        let arm = seen(&bed, "x-crossgate-arm").remove(0);
+        for time in ["iat", "exp"] {
+            claims.as_object_mut().unwrap().remove(time);
+        }
+        (arm, claims)
+    };
+    let ((first, before), (second, after)) = (told(0), told(100));
+    assert_eq!((first.as_str(), second.as_str()), ("legacy", "clerk"));
+    assert_eq!(before, after);
+}
+
+#[test]
 fn a_foreign_authorization_line_makes_room_for_the_persons_token() {
     let bed = minting("credentials: { authorization: legacy_token }");
     let cookie = format!("__session={}; __client_uat={}", ada(), now() - 100);
@@ -203,8 +279,8 @@ fn keys_of_either_kind_sign_minted_tokens() {
         let header = decode_header(bearer(&line)).unwrap();
         assert_eq!((header.alg, header.kid.as_deref(), header.typ.as_deref()), (algorithm, Some("k1"), Some("JWT")));
         let key = match algorithm {
-            Algorithm::RS256 => DecodingKey::from_rsa_der(&pair.public_key_raw()),
-            _ => DecodingKey::from_ec_der(&pair.public_key_raw()),
+            Algorithm::RS256 => DecodingKey::from_rsa_der(pair.public_key_raw()),
+            _ => DecodingKey::from_ec_der(pair.public_key_raw()),
         };
         let mut rules = Validation::new(algorithm);
         rules.set_audience(&["b"]);
@@ -271,7 +347,7 @@ fn an_assertion_is_verified_by_the_published_keys() {
     let other = token("user_ada").org("org_1", "acme", "admin").claim("sid", json!("sess_2")).sign();
     assert_eq!(assertion(&bed, &other), first);
     assert_eq!(bed.get("/public/x").bearer(&ada()).send().outcome(), "200 ok");
-    assert_eq!(seen(&bed, "x-crossgate-assertion"), [first.clone()]);
+    assert_eq!(seen(&bed, "x-crossgate-assertion"), [&*first]);
     // Another role is another token.
     let member = assertion(&bed, &token("user_ada").org("org_1", "acme", "member").sign());
     assert_eq!(verifier.verify(&member).unwrap()["role"], "org:member");
@@ -347,7 +423,7 @@ fn a_rotation_fails_no_verifier_that_keeps_the_keys() {
     files(&bed);
     let bed = bed.start();
     let mut verifier = Verifier::fetch(&bed);
-    let first = decode_header(&assertion(&bed, &ada())).unwrap().kid.unwrap();
+    let first = decode_header(assertion(&bed, &ada())).unwrap().kid.unwrap();
     let rotated = keys(bed.folder(), "rotate");
     assert!(rotated.status.success(), "{rotated:?}");
     let listed: Value = serde_json::from_slice(&rotated.stdout).unwrap();
@@ -382,7 +458,7 @@ fn a_rotation_fails_no_verifier_that_keeps_the_keys() {
     // Another start finds them again.
     let kid = decode_header(&token).unwrap().kid;
     let bed = bed.restart();
-    assert_eq!(decode_header(&assertion(&bed, &ada())).unwrap().kid, kid);
+    assert_eq!(decode_header(assertion(&bed, &ada())).unwrap().kid, kid);
 }
 
 #[test]
@@ -420,6 +496,19 @@ fn a_key_that_cannot_be_used_ends_the_start_and_no_reload() {
     std::fs::write(bed.folder().join("mint.pem"), "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
         .unwrap();
     fails(&bed, "of another kind");
+    std::fs::write(
+        bed.folder().join("mint.pem"),
+        rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap().serialize_pem(),
+    )
+    .unwrap();
+    let bed = bed.start();
+    assert_eq!(bed.get("/me/x").bearer(&ada()).send().outcome(), "200 ok");
+    let line = seen(&bed, "authorization");
+    std::fs::write(bed.folder().join("mint.pem"), "nothing").unwrap();
+    signal(bed.process.id(), "HUP");
+    until("the refusal", || bed.process.stderr.text().contains("reload refused").then_some(()));
+    assert_eq!(bed.get("/me/x").bearer(&ada()).send().outcome(), "200 ok");
+    assert_eq!(seen(&bed, "authorization"), line, "the last good key signs on");
     let bed = Bed::new()
         .policy(POLICY)
         .section("legacy: { verify: { jwt: { secret_file: legacy.secret } } }")
