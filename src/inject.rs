@@ -382,6 +382,7 @@ mod tests {
             clerk_cookies: Stays::Removed,
             legacy_cookie: None,
             ours: Some(&Names),
+            token_cookie: None,
         };
         let table = [
             ("Basic dXNlcjpwYXNz", true),
