@@ -52,6 +52,8 @@ impl Keys {
             return Err(format!("{config} has no identity.assertion that is enabled: there are no keys").into());
         };
         let now = clock::now();
+        // What the config only warns about is an error here.
+        assertion.ring().read(now).map_err(|problem| problem.to_string())?;
         if rotates {
             assertion.ring().rotate(assertion.schedule(), now).map_err(|problem| problem.to_string())?;
         }

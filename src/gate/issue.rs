@@ -5,18 +5,15 @@
 
 use crate::clock::Now;
 use crate::inject::Issued;
+use crate::issuer::NotSigned;
 use crate::policy::Permit;
 use crate::snapshot::Snapshot;
 use crate::upstream::{InAuthorization, TokenPlace};
 
-/// A token could not be signed: without it, the API would take the person for nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotSigned;
-
 /// The tokens of the person that is permitted.
 ///
 /// # Errors
-/// [`NotSigned`].
+/// [`NotSigned`]: without its token, the API would take the person for nobody.
 pub(super) fn issue(snapshot: &Snapshot, permit: &Permit, now: Now) -> Result<Issued, NotSigned> {
     let mut issued = Issued::default();
     let Some(identity) = permit.identity() else { return Ok(issued) };
@@ -25,17 +22,14 @@ pub(super) fn issue(snapshot: &Snapshot, permit: &Permit, now: Now) -> Result<Is
         return Ok(issued);
     };
     if let Some(assertion) = &snapshot.assertion {
-        let token = assertion.token(facts, now).ok_or(NotSigned)?;
+        let token = assertion.token(facts, now)?;
         issued.assertion = Some(token.bare.clone());
         if puts.authorization == InAuthorization::Assertion {
             issued.authorization = Some(token.bearer.clone());
         }
     }
     let Some(mint) = snapshot.mint.as_ref().filter(|_| puts.legacy_tokens()) else { return Ok(issued) };
-    if !mint.is_for(facts) {
-        return Ok(issued);
-    }
-    let token = mint.token(facts, now).ok_or(NotSigned)?;
+    let Some(token) = mint.token(facts, now)? else { return Ok(issued) };
     if puts.authorization == InAuthorization::LegacyToken {
         issued.authorization = Some(token.bearer.clone());
     }

@@ -53,6 +53,7 @@ use crate::guard::{self, Phase, Slow};
 use crate::identity::clerk::Attempt;
 use crate::identity::legacy::{Answers, Lookup};
 use crate::inject::{self, Context};
+use crate::issuer::NotSigned;
 use crate::request::{self, Sanitized, View};
 use crate::rollout::{Rollout, Side};
 use crate::snapshot::{Live, Preflight};
@@ -517,7 +518,7 @@ impl Gate {
                     passage.issued = issued;
                     passage.permit = Some(permit);
                 }
-                Err(issue::NotSigned) => passage.refusal = Some(Refusal::Upstream(Code::Internal)),
+                Err(NotSigned) => passage.refusal = Some(Refusal::Upstream(Code::Internal)),
             },
             Err(refusal) => passage.refusal = Some(refusal),
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::ring::{Ring, RingProblem, Schedule};
 use super::template::quote;
-use super::tokens::{Sign, Signed, Token, Tokens, payload};
+use super::tokens::{NotSigned, Sign, Signed, Token, Tokens, payload};
 use crate::clock::Now;
 use crate::identity::Facts;
 use crate::identity::headers::role;
@@ -79,8 +79,11 @@ impl Assertion {
         self.signer.ring.tend(self.spec.schedule, now)
     }
 
-    /// The assertion about this person; `None` while there is no key.
-    pub fn token(&self, facts: &Facts, now: Now) -> Option<Arc<Token>> {
+    /// The assertion about this person.
+    ///
+    /// # Errors
+    /// [`NotSigned`], also while there is no key.
+    pub fn token(&self, facts: &Facts, now: Now) -> Result<Arc<Token>, NotSigned> {
         let claims = self.claims(facts);
         let ring = &self.signer.ring;
         self.tokens.get(&claims, now, |token| ring.holds(&token.kid), &self.signer)

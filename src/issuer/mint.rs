@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::SigningKey;
 use super::template::{Claims, Person};
-use super::tokens::{Sign, Signed, Token, Tokens, payload};
+use super::tokens::{NotSigned, Sign, Signed, Token, Tokens, payload};
 use crate::clock::Now;
 use crate::identity::{Facts, Method};
 
@@ -64,19 +64,17 @@ impl Mint {
         self.claims.lacks(Person { facts, roles: &self.roles })
     }
 
-    /// Whether a token is minted for this person at all: they came with Clerk, and have what it has to say. People who came
-    /// with a legacy credential have their own.
-    pub fn is_for(&self, facts: &Facts) -> bool {
-        facts.method == Method::Clerk && self.lacks(facts).is_none()
-    }
-
-    /// The token of this person; none for people of the legacy side, and for those who lack what it has to say.
-    pub fn token(&self, facts: &Facts, now: Now) -> Option<Arc<Token>> {
+    /// The token of this person; none for people who came with a legacy credential, which they have, and for those who lack
+    /// what it has to say.
+    ///
+    /// # Errors
+    /// [`NotSigned`].
+    pub fn token(&self, facts: &Facts, now: Now) -> Result<Option<Arc<Token>>, NotSigned> {
         if facts.method != Method::Clerk {
-            return None;
+            return Ok(None);
         }
-        let claims = self.claims.render(Person { facts, roles: &self.roles }).ok()?;
-        self.tokens.get(&claims, now, |_| true, &self.signer)
+        let Ok(claims) = self.claims.render(Person { facts, roles: &self.roles }) else { return Ok(None) };
+        self.tokens.get(&claims, now, |_| true, &self.signer).map(Some)
     }
 }
 

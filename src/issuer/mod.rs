@@ -16,4 +16,4 @@ pub use key::{Algorithm, KeyProblem, SigningKey};
 pub use mint::{Mint, MintSpec, Roles};
 pub use ring::{Ring, RingKey, RingProblem, Schedule, Stage};
 pub use template::{Claims, TemplateProblem};
-pub use tokens::Token;
+pub use tokens::{NotSigned, Token};

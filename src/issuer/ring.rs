@@ -107,6 +107,19 @@ impl RingKey {
 pub struct RingProblem {
     pub path: PathBuf,
     pub what: String,
+    /// Of somebody else, as far as whoever looks may tell.
+    pub is_denied: bool,
+}
+
+impl RingProblem {
+    fn new(path: &Path, what: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), what: what.into(), is_denied: false }
+    }
+
+    fn unreadable(path: &Path, why: &io::Error) -> Self {
+        let is_denied = why.kind() == io::ErrorKind::PermissionDenied;
+        Self { path: path.to_owned(), what: format!("cannot be read: {why}"), is_denied }
+    }
 }
 
 impl std::fmt::Display for RingProblem {
@@ -180,7 +193,7 @@ impl Ring {
         }
         if keys.len() > MAX_KEYS {
             let what = format!("{} keys are too many, at most {MAX_KEYS}: remove old ones", keys.len());
-            return Err(RingProblem { path: self.folder.clone(), what });
+            return Err(RingProblem::new(&self.folder, what));
         }
         keys.sort_by(|one, other| (one.since_ms, &one.kid).cmp(&(other.since_ms, &other.kid)));
         // A folder that is gone, or was emptied, says nothing about the keys that verifiers hold.
@@ -192,7 +205,7 @@ impl Ring {
 
     /// The files that are keys: `<seconds>-<algorithm>.pem`.
     fn files(&self) -> Result<Vec<(i64, Algorithm, PathBuf)>, RingProblem> {
-        let folder = |problem: &io::Error| RingProblem { path: self.folder.clone(), what: problem.to_string() };
+        let folder = |why: &io::Error| RingProblem::unreadable(&self.folder, why);
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -206,8 +219,8 @@ impl Ring {
                 continue;
             }
             let Some((created, algorithm)) = path.file_stem().and_then(|name| parse_name(name.to_str()?)) else {
-                let what = "its name is not <seconds since 1970>-es256.pem or -rs256.pem".to_owned();
-                return Err(RingProblem { path, what });
+                let what = "its name is not <seconds since 1970>-es256.pem or -rs256.pem";
+                return Err(RingProblem::new(&path, what));
             };
             files.push((created, algorithm, path));
         }
@@ -249,13 +262,13 @@ impl Ring {
         if let Some((_, key)) = waits {
             let left = key.signs_at(schedule).saturating_sub(now.unix_ms).div_euclid(1000) + 1;
             let what = format!("a new key is there already and signs in {left} seconds");
-            return Err(RingProblem { path: key.path.clone(), what });
+            return Err(RingProblem::new(&key.path, what));
         }
         self.make(schedule, now)
     }
 
     fn make(&self, schedule: Schedule, now: Now) -> Result<Arc<RingKey>, RingProblem> {
-        let problem = |path: &Path, what: String| RingProblem { path: path.to_owned(), what };
+        let problem = |path: &Path, what: String| RingProblem::new(path, what);
         let old = self.keys.load_full();
         let pem = SigningKey::make(schedule.algorithm).map_err(|why| problem(&self.folder, why.to_string()))?;
         // Never the name of one that is there: a key may be made in the second of another.
@@ -341,8 +354,8 @@ fn parse_name(name: &str) -> Option<(i64, Algorithm)> {
 }
 
 fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, RingProblem> {
-    let problem = |what: String| RingProblem { path: path.to_owned(), what };
-    let unreadable = |why: io::Error| problem(format!("cannot be read: {why}"));
+    let problem = |what: String| RingProblem::new(path, what);
+    let unreadable = |why: io::Error| RingProblem::unreadable(path, &why);
     // Asked first: opening a pipe waits for its writer.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(problem("is no regular file".to_owned()));

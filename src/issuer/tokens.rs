@@ -34,6 +34,10 @@ pub struct Token {
     is_renewed: AtomicBool,
 }
 
+/// The machine has no randomness, or there is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotSigned;
+
 /// What makes a token of claims.
 pub(super) trait Sign: Send + Sync + 'static {
     /// The token of these claims, from this second on for the life of all; `None` when it cannot be signed.
@@ -105,19 +109,19 @@ impl Tokens {
         now: Now,
         holds: impl Fn(&Token) -> bool,
         signer: &Arc<impl Sign>,
-    ) -> Option<Arc<Token>> {
+    ) -> Result<Arc<Token>, NotSigned> {
         if let Some(token) = self.entries.get(claims) {
             if token.is_good(now) && holds(&token) {
                 if now.mono >= token.renew_at && !token.is_renewed.swap(true, Ordering::Relaxed) {
                     self.renew(claims, now, signer);
                 }
-                return Some(token);
+                return Ok(token);
             }
             // Not the one that somebody else put there in the meantime.
             self.entries.remove_if(claims, |kept| Arc::ptr_eq(kept, &token));
         }
         // Of many requests that miss at once, one signs: all get the same bytes.
-        self.entries.get_or_insert_with(claims, || self.sign(claims, now, &**signer).ok_or(())).ok()
+        self.entries.get_or_insert_with(claims, || self.sign(claims, now, &**signer).ok_or(NotSigned))
     }
 
     fn sign(&self, claims: &str, now: Now, signer: &impl Sign) -> Option<Arc<Token>> {

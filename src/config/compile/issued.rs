@@ -269,7 +269,9 @@ pub(super) fn assertion(
     if let Err(problem) = ring.read(clock::now()) {
         let place = if at.key("keys_dir").is_written() { at.key("keys_dir") } else { at };
         let help = "keys are made by crossgate: remove the file if it is none of them";
-        problems.push(Problem::at(codes::SIGNING_KEY, place, problem.to_string()).help(help));
+        let told = Problem::at(codes::SIGNING_KEY, place, problem.to_string());
+        // Operators read the config as somebody else; the service itself ends its start for it.
+        problems.push(if problem.is_denied { told.warning() } else { told.help(help) });
     }
     let schedule = Schedule { algorithm, rotate, overlap, ttl };
     let spec = AssertionSpec {
