@@ -46,6 +46,20 @@ pub struct Context<'a> {
     pub arm: &'static str,
     pub request_id: &'a str,
     pub own: Own<'a>,
+    pub issued: &'a Issued,
+}
+
+/// Tokens of crossgate's own, made for the person who goes upstream.
+#[derive(Debug, Default, Clone)]
+pub struct Issued {
+    /// The value of Authorization, instead of whatever is there.
+    pub authorization: Option<HeaderValue>,
+    /// Of the identity header.
+    pub assertion: Option<HeaderValue>,
+    /// A header of the API's own.
+    pub header: Option<(HeaderName, HeaderValue)>,
+    /// A cookie of the API's own.
+    pub cookie: Option<(Box<str>, HeaderValue)>,
 }
 
 /// Which credentials of a request were proven to be those of the person who goes upstream. All others go nowhere: the
@@ -68,6 +82,8 @@ pub struct Own<'a> {
     pub legacy_cookie: Option<LegacyCookie<'a>>,
     /// `None` without a legacy side.
     pub ours: Option<&'a dyn Ours>,
+    /// A cookie in which this API looks for a token of crossgate's: nobody else writes it.
+    pub token_cookie: Option<&'a str>,
 }
 
 /// The legacy side's cookie.
@@ -121,8 +137,14 @@ pub enum Stays {
 
 impl Own<'_> {
     /// Of somebody who sent none, or whose bearer token is not shown to anybody.
-    pub const NONE: Own<'static> =
-        Own { bearer: Stays::Removed, line: None, clerk_cookies: Stays::Removed, legacy_cookie: None, ours: None };
+    pub const NONE: Own<'static> = Own {
+        bearer: Stays::Removed,
+        line: None,
+        clerk_cookies: Stays::Removed,
+        legacy_cookie: None,
+        ours: None,
+        token_cookie: None,
+    };
 }
 
 /// Writes the identity headers of `permit` and takes out the credentials that are not addressed to the upstream.
@@ -142,6 +164,35 @@ pub fn inject(permit: &Permit, context: &Context<'_>, head: &mut impl Head) {
     set(head, context.names, Fact::Route, context.route);
     set(head, context.names, Fact::RequestId, context.request_id);
     strip(&context.own, head);
+    // They speak of somebody; of nobody there is nothing to say.
+    if permit.identity().is_some() {
+        put(context.issued, context.names, head);
+    }
+}
+
+fn put(issued: &Issued, names: &HeaderNames, head: &mut impl Head) {
+    if let (Some(name), Some(assertion)) = (names.name(Fact::Assertion), &issued.assertion) {
+        head.set(name.clone(), assertion.clone());
+    }
+    if let Some(value) = &issued.authorization {
+        head.set(AUTHORIZATION, value.clone());
+    }
+    if let Some((name, value)) = &issued.header {
+        head.set(name.clone(), value.clone());
+    }
+    if let Some((name, token)) = &issued.cookie {
+        strip_cookies(head, |pair| speaks_of(pair, name));
+        let mut line = head.value(&COOKIE).map(|line| line.as_bytes().to_vec()).unwrap_or_default();
+        if !line.is_empty() {
+            line.extend_from_slice(b"; ");
+        }
+        line.extend_from_slice(name.as_bytes());
+        line.push(b'=');
+        line.extend_from_slice(token.as_bytes());
+        if let Ok(line) = HeaderValue::from_bytes(&line) {
+            head.set(COOKIE, line);
+        }
+    }
 }
 
 fn strip(own: &Own<'_>, head: &mut impl Head) {
@@ -162,10 +213,11 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
     }
     let clerks_leave = own.clerk_cookies == Stays::Removed;
     let legacy = own.legacy_cookie.zip(own.ours);
-    if clerks_leave || legacy.is_some() {
+    if clerks_leave || legacy.is_some() || own.token_cookie.is_some() {
         strip_cookies(head, |pair| {
             // By content first: the legacy side may use one of Clerk's names.
             legacy.is_some_and(|(cookie, ours)| cookie.leaves(pair, ours))
+                || own.token_cookie.is_some_and(|name| speaks_of(pair, name))
                 || clerks_leave
                     && is_clerk_cookie(pair)
                     && !legacy.is_some_and(|(cookie, ours)| cookie.is_kept(pair, ours))
@@ -184,6 +236,11 @@ fn any_value(pair: &[u8]) -> Option<&str> {
     let (_, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
     let value = value.trim_matches([' ', '\t']);
     Some(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
+}
+
+/// Whether some server could read a pair as one of this name.
+fn speaks_of(pair: &[u8], name: &str) -> bool {
+    value(pair, name).is_some() || loose::mentions(pair, name) != Mention::No
 }
 
 fn set(head: &mut impl Head, names: &HeaderNames, fact: Fact, value: &str) {
@@ -264,6 +321,7 @@ mod tests {
             clerk_cookies,
             legacy_cookie: Some(LegacyCookie { name, stays }),
             ours: Some(&Names),
+            token_cookie: None,
         };
         use Stays::{Kept, Removed};
         let table = [
@@ -330,6 +388,7 @@ mod tests {
             clerk_cookies: Stays::Removed,
             legacy_cookie: None,
             ours: Some(&Names),
+            token_cookie: None,
         };
         let table = [
             ("Basic dXNlcjpwYXNz", true),

@@ -21,6 +21,7 @@
 pub mod audit;
 pub mod identity;
 pub mod inject;
+pub mod issuer;
 pub mod policy;
 pub mod request;
 pub mod rollout;

@@ -52,6 +52,18 @@ impl Reloader {
             self.readiness.set_stale_config(Some(first.unwrap_or_default()));
             return Err(loaded.problems);
         };
+        // A folder that cannot be used goes on with the keys that are known; without any, the config would sign nothing.
+        if let Some(assertion) = &compiled.snapshot.assertion
+            && let Err(problem) = assertion.tend(clock::now())
+        {
+            tracing::error!(%problem, "identity.assertion.keys_dir cannot be used");
+            if assertion.ring().is_empty() {
+                self.metrics.config_stale().set(1);
+                self.record(&previous, "config.refused", None);
+                self.readiness.set_stale_config(Some(format!("identity.assertion.keys_dir: {problem}")));
+                return Err(loaded.problems);
+            }
+        }
         if compiled.settings != self.settings {
             tracing::warn!(
                 "listeners, admin, server, telemetry, state_dir, limits.first_byte, keepalive or header_read, audit.file, rotate or copy_to changed: they are read at start only"

@@ -5,6 +5,7 @@
 
 mod accept;
 mod keys;
+mod signing;
 mod socket;
 mod upstreams;
 
@@ -172,6 +173,8 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         started: Box::new(|| {}),
     });
 
+    let signing = signing::SigningService { live: Arc::clone(&start.reloader.live) };
+    server.add_service(background_service("signing", signing));
     server.add_service(background_service("deadlines", Watching));
     server.add_service(background_service("ledger", RollUp(start.ledger.clone())));
     if let Some(rollout) = start.rollout {

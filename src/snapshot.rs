@@ -15,6 +15,7 @@ use crate::audit;
 use crate::identity::clerk::{Instances, Keys};
 use crate::identity::legacy::LegacyVerifier;
 use crate::identity::{HeaderNames, Linking, cache::TokenCache};
+use crate::issuer::{Assertion, Mint};
 use crate::policy::Policy;
 use crate::request;
 use crate::rollout::Plan;
@@ -48,6 +49,10 @@ pub struct Snapshot {
     pub linking: Arc<Linking>,
     /// `identity.workspaces.claim`, split at dots.
     pub workspaces_claim: Option<Vec<String>>,
+    /// Tokens in the API's own legacy format.
+    pub mint: Option<Mint>,
+    /// Signed statements of who is calling.
+    pub assertion: Option<Arc<Assertion>>,
     /// What the config says of the rollout. What is in force is `rollout::Rollout::current`.
     pub rollout: Option<Plan>,
     pub upstreams: Vec<Arc<Upstream>>,

@@ -38,7 +38,7 @@ pub struct Report {
 /// One reason.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 pub struct Why {
-    /// `draining`, `starting`, `no_keys`, `stale_keys`, `issuance_down`, `legacy_unreachable`, `stale_config`,
+    /// `draining`, `starting`, `no_keys`, `stale_keys`, `issuance_down`, `legacy_unreachable`, `signing_keys`, `stale_config`,
     /// `audit_unavailable`, `rollout_state`, `rollout_pending`.
     pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +108,9 @@ impl Readiness {
             && stats.broken
         {
             say("legacy_unreachable", None, describe_asked(&stats));
+        }
+        if let Some(problem) = snapshot.assertion.as_ref().and_then(|assertion| assertion.ring().problem()) {
+            say("signing_keys", None, format!("the keys that are known sign on, and none is made: {problem}"));
         }
         if let Some(problem) = self.stale_config.load_full() {
             say("stale_config", None, format!("the last good config serves; the new one was refused: {problem}"));

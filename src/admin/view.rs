@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::clock::Now;
 use crate::identity::clerk::Issuance;
 use crate::identity::legacy::LegacyVerifier;
+use crate::issuer::Assertion;
 use crate::snapshot::Snapshot;
 
 pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
@@ -48,9 +49,18 @@ pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
         "routes": routes,
         "issuers": issuers,
         "legacy": snapshot.legacy.as_ref().map(|legacy| legacy_side(legacy, now)),
+        "assertion": snapshot.assertion.as_ref().map(|assertion| signing_keys(assertion, now)),
         "upstreams": snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect::<Vec<_>>(),
         "files": snapshot.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
     })
+}
+
+fn signing_keys(assertion: &Assertion, now: Now) -> Value {
+    let keys = assertion.ring().stages(assertion.schedule(), now);
+    let keys = keys.iter().map(|(key, stage)| {
+        json!({ "kid": &**key.kid(), "algorithm": key.algorithm().as_str(), "created": key.created(), "stage": stage.as_str() })
+    });
+    json!({ "keys": keys.collect::<Vec<_>>() })
 }
 
 fn legacy_side(legacy: &LegacyVerifier, now: Now) -> Value {

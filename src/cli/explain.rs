@@ -19,7 +19,7 @@ use crate::gate::decide::{Caller, Decided, Decision, Refusal, Tries, Wait, World
 use crate::identity::clerk::{self, Attempt};
 use crate::identity::legacy::Answers;
 use crate::identity::{Carrier, Identity};
-use crate::inject::{self, Context, Own};
+use crate::inject::{self, Context, Issued, Own};
 use crate::request::credential::Line;
 use crate::request::{self, Authorization, Edits, Head, Peer, Request, Sanitized, View};
 use crate::rollout::{self, Side};
@@ -256,6 +256,8 @@ fn injected(snapshot: &Snapshot, decision: &Decision, request: &Request, mut hea
         arm: decision.side.map_or("none", Side::as_str),
         request_id: &request.client.request_id,
         own: Own::NONE,
+        // Tokens are good for whoever reads them; the steps say that there is one.
+        issued: &Issued::default(),
     };
     inject::inject(permit, &context, &mut headers);
     let text = |value: &HeaderValue| json!(String::from_utf8_lossy(value.as_bytes()));

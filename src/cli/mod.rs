@@ -7,6 +7,7 @@ mod audit;
 mod check;
 mod demo;
 mod explain;
+mod keys;
 mod map;
 mod rollout;
 mod run;
@@ -64,6 +65,9 @@ enum Command {
         after_help = "Example:\n  crossgate rollout status\n  crossgate rollout set 25 --token-file ci.token --reason 'week 2'\n  crossgate rollout rollback --admin unix:/run/crossgate/admin.sock"
     )]
     Rollout(rollout::Rollout),
+    /// Show and rotate the keys that assertions are signed with.
+    #[command(after_help = "Example:\n  crossgate keys show\n  crossgate keys rotate -c conf/crossgate.yaml")]
+    Keys(keys::Keys),
     /// Make and read tokens, for development only.
     #[command(
         after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(format),
         Command::Map(command) => command.run(format),
         Command::Rollout(command) => command.run(format),
+        Command::Keys(command) => command.run(format),
         Command::Token(command) => command.run(format),
         Command::Version => {
             say(&match format {

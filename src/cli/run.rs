@@ -63,6 +63,9 @@ pub(super) fn serve(
             .map_err(|problem| format!("state_dir {} cannot be written: {problem}", settings.state_dir.display()))?;
     }
     snapshot.linking.keep_extent(&settings.state_dir);
+    if let Some(assertion) = &snapshot.assertion {
+        assertion.tend(clock::now()).map_err(|problem| format!("identity.assertion.keys_dir: {problem}"))?;
+    }
     let log = Log::open(&settings.access_log, format).map_err(|problem| {
         let target = match &settings.access_log {
             AccessLog::File(path) => path.display().to_string(),

@@ -127,6 +127,13 @@ codes! {
     LEGACY_URL = "CG1006", "an address of a legacy verifier cannot be used, or is asked in the clear";
     LEGACY_ISSUER = "CG1007", "the legacy side and an instance of Clerk have one issuer";
     LEGACY_KEYS_CLERKS = "CG1008", "the legacy side takes its keys from where an instance of Clerk does";
+
+    // Tokens that crossgate makes.
+    SIGNING_KEY = "CG1101", "a key to sign with cannot be used";
+    CLAIM_TEMPLATE = "CG1102", "a claim of minted tokens cannot be made";
+    ISSUED_CREDENTIAL = "CG1103", "an upstream is to get a token that nothing makes, or in a place that is taken";
+    ASSERTION = "CG1104", "an assertion cannot be made as written";
+    SHORT_OVERLAP = "CG1105", "keys come and go faster than verifiers look";
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use crate::request::credential::Line;
 use crate::request::{Authorization, Request};
 use crate::rollout::Side;
 use crate::snapshot::Snapshot;
+use crate::upstream::TokenPlace;
 
 /// Says what stays; tells ours by their content.
 pub(super) fn own<'a>(passage: &'a Passage, permit: &Permit, request: &Request, ours: &'a dyn Ours) -> Own<'a> {
-    let forward =
-        passage.snapshot.upstreams.get(permit.upstream()).map(|upstream| upstream.forward).unwrap_or_default();
+    let upstream = passage.snapshot.upstreams.get(permit.upstream());
+    let forward = upstream.map(|upstream| upstream.forward).unwrap_or_default();
     let proven = passage.proven;
     let stays = |does: bool| if does { Stays::Kept } else { Stays::Removed };
     let legacy_header = stays(proven.legacy_header && forward.legacy);
@@ -35,7 +36,12 @@ pub(super) fn own<'a>(passage: &'a Passage, permit: &Permit, request: &Request, 
     let keeps_cookie = stays(proven.legacy_cookie && forward.legacy);
     let legacy_cookie = cookie.map(|name| LegacyCookie { name, stays: keeps_cookie });
     let ours = passage.snapshot.legacy.is_some().then_some(ours);
-    Own { bearer, line, clerk_cookies: clerk(Carrier::Cookie), legacy_cookie, ours }
+    // The legacy side's own cookie is told by its content.
+    let token_cookie = upstream.and_then(|upstream| match &upstream.puts.legacy_token {
+        Some(TokenPlace::Cookie(name)) => Some(&**name).filter(|name| Some(*name) != cookie),
+        Some(TokenPlace::Header(_)) | None => None,
+    });
+    Own { bearer, line, clerk_cookies: clerk(Carrier::Cookie), legacy_cookie, ours, token_cookie }
 }
 
 /// Tells by content, with the verifiers of a snapshot.

@@ -232,6 +232,7 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
     } else {
         policy::authorize(route, policy, person, &found.captures, view, steps)
     };
+    let outcome = outcome.map(by_arm).and_then(|permit| provide(snapshot, route, permit, steps));
     steps.step("policy", if outcome.is_ok() { "allowed" } else { "refused" }, || match &outcome {
         Ok(permit) => match permit.reported() {
             Some(refusal) => format!("report mode lets through: {refusal}"),
@@ -241,12 +242,37 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
     });
     done(Decision {
         identity: standing.person,
-        outcome: outcome.map(by_arm).map_err(Refusal::Policy),
+        outcome: outcome.map_err(Refusal::Policy),
         proven: standing.proven,
         upgrade: standing.upgrade,
         conflict: standing.conflict,
         ..decision
     })
+}
+
+/// Whether the person has what a minted token says, where the API gets one. On a public route nobody has to be anybody:
+/// without a token, the request goes up as nobody's.
+fn provide(
+    snapshot: &Snapshot,
+    route: &route::Route,
+    permit: Permit,
+    steps: &mut impl Steps,
+) -> Result<Permit, policy::Refusal> {
+    let gets_tokens = snapshot.upstreams.get(permit.upstream()).is_some_and(|upstream| upstream.puts.legacy_tokens());
+    let Some(mint) = snapshot.mint.as_ref().filter(|_| gets_tokens) else { return Ok(permit) };
+    let Some(person) = permit.identity().filter(|person| person.facts.method == Method::Clerk) else {
+        return Ok(permit);
+    };
+    let Some(lacks) = mint.lacks(&person.facts) else {
+        steps.step("legacy_token", "minted", || "in the name of this person".to_owned());
+        return Ok(permit);
+    };
+    if route.access == route::Access::Public {
+        steps.step("legacy_token", "left out", || format!("nothing gives this person a {lacks}"));
+        return Ok(permit);
+    }
+    steps.step("legacy_token", "refused", || format!("nothing gives this person a {lacks}"));
+    permit.lacking(route, "legacy_token")
 }
 
 /// Tells whoever follows what both sides said, and counts forgeries.

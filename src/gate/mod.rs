@@ -19,8 +19,10 @@
 mod close;
 mod credentials;
 pub mod decide;
+mod documents;
 mod failure;
 pub mod fairness;
+mod issue;
 mod own;
 pub mod passage;
 mod privacy;
@@ -51,6 +53,7 @@ use crate::guard::{self, Phase, Slow};
 use crate::identity::clerk::Attempt;
 use crate::identity::legacy::{Answers, Lookup};
 use crate::inject::{self, Context};
+use crate::issuer::NotSigned;
 use crate::request::{self, Sanitized, View};
 use crate::rollout::{Rollout, Side};
 use crate::snapshot::{Live, Preflight};
@@ -138,6 +141,12 @@ impl ProxyHttp for Gate {
         if passage.refusal.is_none() && self.in_flight.count() > passage.snapshot.request.limits.in_flight {
             passage.refusal = Some(Refusal::Overloaded);
         }
+        if passage.refusal.is_none()
+            && let Some(document) = documents::find(session, passage)
+        {
+            passage.answered = true;
+            return documents::answer(session, passage, document).await;
+        }
         if passage.refusal.is_none() && own::is_own_path(passage) {
             passage.refusal = Some(Refusal::Route(crate::route::Refusal::NoRoute));
         }
@@ -218,6 +227,7 @@ impl ProxyHttp for Gate {
             arm: passage.side.map_or("none", Side::as_str),
             request_id: &request.client.request_id,
             own: credentials::own(passage, permit, request, &ours),
+            issued: &passage.issued,
         };
         inject::inject(permit, &context, &mut wire::Outgoing(head));
         Ok(())
@@ -503,7 +513,13 @@ impl Gate {
         passage.upgrade = decision.upgrade;
         passage.conflict = decision.conflict;
         match decision.outcome {
-            Ok(permit) => passage.permit = Some(permit),
+            Ok(permit) => match issue::issue(&passage.snapshot, &permit, clock::now()) {
+                Ok(issued) => {
+                    passage.issued = issued;
+                    passage.permit = Some(permit);
+                }
+                Err(NotSigned) => passage.refusal = Some(Refusal::Upstream(Code::Internal)),
+            },
             Err(refusal) => passage.refusal = Some(refusal),
         }
     }

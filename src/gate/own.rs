@@ -101,7 +101,7 @@ async fn send(session: &mut Session, passage: &Passage, mut head: ResponseHeader
 }
 
 /// Lets pages of the listed origins read the answer, and caches tell origins apart.
-fn allow_origin(session: &Session, cors: &Cors, head: &mut ResponseHeader) -> Result<bool> {
+pub(super) fn allow_origin(session: &Session, cors: &Cors, head: &mut ResponseHeader) -> Result<bool> {
     if cors.origins.is_empty() {
         return Ok(false);
     }

@@ -14,7 +14,7 @@ use super::record::{self, Action};
 use super::tail::Tail;
 use crate::guard::Slow;
 use crate::identity::{Carrier, Identity};
-use crate::inject::Proven;
+use crate::inject::{Issued, Proven};
 use crate::policy::Permit;
 use crate::request::{Client, Request};
 use crate::rollout::{Current, Side};
@@ -46,6 +46,8 @@ pub struct Passage {
     /// The credentials named two people and were taken away.
     pub conflict: bool,
     pub permit: Option<Permit>,
+    /// Tokens of crossgate's own that go up with it.
+    pub issued: Issued,
     pub refusal: Option<Refusal>,
     /// Answered by crossgate itself without a refusal (`OPTIONS *`, a preflight).
     pub answered: bool,
@@ -95,6 +97,7 @@ impl Passage {
             upgrade: false,
             conflict: false,
             permit: None,
+            issued: Issued::default(),
             refusal: None,
             answered: false,
             body_seen: 0,

@@ -141,11 +141,6 @@ pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, Hea
         Workspaces::Known(list) => Some(join(list.iter().map(|workspace| workspace.id.as_str()))),
         Workspaces::Missing | Workspaces::Unreadable => None,
     };
-    // Of a legacy person the roles as that side names them, even where an org of Clerk's is known as well.
-    let role = match facts.method {
-        Method::Clerk => org.and_then(|org| org.role.as_deref()).map(one),
-        Method::Legacy => Some(join(facts.legacy_roles.iter().map(String::as_str))),
-    };
     let texts = [
         (Fact::Subject, Some(one(&facts.subject))),
         (Fact::ClerkUser, facts.clerk_user.as_deref().map(one)),
@@ -153,7 +148,7 @@ pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, Hea
         (Fact::LegacyOrg, facts.legacy_org.as_deref().map(one)),
         (Fact::Org, org.map(|org| one(&org.id))),
         (Fact::OrgSlug, org.and_then(|org| org.slug.as_deref()).map(one)),
-        (Fact::Role, role),
+        (Fact::Role, role(facts)),
         (Fact::Permissions, permissions),
         (Fact::Workspaces, workspaces),
         (Fact::Session, facts.session.as_deref().map(one)),
@@ -170,6 +165,15 @@ pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, Hea
         headers.push((name.clone(), HeaderValue::try_from(text).map_err(|_| TooLarge)?));
     }
     Ok(headers)
+}
+
+/// The role as the API is told it: of a legacy person the roles as that side names them, even where an org of Clerk's is
+/// known as well.
+pub fn role(facts: &Facts) -> Option<String> {
+    match facts.method {
+        Method::Clerk => facts.org.as_ref().and_then(|org| org.role.as_deref()).map(one),
+        Method::Legacy => Some(join(facts.legacy_roles.iter().map(String::as_str))),
+    }
 }
 
 fn one(text: &str) -> String {

@@ -80,6 +80,22 @@ impl Permit {
         }
     }
 
+    /// The API is to get a token that says an id of the other side, and this person has none: nothing less goes up in its
+    /// place.
+    ///
+    /// # Errors
+    /// [`Refusal::Unmapped`], which under `mode: report` is kept in the permit instead.
+    pub fn lacking(mut self, route: &Route, predicate: &'static str) -> Result<Self, Refusal> {
+        let refusal = Refusal::Unmapped { predicate };
+        match route.mode {
+            Mode::Enforce => Err(refusal),
+            Mode::Report => {
+                self.reported.get_or_insert(Reported::Refused(refusal));
+                Ok(self)
+            }
+        }
+    }
+
     /// The same by another upstream: that of the person's arm, where the route names none of its own.
     #[must_use]
     pub fn by(mut self, route: &Route, upstream: Option<usize>) -> Self {

@@ -32,7 +32,7 @@ use crate::snapshot::Address;
 pub use attempt::{Attempt, Failure, Progress};
 use breaker::Breaker;
 pub use socket::{Ended, Hold, watch};
-pub use spec::{Forward, Health, HostName, Place, Protocol, Spec, Timeouts, Tls};
+pub use spec::{Forward, Health, HostName, InAuthorization, Place, Protocol, Puts, Spec, Timeouts, Tls, TokenPlace};
 use vitals::Vitals;
 
 /// An upstream ready to be used.
@@ -40,6 +40,7 @@ use vitals::Vitals;
 pub struct Upstream {
     pub name: Arc<str>,
     pub forward: Forward,
+    pub puts: Puts,
     pub exact_paths: bool,
     pub timeouts: Timeouts,
     spec: Spec,
@@ -135,6 +136,7 @@ impl Upstream {
         let upstream = Self {
             name: Arc::clone(&spec.name),
             forward: spec.forward,
+            puts: spec.puts.clone(),
             exact_paths: spec.exact_paths,
             timeouts: spec.timeouts,
             targets: spec.endpoints.iter().map(target).collect(),

@@ -108,6 +108,7 @@ mod tests {
             health: None,
             exact_paths: false,
             forward: Forward::default(),
+            puts: crate::upstream::Puts::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use rustls::pki_types::CertificateDer;
 
 use crate::certificate::Certified;
@@ -24,6 +25,7 @@ pub struct Spec {
     /// `paths: exact`: this API tells case and trailing slash apart.
     pub exact_paths: bool,
     pub forward: Forward,
+    pub puts: Puts,
 }
 
 /// Where an API is: an address, or a name that stands for all its addresses.
@@ -111,4 +113,36 @@ pub struct Health {
 pub struct Forward {
     pub clerk: bool,
     pub legacy: bool,
+}
+
+/// What crossgate itself puts among the credentials that the API gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Puts {
+    /// `credentials.authorization`.
+    pub authorization: InAuthorization,
+    /// `credentials.legacy_token`: where the minted token travels besides.
+    pub legacy_token: Option<TokenPlace>,
+}
+
+impl Puts {
+    /// Whether this API gets minted tokens.
+    pub fn legacy_tokens(&self) -> bool {
+        self.authorization == InAuthorization::LegacyToken || self.legacy_token.is_some()
+    }
+}
+
+/// `credentials.authorization`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InAuthorization {
+    #[default]
+    None,
+    Assertion,
+    LegacyToken,
+}
+
+/// A place of the API's own for its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenPlace {
+    Header(HeaderName),
+    Cookie(Box<str>),
 }

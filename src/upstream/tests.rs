@@ -16,6 +16,7 @@ fn spec(ports: &[u16]) -> Spec {
         health: None,
         exact_paths: false,
         forward: Forward::default(),
+        puts: crate::upstream::Puts::default(),
     }
 }
 

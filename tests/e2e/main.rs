@@ -25,6 +25,7 @@ mod faults;
 mod floods;
 mod grpc;
 mod headers;
+mod issued;
 mod keys;
 mod legacy;
 mod linking;

@@ -43,7 +43,9 @@ pub(crate) fn settle(
     if neighbours != 1 {
         return Err(format!("the request behind it reached the API {neighbours} times"));
     }
-    seen.retain(|seen| seen.line() != line && !(seen.cut && case.expect.cut));
+    // What was cut off is recorded when its connection ends: that of the case before may come late.
+    let is_of_another = |seen: &Seen| !seen.line().contains(&*case.id);
+    seen.retain(|seen| seen.line() != line && !(seen.cut && (case.expect.cut || is_of_another(seen))));
     Ok(seen)
 }
 

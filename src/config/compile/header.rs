@@ -36,6 +36,26 @@ pub(super) fn to_carry(text: &str, fact: Fact, at: At<'_>, problems: &mut Vec<Pr
     Some(name)
 }
 
+/// A name of the API's own, in which it looks for a token.
+pub(super) fn to_put(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<HeaderName> {
+    let Ok(name) = text.parse::<HeaderName>() else {
+        let help = "a header name has letters, digits and dashes, as in x-api-token";
+        problems.push(Problem::at(codes::BAD_HEADER_NAME, at, "this is no header name").help(help));
+        return None;
+    };
+    let help = match name.as_str() {
+        "authorization" => "write authorization: legacy_token",
+        "cookie" => "name the cookie: legacy_token: { cookie: session }",
+        _ => "write the name in which the API looks for its token, as in x-api-token",
+    };
+    if is_taken(&fold(name.as_str())) || Reserved::default().holds(&name) {
+        let message = format!("`{name}` already has a meaning, so that it cannot carry a token");
+        problems.push(Problem::at(codes::BAD_HEADER_NAME, at, message).help(help));
+        return None;
+    }
+    Some(name)
+}
+
 const OWN: &str = "x-crossgate-";
 
 /// The fact whose default name this is.

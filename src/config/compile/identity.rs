@@ -45,7 +45,8 @@ pub(super) fn compile(
     problems: &mut Vec<Problem>,
 ) -> Identity {
     let at = root.key("identity");
-    let raw::Identity { canonical, map, headers, roles, names, workspaces } = raw.unwrap_or_default();
+    // What is asserted is `issued`'s.
+    let raw::Identity { canonical, map, headers, roles, names, workspaces, assertion: _ } = raw.unwrap_or_default();
     let has_map = map.as_ref().is_some_and(|map| map.file.is_some());
     let mut linking = linking::compile(map, canonical, root, beside, files, problems);
     let (headers, renamed) = header_names(headers.unwrap_or_default(), at.key("headers"), problems);

@@ -40,7 +40,8 @@ pub(super) fn compile(
     files: &mut Files,
     problems: &mut Vec<Problem>,
 ) -> Option<Spec> {
-    let raw::Legacy { credential, verify } = raw?;
+    // What is minted is `issued`'s.
+    let raw::Legacy { credential, verify, mint: _ } = raw?;
     let at = root.key("legacy");
     let mut legacy = Legacy { files, problems };
     let carriers = legacy.carriers(credential, beside.reserved, at);
@@ -447,6 +448,6 @@ const fn public(algorithm: Algorithm) -> Option<KeyAlgorithm> {
 }
 
 /// A token of RFC 9110 5.6.2: names of schemes and of cookies.
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -10,6 +10,7 @@ mod audit;
 mod clerk;
 mod header;
 mod identity;
+mod issued;
 mod legacy;
 mod linking;
 mod listen;
@@ -36,6 +37,7 @@ use super::source::Files;
 use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::identity::legacy::{HeaderCarrier, LegacyVerifier};
+use crate::issuer::Mint;
 use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, CredentialLine, ReadHeaders, Rules};
 use crate::route::{Access, Route};
@@ -101,6 +103,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         previous: previous.map(|snapshot| &*snapshot.linking),
         state_dir: &state_dir,
     };
+    let mut identity = identity;
+    let assertion = identity.as_mut().and_then(|identity| identity.assertion.take());
     let identity = identity::compile(identity, beside, root, files, problems);
     linking::lists(rollout.as_ref(), &identity.linking, root, problems);
     let had_rollout = previous.map(|snapshot| snapshot.rollout.is_some());
@@ -116,9 +120,17 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     audit::beside_access_log(&audit.settings, &telemetry.access_log, root, problems);
     let cors = compile_cors(cors, &instances, root, problems);
     let endpoints = compile_endpoints(endpoints, root, problems);
-    let reserved = Reserved::new(identity.renamed.iter().cloned());
+    let put = issued::reserved(&upstreams, legacy.as_ref());
+    let reserved = Reserved::new(identity.renamed.iter().cloned().chain(put));
     let beside = legacy::Beside { instances: &instances, reserved: &reserved };
+    let mut legacy = legacy;
+    let mint = legacy.as_mut().and_then(|legacy| legacy.mint.take());
     let legacy = legacy::compile(legacy, &beside, root, files, problems);
+    let mint = issued::mint(mint, &identity, root, files, problems);
+    let beside = issued::Beside { state_dir: &state_dir, prefix: &endpoints.prefix, previous };
+    let assertion = issued::assertion(assertion, &beside, root, problems);
+    let made = issued::Made { mint: mint.is_some(), assertion: assertion.is_some() };
+    issued::beside_upstreams(&upstreams, made, &identity.headers, root, problems);
     let context = route::Context {
         upstreams: &upstreams,
         arms: rollout.as_ref().map(|plan| plan.upstreams).unwrap_or_default(),
@@ -176,6 +188,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         headers: identity.headers,
         linking,
         workspaces_claim: identity.workspaces_claim,
+        mint: mint.map(Mint::new),
+        assertion,
         rollout,
         upstreams: peers,
         tls,

@@ -57,7 +57,7 @@ fn spec(name: &str, raw: raw::Upstream, at: At<'_>, files: &mut Files, problems:
     };
     go_together(protocol, tls.is_some(), at, problems);
     let raw::Timeouts { connect, read, write, idle, stream_idle } = timeouts.unwrap_or_default();
-    let raw::Credentials { forward } = credentials.unwrap_or_default();
+    let raw::Credentials { forward, authorization, legacy_token } = credentials.unwrap_or_default();
     // An API that stays unchanged goes on reading the credential that it always read.
     let forward = forward.unwrap_or_else(|| vec![raw::Forward::Legacy]);
     let list = endpoints.unwrap_or_default();
@@ -88,6 +88,7 @@ fn spec(name: &str, raw: raw::Upstream, at: At<'_>, files: &mut Files, problems:
             clerk: forward.contains(&raw::Forward::Clerk),
             legacy: forward.contains(&raw::Forward::Legacy),
         },
+        puts: super::issued::puts(authorization, legacy_token, at.key("credentials"), problems),
     }
 }
 

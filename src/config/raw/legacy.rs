@@ -3,13 +3,40 @@
 use serde::Deserialize;
 
 use super::clerk::Jwks;
-use super::scalar::{OneOrMany, Time};
+use super::scalar::{Named, OneOrMany, Time};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { verify: { jwt: { secret_file: legacy.secret } } }")]
 pub(crate) struct Legacy {
     pub(crate) credential: Option<LegacyCredential>,
     pub(crate) verify: Option<Verify>,
+    pub(crate) mint: Option<Mint>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { key_file: legacy.secret, claims: { … } }")]
+pub(crate) struct Mint {
+    pub(crate) algorithm: Option<MintAlgorithm>,
+    pub(crate) key_file: Option<String>,
+    pub(crate) kid: Option<String>,
+    pub(crate) ttl: Option<Time>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) audience: Option<OneOrMany>,
+    pub(crate) claims: Option<Named<serde_json::Value>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum MintAlgorithm {
+    #[serde(rename = "HS256")]
+    Hs256,
+    #[serde(rename = "HS384")]
+    Hs384,
+    #[serde(rename = "HS512")]
+    Hs512,
+    #[serde(rename = "RS256")]
+    Rs256,
+    #[serde(rename = "ES256")]
+    Es256,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -18,14 +18,16 @@ pub(crate) use audit::{Audit, AuditEvent, CopyTo, Rotate, RouteAudit};
 pub(crate) use clerk::{Clerk, Cookies, Csrf, DenyOrAllow, Jwks, Probe};
 pub(crate) use legacy::{
     ForwardAuth, ForwardHeaders, Introspection, Legacy, LegacyAlgorithm, LegacyClaims, LegacyCredential, LegacyJwt,
-    NamedSecret, Passthrough, Verify,
+    Mint, MintAlgorithm, NamedSecret, Passthrough, Verify,
 };
 pub(crate) use policy::{
     Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
 };
 pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Source, Unit};
 pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
-pub(crate) use upstream::{Credentials, Forward, Health, Paths, Protocol, Timeouts, Upstream, UpstreamTls};
+pub(crate) use upstream::{
+    Credentials, Forward, Health, InAuthorization, Paths, Protocol, Timeouts, TokenPlace, Upstream, UpstreamTls,
+};
 
 /// `crossgate.yaml`.
 #[derive(Debug, Default, Deserialize)]
@@ -180,6 +182,28 @@ pub(crate) struct Identity {
     pub(crate) roles: Option<Named<Vec<String>>>,
     pub(crate) names: Option<Names>,
     pub(crate) workspaces: Option<Workspaces>,
+    pub(crate) assertion: Option<Assertion>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { enabled: true, issuer: https://…, audience: app }")]
+pub(crate) struct Assertion {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) audience: Option<String>,
+    pub(crate) algorithm: Option<AssertionAlgorithm>,
+    pub(crate) ttl: Option<Time>,
+    pub(crate) keys_dir: Option<String>,
+    pub(crate) rotate: Option<Lasting>,
+    pub(crate) overlap: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum AssertionAlgorithm {
+    #[serde(rename = "ES256")]
+    Es256,
+    #[serde(rename = "RS256")]
+    Rs256,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -63,6 +63,23 @@ pub(crate) enum Paths {
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { forward: [legacy] }")]
 pub(crate) struct Credentials {
     pub(crate) forward: Option<Vec<Forward>>,
+    pub(crate) authorization: Option<InAuthorization>,
+    pub(crate) legacy_token: Option<TokenPlace>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum InAuthorization {
+    None,
+    Assertion,
+    LegacyToken,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { header: x-api-token } or { cookie: session }")]
+pub(crate) struct TokenPlace {
+    pub(crate) header: Option<String>,
+    pub(crate) cookie: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -106,7 +106,7 @@ impl Secret {
         self.bytes == other.bytes
     }
 
-    pub(super) fn key(&self, algorithm: HmacAlgorithm) -> hmac::Key {
+    pub(crate) fn key(&self, algorithm: HmacAlgorithm) -> hmac::Key {
         hmac::Key::new(algorithm.library(), &self.bytes)
     }
 

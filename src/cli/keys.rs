@@ -1,0 +1,83 @@
+//! `crossgate keys`: the keys that assertions are signed with.
+//!
+//! Works on the folder; a running crossgate looks into it at least twice a minute, so that a key made here is published
+//! soon and signs when it has been for long enough. Never shows a private key.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{ConfigPath, Failure, Format, first_problem, say};
+use crate::clock;
+use crate::config;
+use crate::issuer::{Assertion, RingKey, Stage};
+use crate::telemetry::metrics::Metrics;
+
+#[derive(Debug, Args)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List them, the oldest first, and say what each does.
+    #[command(after_help = "Example:\n  crossgate keys show -c conf/crossgate.yaml")]
+    Show {
+        #[command(flatten)]
+        path: ConfigPath,
+    },
+    /// Make the next key now; it signs after `identity.assertion.overlap`.
+    #[command(after_help = "Example:\n  crossgate keys rotate -c conf/crossgate.yaml")]
+    Rotate {
+        #[command(flatten)]
+        path: ConfigPath,
+    },
+}
+
+impl Keys {
+    pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
+        let (path, rotates) = match self.action {
+            Action::Show { path } => (path, false),
+            Action::Rotate { path } => (path, true),
+        };
+        let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
+        let loaded = config::load(&path.config, &|name| std::env::var(name).ok(), &metrics, None);
+        let Some(compiled) = loaded.compiled else {
+            return Err(first_problem(&loaded.problems, &path.config).into());
+        };
+        let Some(assertion) = compiled.snapshot.assertion else {
+            let config = path.config.display();
+            return Err(format!("{config} has no identity.assertion that is enabled: there are no keys").into());
+        };
+        let now = clock::now();
+        // What the config only warns about is an error here.
+        assertion.ring().read(now).map_err(|problem| problem.to_string())?;
+        if rotates {
+            assertion.ring().rotate(assertion.schedule(), now).map_err(|problem| problem.to_string())?;
+        }
+        say(&list(&assertion, format));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn list(assertion: &Assertion, format: Option<Format>) -> String {
+    let stages = assertion.ring().stages(assertion.schedule(), clock::now());
+    let created = |key: &RingKey| {
+        jiff::Timestamp::from_second(key.created()).map_or_else(|_| "?".to_owned(), |time| time.to_string())
+    };
+    if format == Some(Format::Json) {
+        let keys: Vec<_> = stages.iter().map(|(key, stage)| {
+            json!({ "kid": &**key.kid(), "algorithm": key.algorithm().as_str(), "created": created(key), "stage": stage.as_str() })
+        }).collect();
+        return format!("{}\n", json!({ "keys": keys }));
+    }
+    if stages.is_empty() {
+        return format!("no keys in {}: the first one is made when crossgate starts\n", assertion.keys_dir().display());
+    }
+    let line = |(key, stage): &(std::sync::Arc<RingKey>, Stage)| {
+        format!("{}  {}  {}  {}\n", key.kid(), key.algorithm().as_str(), created(key), stage.as_str())
+    };
+    stages.iter().map(line).collect()
+}

@@ -1,0 +1,397 @@
+//! The keys of the assertion: a folder, one file a key, and what each of them is good for at a time.
+//!
+//! A key is published as soon as it is there and signs only after `overlap`, so that no verifier that keeps the set for
+//! less meets a signature by a key that it has not seen; it stays published until what it signed is long over. All of
+//! this follows from the names of the files and the clock, so that replicas that share the folder agree. Private keys are
+//! written with mode 0600 and never shown.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use serde_json::Value;
+
+use super::{Algorithm, SigningKey};
+use crate::clock::Now;
+
+/// More than a rotation in a hurry leaves behind; verifiers refuse sets that are too large.
+const MAX_KEYS: usize = 16;
+/// A key is less than 4 KiB.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// When keys come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Of new keys.
+    pub algorithm: Algorithm,
+    /// Age at which the newest key gets a successor; `None` is never.
+    pub rotate: Option<Duration>,
+    /// How long a key is published before it signs, and after the last thing that it signed has expired.
+    pub overlap: Duration,
+    /// Life of what is signed.
+    pub ttl: Duration,
+}
+
+/// What a key is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Published, not yet signing.
+    Waiting,
+    Signing,
+    /// Signs no more, still published.
+    Leaving,
+    /// Published no more.
+    Gone,
+}
+
+impl Stage {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Signing => "signing",
+            Self::Leaving => "leaving",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// One key of the folder.
+#[derive(Debug)]
+pub struct RingKey {
+    kid: Arc<str>,
+    /// Seconds since the epoch, from the file's name.
+    created: i64,
+    /// Milliseconds: since when it has been published. Later than `created` when it came while this process ran.
+    since_ms: i64,
+    path: PathBuf,
+    key: SigningKey,
+    header: String,
+    jwk: Value,
+}
+
+impl RingKey {
+    pub const fn kid(&self) -> &Arc<str> {
+        &self.kid
+    }
+
+    pub const fn algorithm(&self) -> Algorithm {
+        self.key.algorithm()
+    }
+
+    /// Seconds since the epoch.
+    pub const fn created(&self) -> i64 {
+        self.created
+    }
+
+    pub(super) const fn jwk(&self) -> &Value {
+        &self.jwk
+    }
+
+    pub(super) fn token(&self, payload: &str) -> Option<String> {
+        self.key.token(&self.header, payload)
+    }
+
+    /// Milliseconds at which it begins to sign, as the successor of another.
+    fn signs_at(&self, schedule: Schedule) -> i64 {
+        self.since_ms.saturating_add(millis(schedule.overlap))
+    }
+}
+
+/// Why the folder cannot be used. Names a file, never what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingProblem {
+    pub path: PathBuf,
+    pub what: String,
+    /// Of somebody else, as far as whoever looks may tell.
+    pub is_denied: bool,
+}
+
+impl RingProblem {
+    fn new(path: &Path, what: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), what: what.into(), is_denied: false }
+    }
+
+    fn unreadable(path: &Path, why: &io::Error) -> Self {
+        let is_denied = why.kind() == io::ErrorKind::PermissionDenied;
+        Self { path: path.to_owned(), what: format!("cannot be read: {why}"), is_denied }
+    }
+}
+
+impl std::fmt::Display for RingProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)
+    }
+}
+
+impl std::error::Error for RingProblem {}
+
+/// The keys of one folder, as they were last read.
+#[derive(Debug)]
+pub struct Ring {
+    folder: PathBuf,
+    /// By age, the oldest first.
+    keys: ArcSwap<Vec<Arc<RingKey>>>,
+    /// One reader of the folder at a time, so that an older look never replaces a newer one.
+    turn: Mutex<()>,
+    /// Why the last look came to nothing.
+    problem: ArcSwapOption<RingProblem>,
+}
+
+impl Ring {
+    /// Nothing is read yet.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, keys: ArcSwap::default(), turn: Mutex::new(()), problem: ArcSwapOption::empty() }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether there is any key.
+    pub fn is_empty(&self) -> bool {
+        self.keys.load().is_empty()
+    }
+
+    /// Reads the folder; one that is not there has no keys. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`RingProblem`]; what was read before stays.
+    pub fn read(&self, now: Now) -> Result<(), RingProblem> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.noted(self.look(now))
+    }
+
+    /// Why the folder could not be used when it was last looked at.
+    pub fn problem(&self) -> Option<Arc<RingProblem>> {
+        self.problem.load_full()
+    }
+
+    fn noted(&self, looked: Result<(), RingProblem>) -> Result<(), RingProblem> {
+        self.problem.store(looked.as_ref().err().cloned().map(Arc::new));
+        looked
+    }
+
+    fn look(&self, now: Now) -> Result<(), RingProblem> {
+        let before = self.keys.load_full();
+        let known: HashMap<&str, i64> = before.iter().map(|key| (&*key.kid, key.since_ms)).collect();
+        let mut keys = Vec::new();
+        for (created, algorithm, path) in self.files()? {
+            let key = open(&path, created, algorithm)?;
+            // What was there at the start had been published by whoever ran before; what comes later is seen by
+            // verifiers from now on only.
+            let since_ms = match known.get(&*key.kid) {
+                Some(since) => *since,
+                None if before.is_empty() => key.since_ms,
+                None => key.since_ms.max(now.unix_ms),
+            };
+            keys.push(Arc::new(RingKey { since_ms, ..key }));
+        }
+        if keys.len() > MAX_KEYS {
+            let what = format!("{} keys are too many, at most {MAX_KEYS}: remove old ones", keys.len());
+            return Err(RingProblem::new(&self.folder, what));
+        }
+        keys.sort_by(|one, other| (one.since_ms, &one.kid).cmp(&(other.since_ms, &other.kid)));
+        // A folder that is gone, or was emptied, says nothing about the keys that verifiers hold.
+        if !keys.is_empty() || before.is_empty() {
+            self.keys.store(Arc::new(keys));
+        }
+        Ok(())
+    }
+
+    /// The files that are keys: `<seconds>-<algorithm>.pem`.
+    fn files(&self) -> Result<Vec<(i64, Algorithm, PathBuf)>, RingProblem> {
+        let folder = |why: &io::Error| RingProblem::unreadable(&self.folder, why);
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(problem) => return Err(folder(&problem)),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|problem| folder(&problem))?.path();
+            // Half-written ones have another ending.
+            if path.extension().is_none_or(|ending| ending != "pem") {
+                continue;
+            }
+            let Some((created, algorithm)) = path.file_stem().and_then(|name| parse_name(name.to_str()?)) else {
+                let what = "its name is not <seconds since 1970>-es256.pem or -rs256.pem";
+                return Err(RingProblem::new(&path, what));
+            };
+            files.push((created, algorithm, path));
+        }
+        Ok(files)
+    }
+
+    /// Reads the folder and makes the key that is missing or due. Blocks on the disk; RSA takes a second.
+    ///
+    /// # Errors
+    /// [`RingProblem`].
+    pub fn tend(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.noted(self.look(now).and_then(|()| self.make_if_due(schedule, now)))
+    }
+
+    fn make_if_due(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
+        let is_due = match self.keys.load().last() {
+            None => true,
+            Some(newest) => {
+                let is_old = schedule.rotate.is_some_and(|rotate| {
+                    newest.created.saturating_mul(1000).saturating_add(millis(rotate)) <= now.unix_ms
+                });
+                is_old || newest.algorithm() != schedule.algorithm
+            }
+        };
+        if is_due { self.make(schedule, now).map(drop) } else { Ok(()) }
+    }
+
+    /// Makes the next key now. Refused while another one waits to sign: keys that nobody needs would pile up.
+    ///
+    /// # Errors
+    /// [`RingProblem`].
+    pub fn rotate(&self, schedule: Schedule, now: Now) -> Result<Arc<RingKey>, RingProblem> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look(now)?;
+        let keys = self.keys.load_full();
+        let is_waiting = |at: &usize| stage(&keys, *at, schedule, now.unix_ms) == Stage::Waiting;
+        let waits = keys.iter().enumerate().find(|(at, _)| is_waiting(at));
+        if let Some((_, key)) = waits {
+            let left = key.signs_at(schedule).saturating_sub(now.unix_ms).div_euclid(1000) + 1;
+            let what = format!("a new key is there already and signs in {left} seconds");
+            return Err(RingProblem::new(&key.path, what));
+        }
+        self.make(schedule, now)
+    }
+
+    fn make(&self, schedule: Schedule, now: Now) -> Result<Arc<RingKey>, RingProblem> {
+        let problem = |path: &Path, what: String| RingProblem::new(path, what);
+        let old = self.keys.load_full();
+        let pem = SigningKey::make(schedule.algorithm).map_err(|why| problem(&self.folder, why.to_string()))?;
+        // Never the name of one that is there: a key may be made in the second of another.
+        let created = old.iter().map(|key| key.created + 1).fold(now.unix_seconds(), i64::max);
+        let name = format!("{created}-{}.pem", schedule.algorithm.as_str().to_ascii_lowercase());
+        let path = self.folder.join(name);
+        match write(&self.folder, &path, pem.as_bytes()) {
+            // Another replica made one in this very second.
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(|why| problem(&path, format!("a key cannot be kept: {why}")))?,
+        }
+        self.look(now)?;
+        // Whose signatures are over for long needs no private key any more.
+        for (at, key) in old.iter().enumerate() {
+            if stage(&old, at, schedule, now.unix_ms) == Stage::Gone {
+                // It stays then, and is published no more all the same.
+                let _ = fs::remove_file(&key.path);
+            }
+        }
+        let keys = self.keys.load_full();
+        let made = keys.iter().find(|key| key.path == path);
+        let made = made.ok_or_else(|| problem(&path, "the key that was made is not there".to_owned()))?;
+        tracing::info!(kid = &*made.kid, algorithm = schedule.algorithm.as_str(), "a signing key was made");
+        Ok(Arc::clone(made))
+    }
+
+    /// The key that signs now.
+    pub(super) fn signer(&self, schedule: Schedule, now_ms: i64) -> Option<Arc<RingKey>> {
+        let keys = self.keys.load();
+        signing(&keys, schedule, now_ms).and_then(|at| keys.get(at)).map(Arc::clone)
+    }
+
+    /// Whether a key is still in the folder.
+    pub(super) fn holds(&self, kid: &str) -> bool {
+        self.keys.load().iter().any(|key| *key.kid == *kid)
+    }
+
+    /// All keys by which something may have been signed that has not expired, and the next one.
+    pub(super) fn published(&self, schedule: Schedule, now: Now) -> Vec<Arc<RingKey>> {
+        self.stages(schedule, now).into_iter().filter(|(_, stage)| *stage != Stage::Gone).map(|(key, _)| key).collect()
+    }
+
+    /// All keys, the oldest first, and what each does.
+    pub fn stages(&self, schedule: Schedule, now: Now) -> Vec<(Arc<RingKey>, Stage)> {
+        let keys = self.keys.load();
+        keys.iter().enumerate().map(|(at, key)| (Arc::clone(key), stage(&keys, at, schedule, now.unix_ms))).collect()
+    }
+}
+
+/// The newest that was published for long enough; where none was, the oldest: nobody holds a set without it.
+fn signing(keys: &[Arc<RingKey>], schedule: Schedule, now_ms: i64) -> Option<usize> {
+    let grown = keys.iter().rposition(|key| key.signs_at(schedule) <= now_ms);
+    grown.or_else(|| (!keys.is_empty()).then_some(0))
+}
+
+fn stage(keys: &[Arc<RingKey>], at: usize, schedule: Schedule, now_ms: i64) -> Stage {
+    let signing = signing(keys, schedule, now_ms);
+    match signing {
+        Some(signing) if signing == at => Stage::Signing,
+        Some(signing) if signing < at => Stage::Waiting,
+        _ => {
+            // The successor took over then; what was signed before lives for `ttl`.
+            let taken = keys.get(at + 1).map_or(i64::MAX, |next| next.signs_at(schedule));
+            let end = taken.saturating_add(millis(schedule.ttl)).saturating_add(millis(schedule.overlap));
+            if now_ms < end { Stage::Leaving } else { Stage::Gone }
+        }
+    }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn parse_name(name: &str) -> Option<(i64, Algorithm)> {
+    let (created, algorithm) = name.split_once('-')?;
+    let algorithm = match algorithm {
+        "es256" => Algorithm::Es256,
+        "rs256" => Algorithm::Rs256,
+        _ => return None,
+    };
+    let is_number = !created.is_empty() && created.bytes().all(|byte| byte.is_ascii_digit());
+    Some((created.parse().ok().filter(|_| is_number)?, algorithm))
+}
+
+fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, RingProblem> {
+    let problem = |what: String| RingProblem::new(path, what);
+    let unreadable = |why: io::Error| RingProblem::unreadable(path, &why);
+    // Asked first: opening a pipe waits for its writer.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(problem("is no regular file".to_owned()));
+    }
+    let mut pem = Vec::new();
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_BYTES).read_to_end(&mut pem).map_err(unreadable)?;
+    let key = SigningKey::from_pem(algorithm, &pem).map_err(|why| problem(why.to_string()))?;
+    let (kid, jwk) = key.jwk().ok_or_else(|| problem("has no public half".to_owned()))?;
+    let header = key.header(Some(&kid));
+    let since_ms = created.saturating_mul(1000);
+    Ok(RingKey { kid: kid.into(), created, since_ms, path: path.to_owned(), key, header, jwk })
+}
+
+/// Whole or not at all, and never over another.
+fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if !folder.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let half = path.with_extension(format!("half-{}", std::process::id()));
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
+        // The command may be run by root, and the service by somebody else, who must read it.
+        let owner = fs::metadata(folder)?;
+        let _ = fchown(&file, Some(owner.uid()), Some(owner.gid()));
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::hard_link(&half, path)?;
+        fs::File::open(folder)?.sync_all()
+    };
+    let written = write();
+    // Under its own name by now, or of no use.
+    let _ = fs::remove_file(&half);
+    written
+}
+
+#[cfg(test)]
+#[path = "ring_tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+//! Keys that come and go, by the clock.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use super::{Ring, Schedule, Stage};
+use crate::clock::Now;
+use crate::issuer::Algorithm;
+
+const OVERLAP: u64 = 900;
+const ROTATE: u64 = 86_400;
+const TTL: u64 = 60;
+
+const SCHEDULE: Schedule = Schedule {
+    algorithm: Algorithm::Es256,
+    rotate: Some(Duration::from_secs(ROTATE)),
+    overlap: Duration::from_secs(OVERLAP),
+    ttl: Duration::from_secs(TTL),
+};
+
+fn at(seconds: u64) -> Now {
+    Now::at_unix_ms(1_700_000_000_000 + i64::try_from(seconds).unwrap() * 1000)
+}
+
+fn stages(ring: &Ring, now: Now) -> Vec<Stage> {
+    ring.stages(SCHEDULE, now).into_iter().map(|(_, stage)| stage).collect()
+}
+
+#[test]
+fn a_key_is_known_before_it_signs_and_after() {
+    use Stage::{Gone, Leaving, Signing, Waiting};
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().join("keys"));
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    assert_eq!(stages(&ring, at(0)), [Signing], "the first one at once: nobody holds a set without it");
+    ring.tend(SCHEDULE, at(ROTATE - 1)).unwrap();
+    assert_eq!(stages(&ring, at(ROTATE - 1)), [Signing]);
+    ring.tend(SCHEDULE, at(ROTATE)).unwrap();
+    ring.tend(SCHEDULE, at(ROTATE)).unwrap();
+    let table = [
+        (ROTATE, vec![Signing, Waiting]),
+        (ROTATE + OVERLAP - 1, vec![Signing, Waiting]),
+        (ROTATE + OVERLAP, vec![Leaving, Signing]),
+        (ROTATE + 2 * OVERLAP + TTL - 1, vec![Leaving, Signing]),
+        (ROTATE + 2 * OVERLAP + TTL, vec![Gone, Signing]),
+    ];
+    for (seconds, expected) in table {
+        assert_eq!(stages(&ring, at(seconds)), expected, "{seconds}");
+    }
+    // Another process, started later, sees the same.
+    let other = Ring::new(folder.path().join("keys"));
+    other.read(at(ROTATE + OVERLAP)).unwrap();
+    assert_eq!(stages(&other, at(ROTATE + OVERLAP)), [Leaving, Signing]);
+    let kids = |ring: &Ring| ring.stages(SCHEDULE, at(0)).iter().map(|(key, _)| key.kid().clone()).collect::<Vec<_>>();
+    assert_eq!(kids(&ring), kids(&other));
+    // The private key of the first goes with the next rotation.
+    ring.tend(SCHEDULE, at(2 * ROTATE)).unwrap();
+    assert_eq!(fs::read_dir(folder.path().join("keys")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_key_that_comes_late_waits_from_when_it_was_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    // Made by the command at 100, seen by this process at 5,000 only.
+    let command = Ring::new(folder.path().to_owned());
+    command.rotate(SCHEDULE, at(1000)).unwrap();
+    ring.read(at(5000)).unwrap();
+    assert_eq!(stages(&ring, at(5000)), [Stage::Signing, Stage::Waiting]);
+    assert_eq!(stages(&ring, at(5000 + OVERLAP)), [Stage::Leaving, Stage::Signing]);
+}
+
+#[test]
+fn one_rotation_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.rotate(SCHEDULE, at(0)).unwrap();
+    ring.rotate(SCHEDULE, at(0)).unwrap();
+    assert_eq!(stages(&ring, at(0)), [Stage::Signing, Stage::Waiting], "in the second of the first one");
+    assert!(ring.rotate(SCHEDULE, at(0)).is_err());
+    ring.rotate(SCHEDULE, at(10_000)).unwrap();
+    let refused = ring.rotate(SCHEDULE, at(10_100)).unwrap_err();
+    assert_eq!(refused.what, "a new key is there already and signs in 801 seconds");
+    ring.rotate(SCHEDULE, at(10_000 + OVERLAP)).unwrap();
+}
+
+#[test]
+fn another_algorithm_is_a_rotation() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    let rsa = Schedule { algorithm: Algorithm::Rs256, ..SCHEDULE };
+    ring.tend(rsa, at(1000)).unwrap();
+    let signer = |now: Now| ring.signer(rsa, now.unix_ms).unwrap().algorithm();
+    assert_eq!(signer(at(1000)), Algorithm::Es256);
+    assert_eq!(signer(at(1000 + OVERLAP)), Algorithm::Rs256);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    let pem = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::metadata(&pem).unwrap().permissions().mode() & 0o777, 0o600);
+    let name = |name: &str| folder.path().join(name);
+    let table: [(&str, &[u8]); 4] = [
+        ("1700000001-es256.pem", b"-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n"),
+        ("1700000001-es256.pem", b""),
+        ("1700000001-hs256.pem", b"x"),
+        ("mine.pem", b"x"),
+    ];
+    for (file, bytes) in table {
+        fs::write(name(file), bytes).unwrap();
+        let problem = ring.tend(SCHEDULE, at(10)).unwrap_err();
+        assert_eq!(problem.path, name(file), "{problem}");
+        assert_eq!(stages(&ring, at(10)), [Stage::Signing], "{file}");
+        fs::remove_file(name(file)).unwrap();
+    }
+    // Half-written ones are nobody's business.
+    fs::write(name("1700000001-es256.half-7"), b"x").unwrap();
+    ring.tend(SCHEDULE, at(10)).unwrap();
+    // RSA under a name of the other kind.
+    fs::copy(&pem, name("1700000002-rs256.pem")).unwrap();
+    assert!(ring.read(at(10)).is_err());
+    fs::remove_file(name("1700000002-rs256.pem")).unwrap();
+    fs::remove_file(&pem).unwrap();
+    ring.read(at(10)).unwrap();
+    assert!(!ring.is_empty(), "an empty folder takes no key away that verifiers trust");
+}
