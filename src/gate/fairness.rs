@@ -8,7 +8,7 @@
 //!
 //! Legacy credentials that a server must judge (`introspection`, `forward_auth`) have budgets of their own, smaller ones,
 //! since a question costs that server more than a check costs here: of those that the server refused, and of questions
-//! under way at once ([`turns`]). Expired logins of one office hence cost nobody a Clerk token.
+//! under way at once (`turns`). Expired logins of one office hence cost nobody a Clerk token.
 //!
 //! The address is the derived one (`trusted_proxies`). Behind a balancer that is not trusted all clients share one: then a
 //! flood among them lets new tokens of the others through only now and then, until a second after it ends.
