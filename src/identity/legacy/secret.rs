@@ -34,7 +34,7 @@ impl HmacAlgorithm {
         }
     }
 
-    const fn library(self) -> hmac::Algorithm {
+    const fn primitive(self) -> hmac::Algorithm {
         match self {
             Self::Hs256 => hmac::HMAC_SHA256,
             Self::Hs384 => hmac::HMAC_SHA384,
@@ -107,7 +107,7 @@ impl Secret {
     }
 
     pub(crate) fn key(&self, algorithm: HmacAlgorithm) -> hmac::Key {
-        hmac::Key::new(algorithm.library(), &self.bytes)
+        hmac::Key::new(algorithm.primitive(), &self.bytes)
     }
 
     /// For HTTP Basic; the bytes are a client's secret then.
