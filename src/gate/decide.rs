@@ -260,7 +260,7 @@ fn provide(
 ) -> Result<Permit, policy::Refusal> {
     let gets_tokens = snapshot.upstreams.get(permit.upstream()).is_some_and(|upstream| upstream.puts.legacy_tokens());
     let Some(mint) = snapshot.mint.as_ref().filter(|_| gets_tokens) else { return Ok(permit) };
-    let Some(person) = permit.identity().filter(|person| person.facts.method == Method::Clerk) else {
+    let Some(person) = permit.identity().filter(|person| person.facts.method != Method::Legacy) else {
         return Ok(permit);
     };
     let Some(lacks) = mint.lacks(&person.facts) else {

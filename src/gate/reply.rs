@@ -201,7 +201,7 @@ impl Refusal {
                 Unauthenticated::NoCredential => Code::NoCredential,
                 Unauthenticated::Expired => Code::ClerkExpired,
                 Unauthenticated::Invalid { explicit: true, .. } => Code::ClerkInvalid,
-                Unauthenticated::Invalid { explicit: false, .. } => Code::Invalid,
+                Unauthenticated::Invalid { explicit: false, .. } | Unauthenticated::Runner(_) => Code::Invalid,
                 Unauthenticated::Unverifiable { .. } => Code::ClerkOutage,
                 Unauthenticated::StaleKeys => Code::StaleKeys,
                 Unauthenticated::LegacyInvalid { explicit: true, .. } => Code::LegacyInvalid,

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Facts, Method, Workspaces};
+use super::{Facts, Login, Workspaces};
 use crate::request::fold::{fold, is_spelling};
 
 /// Longest value. Beyond it common servers refuse the request, or cut the list: another answer than was decided.
@@ -170,9 +170,9 @@ pub fn render(names: &HeaderNames, facts: &Facts) -> Result<Vec<(HeaderName, Hea
 /// The role as the API is told it: of a legacy person the roles as that side names them, even where an org of Clerk's is
 /// known as well.
 pub fn role(facts: &Facts) -> Option<String> {
-    match facts.method {
-        Method::Clerk => facts.org.as_ref().and_then(|org| org.role.as_deref()).map(one),
-        Method::Legacy => Some(join(facts.legacy_roles.iter().map(String::as_str))),
+    match facts.method.login() {
+        Login::Clerk => facts.org.as_ref().and_then(|org| org.role.as_deref()).map(one),
+        Login::Legacy => Some(join(facts.legacy_roles.iter().map(String::as_str))),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::clerk::claims::is_plain_text;
 use super::map::{self, Counts, Extent, Grant, IdentityMap, Side, Stamp, User};
-use super::{Facts, Link, Org, Workspace, Workspaces};
+use super::{Facts, Link, Login, Org, Workspace, Workspaces};
 
 /// `identity`, as far as it says who is whom. Belongs to one configuration.
 #[derive(Debug, Default)]
@@ -101,6 +101,13 @@ impl Conflicts {
     pub fn get(&self, conflict: Conflict) -> u64 {
         self.0.get(conflict as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
+}
+
+/// What the identity map said of somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) workspaces: bool,
+    pub(super) roles: bool,
 }
 
 /// Whom a Clerk user is on the legacy side.
@@ -209,6 +216,27 @@ impl Linking {
             self.enter_workspaces(&grants, &mut facts);
         }
         Ok(facts)
+    }
+
+    /// Which facts of a person are the map's word and not their credential's.
+    pub(super) fn said(&self, facts: &Facts) -> Said {
+        let map = self.map.as_deref();
+        let found = match facts.method.login() {
+            Login::Clerk => map.and_then(|map| {
+                let org = map.org_by_clerk(&facts.org.as_ref()?.id)?;
+                Some(grants(map, map.user_by_clerk(facts.clerk_user.as_deref()?), org))
+            }),
+            Login::Legacy => map.and_then(|map| {
+                let org = map.org_by_legacy(facts.legacy_org.as_deref()?)?;
+                Some(grants(map, map.user_by_legacy(facts.legacy_user.as_deref()?), org))
+            }),
+        };
+        let grants = found.unwrap_or_default();
+        let roles = distinct(grants.iter().filter_map(|grant| grant.role()));
+        Said {
+            workspaces: self.workspaces && !grants.is_empty(),
+            roles: !roles.is_empty() && roles == facts.legacy_roles,
+        }
     }
 
     /// Their legacy id by the claims of a Clerk credential that does not count (expired, or not verified). Only for

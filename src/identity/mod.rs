@@ -11,6 +11,7 @@ pub mod json;
 pub mod legacy;
 pub mod link;
 pub mod map;
+pub mod runner;
 mod times;
 
 use std::sync::Arc;
@@ -75,7 +76,9 @@ pub struct Facts {
     /// The impersonator (`act.sub`), when somebody acts in this person's name.
     pub actor: Option<String>,
     pub workspaces: Workspaces,
-    /// The whole payload, for `claim` predicates.
+    /// What the credential was narrowed to; `None` where it is of a kind that has no scopes.
+    pub scopes: Option<Vec<String>>,
+    /// The whole payload, for `claim` predicates; of a runner token the part of it that was carried over.
     pub claims: Map<String, Value>,
     /// Milliseconds since the epoch, from `iat`.
     pub issued_at_ms: Option<i64>,
@@ -125,6 +128,24 @@ pub enum Method {
     #[default]
     Clerk,
     Legacy,
+    /// With a token that a credential of this login was exchanged for.
+    Runner(Login),
+}
+
+/// Whose words the facts are: which roles, ids and orgs somebody has is told by the login that vouched for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    Clerk,
+    Legacy,
+}
+
+impl Login {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clerk => "clerk",
+            Self::Legacy => "legacy",
+        }
+    }
 }
 
 impl Method {
@@ -132,6 +153,14 @@ impl Method {
         match self {
             Self::Clerk => "clerk",
             Self::Legacy => "legacy",
+            Self::Runner(_) => "runner",
+        }
+    }
+
+    pub const fn login(self) -> Login {
+        match self {
+            Self::Clerk | Self::Runner(Login::Clerk) => Login::Clerk,
+            Self::Legacy | Self::Runner(Login::Legacy) => Login::Legacy,
         }
     }
 }
@@ -143,13 +172,26 @@ pub enum TokenKind {
     Session,
     /// Whatever the legacy side accepts.
     Legacy,
+    /// Made by crossgate in exchange for one of the others.
+    Runner,
 }
 
 impl TokenKind {
+    pub const ALL: [Self; 3] = [Self::Session, Self::Legacy, Self::Runner];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
             Self::Legacy => "legacy",
+            Self::Runner => "runner",
+        }
+    }
+
+    /// Whether such a credential is narrowed to scopes.
+    pub const fn has_scopes(self) -> bool {
+        match self {
+            Self::Runner => true,
+            Self::Session | Self::Legacy => false,
         }
     }
 }
@@ -260,6 +302,8 @@ pub enum Refusal {
     Ambiguous,
     /// A cookie session on an unsafe method from another site: 403.
     CrossSite,
+    /// A runner token that does not hold: 401.
+    Runner(runner::Reason),
 }
 
 impl std::fmt::Display for Refusal {
@@ -277,6 +321,7 @@ impl std::fmt::Display for Refusal {
             Self::Conflict => f.write_str("the credentials name two people"),
             Self::Ambiguous => f.write_str("two sessions under one cookie name"),
             Self::CrossSite => f.write_str("a cookie session on an unsafe method without same-origin evidence"),
+            Self::Runner(reason) => write!(f, "runner: {}", reason.as_str()),
         }
     }
 }

@@ -4,7 +4,8 @@ use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{self, KeySize};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaEncoding,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaEncoding,
+    UnparsedPublicKey,
 };
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -167,6 +168,17 @@ impl SigningKey {
         }
     }
 
+    /// Whether this key made a signature; never of a secret.
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.pair {
+            Pair::Hmac(_) | Pair::Rsa(_) => false,
+            Pair::Ec(pair) => {
+                let public = pair.public_key();
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public.as_ref()).verify(message, signature).is_ok()
+            }
+        }
+    }
+
     /// The token of this header ([`Self::header`]) and payload, in its compact form.
     pub(super) fn token(&self, header: &str, payload: &str) -> Option<String> {
         let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + 360);
@@ -180,11 +192,11 @@ impl SigningKey {
     }
 
     /// The encoded header of its tokens: `alg`, `typ`, and `kid` where there is one.
-    pub(super) fn header(&self, kid: Option<&str>) -> String {
+    pub(super) fn header(&self, kid: Option<&str>, kind: &str) -> String {
         let alg = self.algorithm.as_str();
         let header = match kid {
-            Some(kid) => json!({ "alg": alg, "kid": kid, "typ": "JWT" }),
-            None => json!({ "alg": alg, "typ": "JWT" }),
+            Some(kid) => json!({ "alg": alg, "kid": kid, "typ": kind }),
+            None => json!({ "alg": alg, "typ": kind }),
         };
         URL_SAFE_NO_PAD.encode(header.to_string())
     }

@@ -54,7 +54,7 @@ impl Mint {
             Err(several) if !several.is_empty() => claims.literal("aud", several.into()),
             Err(_) => {}
         }
-        let header = key.header(kid.as_deref());
+        let header = key.header(kid.as_deref(), "JWT");
         let signer = Arc::new(Signer { key, header, no_kid: "".into() });
         Self { claims, roles, signer, tokens: Arc::new(Tokens::new(ttl)) }
     }
@@ -64,13 +64,13 @@ impl Mint {
         self.claims.lacks(Person { facts, roles: &self.roles })
     }
 
-    /// The token of this person; none for people who came with a legacy credential, which they have, and for those who lack
+    /// The token of this person; none for people who came with a legacy credential, which goes on, and for those who lack
     /// what it has to say.
     ///
     /// # Errors
     /// [`NotSigned`].
     pub fn token(&self, facts: &Facts, now: Now) -> Result<Option<Arc<Token>>, NotSigned> {
-        if facts.method != Method::Clerk {
+        if facts.method == Method::Legacy {
             return Ok(None);
         }
         let Ok(claims) = self.claims.render(Person { facts, roles: &self.roles }) else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! Tokens that crossgate makes for the API: in the API's own legacy format ([`Mint`]), and signed assertions about who is
-//! calling ([`Assertion`]).
+//! Tokens that crossgate makes: for the API in its own legacy format ([`Mint`]) and as signed assertions about who is
+//! calling ([`Assertion`]); for local runners, in exchange for a person's credential ([`Runner`]).
 //!
 //! Owns signing keys, claim templates, the ring of published keys and the caches of what was signed. Says only what a
 //! verified identity says; never asks who may have a token (that is `policy` and the gate), never shows a private key.
@@ -7,13 +7,17 @@
 mod assertion;
 mod key;
 mod mint;
+mod once;
 mod ring;
+mod runner;
 mod template;
 mod tokens;
 
 pub use assertion::{Assertion, AssertionSpec};
 pub use key::{Algorithm, KeyProblem, SigningKey};
 pub use mint::{Mint, MintSpec, Roles};
+pub use once::{Once, Reservation, Unreserved};
 pub use ring::{Ring, RingKey, RingProblem, Schedule, Stage};
+pub use runner::{Grant, Judged, KeyFolder, NotGranted, Runner, RunnerSpec};
 pub use template::{Claims, TemplateProblem};
 pub use tokens::{NotSigned, Token};

@@ -1,4 +1,4 @@
-//! The keys of the assertion: a folder, one file a key, and what each of them is good for at a time.
+//! The keys of assertions or of runner tokens: a folder, one file a key, and what each of them is good for at a time.
 //!
 //! A key is published as soon as it is there and signs only after `overlap`, so that no verifier that keeps the set for
 //! less meets a signature by a key that it has not seen; it stays published until what it signed is long over. All of
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::{Algorithm, SigningKey};
 use crate::clock::Now;
+use crate::identity::runner;
 
 /// More than a rotation in a hurry leaves behind; verifiers refuse sets that are too large.
 const MAX_KEYS: usize = 16;
@@ -71,6 +72,7 @@ pub struct RingKey {
     path: PathBuf,
     key: SigningKey,
     header: String,
+    access_header: String,
     jwk: Value,
 }
 
@@ -94,6 +96,20 @@ impl RingKey {
 
     pub(super) fn token(&self, payload: &str) -> Option<String> {
         self.key.token(&self.header, payload)
+    }
+
+    /// A runner token of this payload.
+    pub(super) fn access_token(&self, payload: &str) -> Option<String> {
+        self.key.token(&self.access_header, payload)
+    }
+
+    /// How each runner token of this key begins.
+    pub(super) fn access_header(&self) -> &str {
+        &self.access_header
+    }
+
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.verifies(message, signature)
     }
 
     /// Milliseconds at which it begins to sign, as the successor of another.
@@ -301,6 +317,17 @@ impl Ring {
         signing(&keys, schedule, now_ms).and_then(|at| keys.get(at)).map(Arc::clone)
     }
 
+    /// The key of this name.
+    pub(super) fn find(&self, kid: &str) -> Option<Arc<RingKey>> {
+        self.keys.load().iter().find(|key| *key.kid == *kid).map(Arc::clone)
+    }
+
+    /// Whether a token begins as runner tokens of one of the keys do.
+    pub(super) fn begins(&self, token: &str) -> bool {
+        let is_rest = |key: &Arc<RingKey>| token.strip_prefix(key.access_header()).is_some_and(|rest| rest.starts_with('.'));
+        self.keys.load().iter().any(is_rest)
+    }
+
     /// Whether a key is still in the folder.
     pub(super) fn holds(&self, kid: &str) -> bool {
         self.keys.load().iter().any(|key| *key.kid == *kid)
@@ -365,9 +392,9 @@ fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, Ring
     file.take(MAX_BYTES).read_to_end(&mut pem).map_err(unreadable)?;
     let key = SigningKey::from_pem(algorithm, &pem).map_err(|why| problem(why.to_string()))?;
     let (kid, jwk) = key.jwk().ok_or_else(|| problem("has no public half".to_owned()))?;
-    let header = key.header(Some(&kid));
+    let (header, access_header) = (key.header(Some(&kid), "JWT"), key.header(Some(&kid), runner::TYPE));
     let since_ms = created.saturating_mul(1000);
-    Ok(RingKey { kid: kid.into(), created, since_ms, path: path.to_owned(), key, header, jwk })
+    Ok(RingKey { kid: kid.into(), created, since_ms, path: path.to_owned(), key, header, access_header, jwk })
 }
 
 /// Whole or not at all, and never over another.

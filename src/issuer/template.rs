@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::Roles;
-use crate::identity::{Facts, Workspaces};
+use crate::identity::{Facts, Login, Workspaces};
 
 /// The claims of a token, without those that depend on the time.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +108,8 @@ impl<'a> Person<'a> {
             Field::Org => org.map(|org| org.id.as_str()),
             Field::OrgSlug => org.and_then(|org| org.slug.as_deref()),
             Field::LegacyOrg => facts.legacy_org.as_deref(),
+            // Of a runner whose token a legacy credential was exchanged for.
+            Field::Role if facts.method.login() == Login::Legacy => facts.legacy_roles.first().map(String::as_str),
             Field::Role => {
                 let role = org.and_then(|org| org.role.as_deref())?;
                 self.roles.get(role).and_then(|legacy| legacy.first()).map(|role| &**role)

@@ -54,6 +54,11 @@ pub struct ClaimRule {
 }
 
 impl ClaimPath {
+    /// The member of the payload in which it lies.
+    pub(super) fn first(&self) -> Option<&str> {
+        self.names.first().map(|name| &**name)
+    }
+
     /// Reads a path as people write it.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! at load; of the token's side only roles are, since Clerk looks permissions up as they stand.
 
 use super::tri::{Cause, Tri};
-use crate::identity::{Facts, Method, Scoped};
+use crate::identity::{Facts, Login, Scoped};
 
 /// A role that a policy asks for, with exactly one `org:` in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl std::fmt::Display for ScopedName {
 /// Without an active organisation a role is not absent but undefined: were it false, `not: { role: org:guest }`
 /// would let in everyone who belongs nowhere.
 pub fn role_holds(facts: &Facts, asked: &RoleName) -> Tri {
-    if facts.method == Method::Legacy {
+    if facts.method.login() == Login::Legacy {
         return legacy_role_holds(facts, asked);
     }
     match facts.org.as_ref().map(|org| &org.role) {
@@ -135,7 +135,7 @@ fn legacy_role_holds(facts: &Facts, asked: &RoleName) -> Tri {
 ///
 /// Of a legacy person none is known: Clerk's permissions follow from Clerk's roles.
 pub fn permission_holds(facts: &Facts, asked: &PermissionName) -> Tri {
-    if facts.method == Method::Legacy && facts.legacy_org.is_some() {
+    if facts.method.login() == Login::Legacy && facts.legacy_org.is_some() {
         return Tri::Unknown(Cause::MissingClaim);
     }
     match facts.org.as_ref().map(|org| &org.permissions) {

@@ -7,6 +7,7 @@
 mod claim;
 mod has;
 mod permit;
+mod possible;
 mod reverify;
 mod rule;
 mod template;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::identity::{Identity, TokenKind};
+use crate::identity::{Facts, Identity, TokenKind};
 use crate::request::View;
 use crate::route::{Access, Captures, Mode, Route};
 
@@ -101,11 +102,55 @@ impl Policy {
 
     /// Whether every person's own credential passes, a legacy one included.
     pub fn asks_for_nothing(&self) -> bool {
-        let takes_legacy = |rule: &Rule| matches!(rule, Rule::Token(kinds) if kinds.contains(&TokenKind::Legacy));
+        fn takes_legacy(rule: &Rule) -> bool {
+            match rule {
+                Rule::Token(kinds) => kinds.contains(&TokenKind::Legacy),
+                Rule::Any(rules) => rules.iter().any(takes_legacy),
+                _ => false,
+            }
+        }
         match &self.rule {
             Rule::All(rules) => rules.iter().all(takes_legacy),
             rule => takes_legacy(rule),
         }
+    }
+
+    /// Whether a runner token of this person that is narrowed to these scopes could pass for some path.
+    pub fn could_permit(&self, facts: &Facts) -> bool {
+        possible::could_hold(&self.rule, facts)
+    }
+
+    /// The scopes that it asks for.
+    pub fn scopes(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        self.rule.visit(&mut |rule| {
+            if let Rule::Scope(asked) = rule {
+                found.extend(asked.iter().map(|scope| &**scope));
+            }
+        });
+        found
+    }
+
+    /// Whether tokens of a kind may pass at all.
+    pub fn takes(&self, kind: TokenKind) -> bool {
+        // INVARIANT: `new` puts one into the outermost rule.
+        match &self.rule {
+            Rule::All(rules) => {
+                rules.iter().all(|rule| !matches!(rule, Rule::Token(kinds) if !kinds.contains(&kind)))
+            }
+            _ => false,
+        }
+    }
+
+    /// First members of the claims that it reads.
+    pub fn claims(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        self.rule.visit(&mut |rule| {
+            if let Rule::Claim(rule) = rule {
+                found.extend(rule.path.first());
+            }
+        });
+        found
     }
 
     /// The request headers that it reads.

@@ -55,7 +55,8 @@ impl Permit {
                 | R::LegacySealed
                 | R::LegacyUnverifiable
                 | R::StepUp
-                | R::CrossSite,
+                | R::CrossSite
+                | R::Runner(_),
             ) => {
                 let reported = Some(Reported::Unauthenticated(refusal.clone()));
                 Some(Self { identity: None, route: route.index, upstream: route.upstream, reported })

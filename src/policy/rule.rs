@@ -8,12 +8,14 @@ use super::reverify::{Reverified, reverified_holds};
 use super::template::{Source, Template};
 use super::trace::Trace;
 use super::tri::{Cause, Tri};
-use crate::identity::{Facts, Method, TokenKind, Workspaces};
+use crate::identity::{Facts, Login, TokenKind, Workspaces};
 
 /// One predicate, or several put together. A list means any of its elements; an empty one never holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
     Token(Vec<TokenKind>),
+    /// What the credential was narrowed to; of one that has no scopes it cannot be told.
+    Scope(Vec<Box<str>>),
     Org(Vec<OrgRule>),
     Workspace(Vec<WorkspaceRule>),
     Role(Vec<RoleName>),
@@ -73,6 +75,7 @@ impl Rule {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Token(_) => "token",
+            Self::Scope(_) => "scope",
             Self::Org(_) => "org",
             Self::Workspace(_) => "workspace",
             Self::Role(_) => "role",
@@ -102,8 +105,10 @@ impl Rule {
             Self::Any(_) => 8,
             Self::All(_) => 9,
             Self::Not(_) => 10,
+            // What a token was narrowed to is told after what its person may do at all.
+            Self::Scope(_) => 11,
             // Last: it is what is left to do when everything else holds.
-            Self::Reverified(_) => 11,
+            Self::Reverified(_) => 12,
         }
     }
 
@@ -146,20 +151,33 @@ impl Rule {
     fn holds(&self, context: &Context<'_>) -> Tri {
         let facts = context.facts;
         match self {
-            Self::Token(kinds) => Tri::from(kinds.contains(&facts.token)),
             Self::Org(rules) => Tri::any(rules.iter().map(|rule| rule.holds(context))),
             Self::Workspace(rules) => Tri::any(rules.iter().map(|rule| rule.holds(context))),
+            Self::Reverified(asked) if context.assumed.iter().any(|other| std::ptr::eq(*other, asked)) => Tri::True,
+            // Put together from others; `evaluate` never asks here.
+            Self::All(_) | Self::Any(_) | Self::Not(_) => self.evaluate(context, &mut ()).value,
+            _ => self.of_facts(facts),
+        }
+    }
+
+    /// The outcome of a predicate that reads nothing of the request.
+    pub(super) fn of_facts(&self, facts: &Facts) -> Tri {
+        match self {
+            Self::Token(kinds) => Tri::from(kinds.contains(&facts.token)),
+            Self::Scope(asked) => match &facts.scopes {
+                None => Tri::Unknown(Cause::NoScopes),
+                Some(has) => Tri::from(asked.iter().any(|scope| has.iter().any(|has| **has == **scope))),
+            },
             Self::Role(asked) => Tri::any(asked.iter().map(|role| has::role_holds(facts, role))),
             Self::Permission(asked) => Tri::any(asked.iter().map(|name| has::permission_holds(facts, name))),
             Self::Feature(asked) => Tri::any(asked.iter().map(|name| has::feature_holds(facts, name))),
             Self::Plan(asked) => Tri::any(asked.iter().map(|name| has::plan_holds(facts, name))),
             Self::Claim(rule) => rule.holds(&facts.claims),
-            Self::Reverified(asked) => {
-                let assumed = context.assumed.iter().any(|other| std::ptr::eq(*other, asked));
-                if assumed { Tri::True } else { reverified_holds(facts, asked) }
+            Self::Reverified(asked) => reverified_holds(facts, asked),
+            // INVARIANT: asked of none of these; were they, nobody could tell.
+            Self::Org(_) | Self::Workspace(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => {
+                Tri::Unknown(Cause::MissingValue)
             }
-            // Put together from others; `evaluate` never asks here.
-            Self::All(_) | Self::Any(_) | Self::Not(_) => self.evaluate(context, &mut ()).value,
         }
     }
 
@@ -168,6 +186,20 @@ impl Rule {
         match self {
             Self::Reverified(asked) => found.push(asked),
             Self::All(rules) | Self::Any(rules) => rules.iter().for_each(|rule| rule.reverifications(found)),
+            _ => {}
+        }
+    }
+
+    /// Shows each rule of the tree.
+    pub(super) fn visit<'r>(&'r self, see: &mut impl FnMut(&'r Self)) {
+        see(self);
+        match self {
+            Self::All(rules) | Self::Any(rules) => {
+                for rule in rules {
+                    rule.visit(see);
+                }
+            }
+            Self::Not(rule) => rule.visit(see),
             _ => {}
         }
     }
@@ -194,6 +226,10 @@ impl Rule {
             Self::Token(kinds) => {
                 format!("asked {}; has {}", list(kinds.iter().map(|kind| kind.as_str())), facts.token.as_str())
             }
+            Self::Scope(asked) => {
+                let has = facts.scopes.as_ref().map_or("no scopes at all".to_owned(), list);
+                format!("asked {}; has {has}", list(asked))
+            }
             Self::Org(rules) => {
                 let asked = list(rules.iter().map(|rule| match rule {
                     OrgRule::Any => "any".to_owned(),
@@ -214,9 +250,9 @@ impl Rule {
                 format!("asked {asked}; has {has}")
             }
             Self::Role(asked) => {
-                let has = match facts.method {
-                    Method::Clerk => list(org.and_then(|org| org.role.as_deref())),
-                    Method::Legacy => list(&facts.legacy_roles),
+                let has = match facts.method.login() {
+                    Login::Clerk => list(org.and_then(|org| org.role.as_deref())),
+                    Login::Legacy => list(&facts.legacy_roles),
                 };
                 format!("asked {}; has {has}", list(asked.iter().map(RoleName::as_str)))
             }
@@ -256,43 +292,57 @@ impl OrgRule {
     /// No active organisation, and one without a slug, equal nothing. Whether one that the map does not know on the side
     /// that is asked for would be the one named, nobody can tell.
     fn holds(&self, context: &Context<'_>) -> Tri {
-        let facts = context.facts;
-        if facts.org.is_none() && facts.legacy_org.is_none() {
+        let Self::Named { namespace, template } = self else { return Tri::from(has_org(context.facts)) };
+        if !has_org(context.facts) {
             return Tri::False;
         }
-        let Self::Named { namespace, template } = self else { return Tri::True };
-        let value = match template.resolve(&context.source) {
-            Ok(value) => value,
-            Err(cause) => return Tri::Unknown(cause),
-        };
+        match template.resolve(&context.source) {
+            Ok(value) => named(*namespace, context.facts, &value),
+            Err(cause) => Tri::Unknown(cause),
+        }
+    }
+}
+
+pub(super) const fn has_org(facts: &Facts) -> bool {
+    facts.org.is_some() || facts.legacy_org.is_some()
+}
+
+/// Whether the active organisation, of which there is one, has this name.
+pub(super) fn named(namespace: OrgName, facts: &Facts, value: &[u8]) -> Tri {
         let is = |name: &str| !name.is_empty() && *value == *name.as_bytes();
         let id = facts.org.as_ref().map(|org| org.id.as_str());
         let (main, is_own) = match namespace {
             OrgName::Slug => {
                 return Tri::from(facts.org.as_ref().and_then(|org| org.slug.as_deref()).is_some_and(is));
             }
-            OrgName::ClerkId => (id, facts.method == Method::Clerk),
-            OrgName::LegacyId => (facts.legacy_org.as_deref(), facts.method == Method::Legacy),
+            OrgName::ClerkId => (id, facts.method.login() == Login::Clerk),
+            OrgName::LegacyId => (facts.legacy_org.as_deref(), facts.method.login() == Login::Legacy),
         };
         match main {
             None => Tri::Unknown(Cause::Unmapped),
             Some(main) => Tri::from(is(main) || (!is_own && facts.merged_orgs.iter().any(|name| is(name)))),
         }
-    }
 }
 
 impl WorkspaceRule {
     fn holds(&self, context: &Context<'_>) -> Tri {
-        let known = match &context.facts.workspaces {
+        if !matches!(context.facts.workspaces, Workspaces::Known(_)) {
+            return self.admits(context.facts, b"");
+        }
+        match self.template.resolve(&context.source) {
+            Ok(value) => self.admits(context.facts, &value),
+            Err(cause) => Tri::Unknown(cause),
+        }
+    }
+
+    /// Whether somebody may enter the workspace of this id.
+    pub(super) fn admits(&self, facts: &Facts, value: &[u8]) -> Tri {
+        let known = match &facts.workspaces {
             Workspaces::Missing => return Tri::Unknown(Cause::MissingClaim),
             Workspaces::Unreadable => return Tri::Unknown(Cause::UnreadableClaim),
             Workspaces::Known(known) => known,
         };
-        let value = match self.template.resolve(&context.source) {
-            Ok(value) => value,
-            Err(cause) => return Tri::Unknown(cause),
-        };
-        let entered = known.iter().filter(|workspace| !workspace.id.is_empty() && *workspace.id.as_bytes() == *value);
+        let entered = known.iter().filter(|workspace| !workspace.id.is_empty() && workspace.id.as_bytes() == value);
         Tri::any(entered.map(|workspace| match &workspace.role {
             _ if self.roles.is_empty() => Tri::True,
             Some(role) => Tri::from(self.roles.iter().any(|asked| **asked == **role)),

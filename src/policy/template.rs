@@ -97,6 +97,14 @@ impl fmt::Display for TemplateProblemKind {
 }
 
 impl Template {
+    /// The whole value, where nothing of the request is in it.
+    pub(super) fn literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Piece::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// Reads a template as people write it.
     ///
     /// # Errors

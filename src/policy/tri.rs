@@ -19,6 +19,8 @@ pub enum Cause {
     /// There is no active organisation that a role or permission could belong to.
     NoOrg,
     MissingClaim,
+    /// A credential of this kind is not narrowed to any scopes.
+    NoScopes,
     /// The route asks for the other side's id of somebody, or of their org, and the identity map has none.
     Unmapped,
     /// Nothing says which legacy roles mean the one that is asked for.
@@ -40,6 +42,7 @@ impl Cause {
             Self::NoIdentity => "no-identity",
             Self::NoOrg => "no-active-organization",
             Self::MissingClaim => "missing-claim",
+            Self::NoScopes => "no-scopes",
             Self::Unmapped => "unmapped",
             Self::UnmappedRole => "unmapped-role",
             Self::OtherType => "type-mismatch",

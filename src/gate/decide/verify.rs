@@ -50,9 +50,9 @@ impl Verdicts {
     /// Of somebody who is only assumed.
     pub(super) fn assumed(person: &Arc<identity::Identity>) -> Self {
         let (identity, carrier) = (Arc::clone(person), identity::Carrier::Header);
-        let (legacy, clerk) = match person.facts.method {
-            identity::Method::Legacy => (legacy::Verdict::Valid { identity, carrier }, Verdict::Absent),
-            identity::Method::Clerk => (legacy::Verdict::Absent, Verdict::Valid { identity, carrier }),
+        let (legacy, clerk) = match person.facts.method.login() {
+            identity::Login::Legacy => (legacy::Verdict::Valid { identity, carrier }, Verdict::Absent),
+            identity::Login::Clerk => (legacy::Verdict::Absent, Verdict::Valid { identity, carrier }),
         };
         Self { legacy, cookie_agrees: false, took_authorization: false, clerk, refetch: None }
     }
