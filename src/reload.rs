@@ -53,14 +53,13 @@ impl Reloader {
             return Err(loaded.problems);
         };
         // A folder that cannot be used goes on with the keys that are known; without any, the config would sign nothing.
-        if let Some(assertion) = &compiled.snapshot.assertion
-            && let Err(problem) = assertion.tend(clock::now())
-        {
-            tracing::error!(%problem, "identity.assertion.keys_dir cannot be used");
-            if assertion.ring().is_empty() {
+        for folder in compiled.snapshot.key_folders() {
+            let Err(problem) = folder.tend(clock::now()) else { continue };
+            tracing::error!(%problem, "{} cannot be used", folder.key);
+            if folder.ring.is_empty() {
                 self.metrics.config_stale().set(1);
                 self.record(&previous, "config.refused", None);
-                self.readiness.set_stale_config(Some(format!("identity.assertion.keys_dir: {problem}")));
+                self.readiness.set_stale_config(Some(format!("{}: {problem}", folder.key)));
                 return Err(loaded.problems);
             }
         }

@@ -15,7 +15,7 @@ use crate::audit;
 use crate::identity::clerk::{Instances, Keys};
 use crate::identity::legacy::LegacyVerifier;
 use crate::identity::{HeaderNames, Linking, cache::TokenCache};
-use crate::issuer::{Assertion, Mint};
+use crate::issuer::{Assertion, KeyFolder, Mint, Runner};
 use crate::policy::Policy;
 use crate::request;
 use crate::rollout::Plan;
@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub mint: Option<Mint>,
     /// Signed statements of who is calling.
     pub assertion: Option<Arc<Assertion>>,
+    /// Tokens for local runners.
+    pub runner: Option<Arc<Runner>>,
     /// What the config says of the rollout. What is in force is `rollout::Rollout::current`.
     pub rollout: Option<Plan>,
     pub upstreams: Vec<Arc<Upstream>>,
@@ -70,6 +72,21 @@ impl Snapshot {
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Keys>> {
         let legacy = self.legacy.as_ref().and_then(|legacy| legacy.keys());
         self.instances.iter().map(|instance| &instance.keys).chain(legacy)
+    }
+
+    /// The folders of the keys that crossgate signs with.
+    pub fn key_folders(&self) -> Vec<KeyFolder> {
+        let assertion = self.assertion.as_ref().map(|assertion| KeyFolder {
+            key: "identity.assertion.keys_dir",
+            ring: Arc::clone(assertion.ring()),
+            schedule: assertion.schedule(),
+        });
+        let runner = self.runner.as_ref().map(|runner| KeyFolder {
+            key: "runner.keys_dir",
+            ring: Arc::clone(runner.ring()),
+            schedule: runner.schedule(),
+        });
+        assertion.into_iter().chain(runner).collect()
     }
 }
 

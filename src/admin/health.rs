@@ -109,7 +109,7 @@ impl Readiness {
         {
             say("legacy_unreachable", None, describe_asked(&stats));
         }
-        if let Some(problem) = snapshot.assertion.as_ref().and_then(|assertion| assertion.ring().problem()) {
+        for problem in snapshot.key_folders().iter().filter_map(|folder| folder.ring.problem()) {
             say("signing_keys", None, format!("the keys that are known sign on, and none is made: {problem}"));
         }
         if let Some(problem) = self.stale_config.load_full() {

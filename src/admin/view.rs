@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::clock::Now;
 use crate::identity::clerk::Issuance;
 use crate::identity::legacy::LegacyVerifier;
-use crate::issuer::Assertion;
+use crate::issuer::KeyFolder;
 use crate::snapshot::Snapshot;
 
 pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
@@ -49,14 +49,17 @@ pub(super) fn snapshot(snapshot: &Snapshot, now: Now) -> Value {
         "routes": routes,
         "issuers": issuers,
         "legacy": snapshot.legacy.as_ref().map(|legacy| legacy_side(legacy, now)),
-        "assertion": snapshot.assertion.as_ref().map(|assertion| signing_keys(assertion, now)),
+        "assertion": signing_keys(&snapshot.key_folders(), "identity.assertion.keys_dir", now),
+        "runner": signing_keys(&snapshot.key_folders(), "runner.keys_dir", now),
         "upstreams": snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect::<Vec<_>>(),
         "files": snapshot.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
     })
 }
 
-fn signing_keys(assertion: &Assertion, now: Now) -> Value {
-    let keys = assertion.ring().stages(assertion.schedule(), now);
+/// `null` where nothing is signed with such keys.
+fn signing_keys(folders: &[KeyFolder], key: &str, now: Now) -> Value {
+    let Some(folder) = folders.iter().find(|folder| folder.key == key) else { return Value::Null };
+    let keys = folder.ring.stages(folder.schedule, now);
     let keys = keys.iter().map(|(key, stage)| {
         json!({ "kid": &**key.kid(), "algorithm": key.algorithm().as_str(), "created": key.created(), "stage": stage.as_str() })
     });

@@ -63,8 +63,13 @@ pub(super) fn serve(
             .map_err(|problem| format!("state_dir {} cannot be written: {problem}", settings.state_dir.display()))?;
     }
     snapshot.linking.keep_extent(&settings.state_dir);
-    if let Some(assertion) = &snapshot.assertion {
-        assertion.tend(clock::now()).map_err(|problem| format!("identity.assertion.keys_dir: {problem}"))?;
+    for folder in snapshot.key_folders() {
+        folder.tend(clock::now()).map_err(|problem| format!("{}: {problem}", folder.key))?;
+    }
+    if let Some(runner) = &snapshot.runner {
+        let once = runner.once();
+        let file = once.path().display();
+        once.open(clock::now().unix_ms).map_err(|problem| format!("{file} cannot be used for runner tokens: {problem}"))?;
     }
     let log = Log::open(&settings.access_log, format).map_err(|problem| {
         let target = match &settings.access_log {

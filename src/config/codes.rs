@@ -134,6 +134,10 @@ codes! {
     ISSUED_CREDENTIAL = "CG1103", "an upstream is to get a token that nothing makes, or in a place that is taken";
     ASSERTION = "CG1104", "an assertion cannot be made as written";
     SHORT_OVERLAP = "CG1105", "keys come and go faster than verifiers look";
+
+    // Runner tokens.
+    RUNNER = "CG1301", "runner tokens cannot be made as written";
+    SCOPE = "CG1302", "a scope that no token has, or where none may come";
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::ring::{Ring, RingProblem, Schedule};
+use super::ring::{Ring, Schedule};
 use super::template::quote;
 use super::tokens::{NotSigned, Sign, Signed, Token, Tokens, payload};
 use crate::clock::Now;
@@ -59,6 +59,14 @@ impl Assertion {
         self.spec == *spec && Arc::ptr_eq(&self.signer.ring, ring)
     }
 
+    pub fn issuer(&self) -> &str {
+        &self.spec.issuer
+    }
+
+    pub fn audience(&self) -> &str {
+        &self.spec.audience
+    }
+
     pub fn ring(&self) -> &Arc<Ring> {
         &self.signer.ring
     }
@@ -69,14 +77,6 @@ impl Assertion {
 
     pub const fn schedule(&self) -> Schedule {
         self.spec.schedule
-    }
-
-    /// Reads the folder, and makes a key when none is there or the newest has had its time. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`RingProblem`]; the keys that were there go on.
-    pub fn tend(&self, now: Now) -> Result<(), RingProblem> {
-        self.signer.ring.tend(self.spec.schedule, now)
     }
 
     /// The assertion about this person.

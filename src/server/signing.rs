@@ -1,6 +1,5 @@
-//! Looks after the keys of assertions: takes up those that somebody added, makes the next one in time.
+//! Looks after the keys of assertions and runner tokens: takes up those that somebody added, makes the next one in time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,24 +22,25 @@ pub(super) struct SigningService {
 #[async_trait]
 impl BackgroundService for SigningService {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut told = None;
+        let mut told: Vec<String> = Vec::new();
         loop {
-            let assertion = self.live.load().assertion.clone();
-            let overlap = assertion.as_ref().map(|assertion| assertion.schedule().overlap);
+            let folders = self.live.load().key_folders();
+            let overlap = folders.iter().map(|folder| folder.schedule.overlap).min();
             tokio::select! {
                 // Without any, a reload may bring one.
                 () = sleep(overlap.map_or(LOOK, |overlap| (overlap / 20).clamp(SOONEST, LOOK))) => {}
                 _ = shutdown.changed() => return,
             }
-            let Some(assertion) = assertion else { continue };
             // A task that panicked has changed nothing, and the next look tries again.
-            let looked = tokio::task::spawn_blocking(move || Arc::clone(&assertion).tend(clock::now())).await;
-            let problem = looked.ok().and_then(Result::err).map(|problem| problem.to_string());
-            if problem.is_some() && problem != told {
-                let problem = problem.as_deref().unwrap_or_default();
-                tracing::error!(problem, "identity.assertion.keys_dir cannot be used; the keys that are known go on");
+            let looked = tokio::task::spawn_blocking(move || {
+                let tended = folders.iter().map(|folder| (folder.key, folder.tend(clock::now())));
+                tended.filter_map(|(key, tended)| Some(format!("{key}: {}", tended.err()?))).collect::<Vec<_>>()
+            });
+            let problems = looked.await.unwrap_or_default();
+            for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+                tracing::error!(problem, "keys to sign with cannot be looked after; the keys that are known go on");
             }
-            told = problem;
+            told = problems;
         }
     }
 }

@@ -20,6 +20,7 @@ mod probe;
 mod rollout;
 pub(crate) mod route;
 mod rule;
+mod runner;
 mod template;
 mod trust;
 mod upstream;
@@ -81,6 +82,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         legacy,
         identity,
         rollout,
+        runner,
         audit,
         policies: patterns,
         endpoints,
@@ -131,6 +133,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let assertion = issued::assertion(assertion, &beside, root, problems);
     let made = issued::Made { mint: mint.is_some(), assertion: assertion.is_some() };
     issued::beside_upstreams(&upstreams, made, &identity.headers, root, problems);
+    let runner = runner::compile(runner, assertion.as_deref(), &state_dir, root, problems);
     let context = route::Context {
         upstreams: &upstreams,
         arms: rollout.as_ref().map(|plan| plan.upstreams).unwrap_or_default(),
@@ -141,9 +144,13 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         has_legacy_orgs: identity.has_legacy_orgs,
         roles: &identity.roles,
         on_failure: audit.on_failure,
+        runner: runner.as_ref().map(|runner| &*runner.scopes),
     };
     let routes = route::compile(policies, &context, problems);
-    let privileged = routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));
+    // An exchange is a privileged action, too.
+    let privileged =
+        runner.is_some() || routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));
+    let runner = runner::finish(runner, routes.as_ref(), previous, root, problems);
     audit::beside_routes(audit.events, privileged, root, problems);
     audit.settings.required |= privileged;
     // Two with one issuer or one name were told with their places when the specs were made.
@@ -190,6 +197,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         workspaces_claim: identity.workspaces_claim,
         mint: mint.map(Mint::new),
         assertion,
+        runner,
         rollout,
         upstreams: peers,
         tls,

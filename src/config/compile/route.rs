@@ -51,6 +51,8 @@ pub(super) struct Context<'a> {
     pub(super) roles: &'a Roles,
     /// `audit.on_failure`.
     pub(super) on_failure: OnFailure,
+    /// `runner.scopes`; `None` where nobody gets a runner token.
+    pub(super) runner: Option<&'a [Box<str>]>,
 }
 
 /// The compiled routes, and what sanitizing has to know of them.
@@ -211,6 +213,7 @@ fn route(
         has_legacy_orgs: context.has_legacy_orgs,
         roles: context.roles,
         reserved: context.reserved,
+        runner: context.runner,
     };
     let mut rules = Rules::new(scope, problems);
     let compiled = require.map(|raw| rules.compile(raw, at.key("require"), false));

@@ -33,6 +33,8 @@ pub(super) struct Scope<'a> {
     pub(super) roles: &'a Roles,
     /// Headers that clients cannot send.
     pub(super) reserved: &'a Reserved,
+    /// `runner.scopes`; `None` where nobody gets a runner token.
+    pub(super) runner: Option<&'a [Box<str>]>,
 }
 
 /// Compiles one `require`.
@@ -41,22 +43,33 @@ pub(super) struct Rules<'a, 'p> {
     problems: &'p mut Vec<Problem>,
     /// Segments that some `org` or `workspace` compares with the caller's.
     pub(super) compared: HashSet<String>,
+    /// Whether this place lets tokens with scopes in; `None` where no mapping is around it.
+    takes_scoped: Option<bool>,
 }
 
 impl<'a, 'p> Rules<'a, 'p> {
     pub(super) fn new(scope: Scope<'a>, problems: &'p mut Vec<Problem>) -> Self {
-        Self { scope, problems, compared: HashSet::new() }
+        Self { scope, problems, compared: HashSet::new(), takes_scoped: None }
     }
 
     /// All keys of one mapping. `org_known`: something around it already asks for an active org.
     pub(super) fn compile(&mut self, raw: raw::Rule, at: At<'_>, org_known: bool) -> Vec<Rule> {
-        let raw::Rule { token, org, role, permission, workspace, feature, plan, reverified, claim, any, all, not } =
+        let raw::Rule { token, scope, org, role, permission, workspace, feature, plan, reverified, claim, any, all, not } =
             raw;
         // A rule below `all` holds together with its siblings, so that their org is its own.
         let in_all = all.as_ref().is_some_and(|rules| rules.iter().any(|rule| rule.org.is_some()));
         let org_known = org_known || in_all || org.is_some() || at.was_dropped("org");
         let mut rules = Vec::new();
-        rules.extend(token.and_then(|raw| self.token(&raw, at.key("token"))));
+        let kinds = token.and_then(|raw| self.token(&raw, at.key("token")));
+        let around = self.takes_scoped;
+        let takes = kinds.as_ref().map(|kinds| kinds.iter().any(|kind| kind.has_scopes()));
+        // Without a list of its own, a route lets none of them in, however much its alternatives list.
+        self.takes_scoped = Some(match (around, takes) {
+            (None, takes) => takes.unwrap_or(false),
+            (Some(around), takes) => around && takes.unwrap_or(true),
+        });
+        rules.extend(scope.and_then(|raw| self.scope_of(raw, kinds.as_deref(), at.key("scope"))));
+        rules.extend(kinds.map(Rule::Token));
         rules.extend(org.and_then(|raw| self.org(raw, at.key("org"))));
         rules.extend(role.and_then(|raw| self.role(&raw, at.key("role"), org_known)));
         rules.extend(permission.and_then(|raw| self.permission(&raw, at.key("permission"), org_known)));
@@ -68,6 +81,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         rules.extend(any.and_then(|raw| self.alternatives(raw, at.key("any"), org_known)).map(Rule::Any));
         rules.extend(all.and_then(|raw| self.list(raw, at.key("all"), org_known)).map(Rule::All));
         rules.extend(not.map(|raw| Rule::Not(Box::new(self.nested(*raw, at.key("not"), org_known)))));
+        self.takes_scoped = around;
         rules
     }
 
@@ -114,12 +128,49 @@ impl<'a, 'p> Rules<'a, 'p> {
         Some(rules)
     }
 
-    fn token(&mut self, raw: &raw::OneOrMany, at: At<'_>) -> Option<Rule> {
+    /// What a token has to be narrowed to. Where a list of kinds names such as have no scopes beside it, these are what
+    /// they always were: it would make no sense to list them otherwise.
+    fn scope_of(&mut self, raw: raw::OneOrMany, kinds: Option<&[TokenKind]>, at: At<'_>) -> Option<Rule> {
         self.never_empty(raw.0.is_empty(), at)?;
-        const KNOWN: [TokenKind; 2] = [TokenKind::Session, TokenKind::Legacy];
+        if self.takes_scoped != Some(true) {
+            let span = at.key_span();
+            let message = "a scope never holds where no token with scopes may come";
+            let help = "list it beside `scope` and in every rule around it: token: [runner], or token: [session, runner]";
+            self.problems.push(Problem::at_span(codes::SCOPE, at.source, span, message).help(help).warning());
+        }
+        for (index, scope) in raw.0.iter().enumerate() {
+            if !super::runner::is_scope(scope) {
+                let help = "write it as in executions:write";
+                self.tell(codes::SCOPE, at.item(index), "no token is ever narrowed to such a scope", help);
+            } else if self.scope.runner.is_some_and(|known| !known.iter().any(|known| **known == **scope)) {
+                let message = format!("`{scope}` is not in runner.scopes, so that no runner token has it");
+                let help = match near(scope, self.scope.runner.unwrap_or_default().iter().map(|known| &**known)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "add it to runner.scopes".to_owned(),
+                };
+                self.problems.push(Problem::at(codes::SCOPE, at.item(index), message).help(help).warning());
+            }
+        }
+        let asked = Rule::Scope(raw.0.into_iter().map(String::into_boxed_str).collect());
+        let (scoped, others): (Vec<_>, Vec<_>) =
+            kinds.unwrap_or_default().iter().copied().partition(|kind| kind.has_scopes());
+        Some(match scoped.is_empty() || others.is_empty() {
+            true => asked,
+            false => Rule::Any(vec![Rule::Token(others), Rule::All(vec![Rule::Token(scoped), asked])]),
+        })
+    }
+
+    fn token(&mut self, raw: &raw::OneOrMany, at: At<'_>) -> Option<Vec<TokenKind>> {
+        self.never_empty(raw.0.is_empty(), at)?;
+        const KNOWN: [TokenKind; 3] = TokenKind::ALL;
         let mut kinds = Vec::new();
         for (index, word) in raw.0.iter().enumerate() {
             if let Some(kind) = KNOWN.into_iter().find(|kind| kind.as_str() == word) {
+                if kind == TokenKind::Runner && self.scope.runner.is_none() {
+                    let message = "nobody has such a token: `runner` is not enabled";
+                    let help = "turn it on in the config: runner: { enabled: true, scopes: […] }";
+                    self.problems.push(Problem::at(codes::NO_EFFECT, at.item(index), message).help(help).warning());
+                }
                 kinds.push(kind);
                 continue;
             }
@@ -129,7 +180,7 @@ impl<'a, 'p> Rules<'a, 'p> {
             };
             self.tell(codes::UNKNOWN_WORD, at.item(index), "unknown value for `token`", &help);
         }
-        Some(Rule::Token(kinds))
+        Some(kinds)
     }
 
     fn template(&mut self, text: &str, at: At<'_>) -> Option<Template> {

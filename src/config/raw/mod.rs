@@ -9,6 +9,7 @@ mod clerk;
 mod legacy;
 mod policy;
 mod rollout;
+mod runner;
 mod scalar;
 mod upstream;
 
@@ -24,6 +25,7 @@ pub(crate) use policy::{
     Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
 };
 pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Source, Unit};
+pub(crate) use runner::Runner;
 pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
 pub(crate) use upstream::{
     Credentials, Forward, Health, InAuthorization, Paths, Protocol, Timeouts, TokenPlace, Upstream, UpstreamTls,
@@ -45,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) legacy: Option<Legacy>,
     pub(crate) identity: Option<Identity>,
     pub(crate) rollout: Option<Rollout>,
+    pub(crate) runner: Option<Runner>,
     pub(crate) audit: Option<Audit>,
     pub(crate) policies: Option<Vec<String>>,
     pub(crate) endpoints: Option<Endpoints>,

@@ -76,6 +76,7 @@ pub(crate) enum Mode {
 #[serde(default, deny_unknown_fields, expecting = "a rule: a mapping like { org: \"{org}\" }")]
 pub(crate) struct Rule {
     pub(crate) token: Option<OneOrMany>,
+    pub(crate) scope: Option<OneOrMany>,
     pub(crate) org: Option<Several<TextOr<OrgBy>>>,
     pub(crate) role: Option<OneOrMany>,
     pub(crate) permission: Option<OneOrMany>,
