@@ -69,7 +69,8 @@ pub(super) fn serve(
     if let Some(runner) = &snapshot.runner {
         let once = runner.once();
         let file = once.path().display();
-        once.open(clock::now().unix_ms).map_err(|problem| format!("{file} cannot be used for runner tokens: {problem}"))?;
+        once.open(clock::now().unix_ms)
+            .map_err(|problem| format!("{file} cannot be used for runner tokens: {problem}"))?;
     }
     let log = Log::open(&settings.access_log, format).map_err(|problem| {
         let target = match &settings.access_log {

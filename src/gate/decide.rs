@@ -18,10 +18,13 @@ use crate::snapshot::Snapshot;
 
 mod arm;
 mod csrf;
+mod prove;
 mod resolve;
+mod runner;
 pub mod table;
 mod verify;
 
+pub use prove::{Proof, Proved, prove};
 pub use verify::{Tries, Wait};
 
 use resolve::Moment;
@@ -154,6 +157,9 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         return done(Decision { side: Some(side), arm, ..Decision::of(Some(route.index), Ok(permit)) });
     }
 
+    if let Some(decision) = runner::decide(world, view, caller, (route, policy, &found.captures), now, steps) {
+        return done(decision);
+    }
     let verified = match caller {
         Caller::Credentials(tries) => verify::verify(snapshot, view, route.access, tries, now),
         Caller::Assumed(person, _) => Ok(Verdicts::assumed(person)),
@@ -233,13 +239,7 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         policy::authorize(route, policy, person, &found.captures, view, steps)
     };
     let outcome = outcome.map(by_arm).and_then(|permit| provide(snapshot, route, permit, steps));
-    steps.step("policy", if outcome.is_ok() { "allowed" } else { "refused" }, || match &outcome {
-        Ok(permit) => match permit.reported() {
-            Some(refusal) => format!("report mode lets through: {refusal}"),
-            None => "every condition holds".to_owned(),
-        },
-        Err(refusal) => refusal.to_string(),
-    });
+    told(&outcome, steps);
     done(Decision {
         identity: standing.person,
         outcome: outcome.map_err(Refusal::Policy),
@@ -248,6 +248,17 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         conflict: standing.conflict,
         ..decision
     })
+}
+
+/// Tells whoever follows what the rule came to.
+fn told(outcome: &Result<Permit, policy::Refusal>, steps: &mut impl Steps) {
+    steps.step("policy", if outcome.is_ok() { "allowed" } else { "refused" }, || match outcome {
+        Ok(permit) => match permit.reported() {
+            Some(refusal) => format!("report mode lets through: {refusal}"),
+            None => "every condition holds".to_owned(),
+        },
+        Err(refusal) => refusal.to_string(),
+    });
 }
 
 /// Whether the person has what a minted token says, where the API gets one. On a public route nobody has to be anybody:

@@ -20,6 +20,7 @@ mod close;
 mod credentials;
 pub mod decide;
 mod documents;
+mod exchange;
 mod failure;
 pub mod fairness;
 mod issue;
@@ -146,6 +147,10 @@ impl ProxyHttp for Gate {
         {
             passage.answered = true;
             return documents::answer(session, passage, document).await;
+        }
+        if passage.refusal.is_none() && exchange::is_asked(passage) {
+            passage.answered = true;
+            return exchange::answer(self, session, passage).await;
         }
         if passage.refusal.is_none() && own::is_own_path(passage) {
             passage.refusal = Some(Refusal::Route(crate::route::Refusal::NoRoute));

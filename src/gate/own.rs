@@ -86,7 +86,12 @@ pub(super) async fn preflight(session: &mut Session, passage: &Passage) -> Resul
     Ok(true)
 }
 
-async fn send(session: &mut Session, passage: &Passage, mut head: ResponseHeader, body: Vec<u8>) -> Result<bool> {
+pub(super) async fn send(
+    session: &mut Session,
+    passage: &Passage,
+    mut head: ResponseHeader,
+    body: Vec<u8>,
+) -> Result<bool> {
     head.insert_header(CONTENT_LENGTH, body.len().to_string())?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
     name(&mut head, passage)?;

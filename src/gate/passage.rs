@@ -59,6 +59,8 @@ pub struct Passage {
     pub slow: Option<Slow>,
     /// The recorded action that this request is.
     pub action: Option<Box<Action>>,
+    /// The request is a token exchange, for this audience and these scopes as far as they are known.
+    pub exchange: Option<String>,
     /// It goes on although it could not be recorded, as its route says.
     pub unrecorded: bool,
     /// A connection to the API was there: bytes may have gone up.
@@ -105,6 +107,7 @@ impl Passage {
             body_since: Instant::now(),
             slow: None,
             action: None,
+            exchange: None,
             unrecorded: false,
             was_connected: false,
             tries: 0,

@@ -17,6 +17,7 @@ use super::passage::Passage;
 use super::reply::Code;
 use crate::audit::{
     Actor, Attempt, Entry, Event, EventClass, Id, Labels, OnFailure, Outcome, Policy, Request, RolloutPart, Text,
+    Unavailable,
 };
 use crate::clock;
 use crate::identity::Identity;
@@ -24,6 +25,9 @@ use crate::request::{Authorization, Peer, View};
 use crate::rollout::Side;
 use crate::route::{Access, Route};
 use crate::upstream::Ended;
+
+/// The action that a token exchange is.
+const EXCHANGE: &str = "token.exchange";
 
 /// A recorded action under way.
 #[derive(Debug)]
@@ -76,6 +80,29 @@ pub(super) async fn record(gate: &Gate, session: &Session, passage: &mut Passage
         }
         Err(_) => passage.refusal = Some(Refusal::Audit),
     }
+}
+
+/// A token is about to leave. Its outcome is written with the end of the request.
+///
+/// # Errors
+/// [`Unavailable`]: it must not leave.
+pub(super) async fn exchange(gate: &Gate, session: &Session, passage: &mut Passage) -> Result<(), Unavailable> {
+    announce(gate, session, passage);
+    let words = words(gate, session, passage);
+    let mut entry = entry(passage, &words, Event::Attempt);
+    entry.decision = Some("allow");
+    entry.code = Some("ok");
+    let attempt = gate.ledger.attempt(&entry).await?;
+    passage.action = Some(Box::new(Action { attempt, words }));
+    Ok(())
+}
+
+/// No token leaves; whether that could be written down as far as it must be.
+pub(super) async fn refused_exchange(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refusal) -> bool {
+    // Of an exchange that was recorded and came to nothing, its outcome says why.
+    passage.action.is_some()
+        || deny(gate, session, passage, refusal).await
+        || passage.snapshot.audit.on_failure != OnFailure::Deny
 }
 
 /// Whether this request is an action that must not happen unrecorded. A preflight only asks; what it announces is one.
@@ -145,6 +172,8 @@ async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refus
         Refusal::Route(_) | Refusal::Policy(_) | Refusal::Identity(_) if events.has(EventClass::Denied) => {
             Event::Denied
         }
+        // Whoever tries forms on the exchange is after tokens.
+        Refusal::Request(_) if passage.exchange.is_some() && events.has(EventClass::Denied) => Event::Denied,
         // A failed login that refused a request is its denial; where nobody asks for denials it is still that.
         Refusal::Identity(_) if events.has(EventClass::Authentication) => Event::Authentication,
         Refusal::Route(_) | Refusal::Policy(_) | Refusal::Identity(_) => return true,
@@ -160,7 +189,7 @@ async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refus
         (&*facts.instance, facts.subject.as_str())
     });
     let who = if person.is_some() { None } else { Some(neighbourhood(request.client.address)) };
-    let route = route(passage).map(|route| &*route.id);
+    let route = route(passage).map(|route| &*route.id).or_else(|| passage.exchange.as_ref().map(|_| EXCHANGE));
     let made = || {
         let words = words(gate, session, passage);
         let mut entry = entry(passage, &words, event);
@@ -274,6 +303,11 @@ fn entry<'a>(passage: &'a Passage, words: &'a Words, event: Event) -> Entry<'a> 
         entry.resource = words.labels.resource.as_deref().map(Text);
         entry.workspace = words.labels.workspace.as_deref().map(Text);
         (policy.file, policy.line) = (Some(Text(&route.place.file)), Some(route.place.line));
+    }
+    if let Some(resource) = &passage.exchange {
+        entry.access = Some(Access::Privileged.as_str());
+        entry.action = Some(Text(EXCHANGE));
+        entry.resource = Some(Text(resource.as_str())).filter(|resource| !resource.0.is_empty());
     }
     entry.policy = Some(policy);
     let token_hash = words.token_hash.as_deref().map(Text);

@@ -321,6 +321,11 @@ fn retry_after(code: Code, random: f64) -> Option<u16> {
     Some((least + above as u16).min(most))
 }
 
+/// The same for an answer that is 503 by other words than its code's.
+pub(super) fn come_again(code: Code) -> u16 {
+    retry_after(code, random()).or_else(|| retry_after(Code::Overloaded, random())).unwrap_or(8)
+}
+
 /// Evenly spread over 0..1. When to come back is no secret: the standard library's hash seeds are random enough.
 fn random() -> f64 {
     f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)

@@ -32,6 +32,8 @@ pub enum Reason {
     Signature,
     Issuer,
     Audience,
+    /// It is for another use.
+    WrongClass,
     Claims,
     NotActiveYet,
     Expired,
@@ -51,6 +53,7 @@ impl Reason {
             Self::Signature => "signature-invalid",
             Self::Issuer => "issuer-mismatch",
             Self::Audience => "audience-mismatch",
+            Self::WrongClass => "token-type-mismatch",
             Self::Claims => "claims-invalid",
             Self::NotActiveYet => "token-not-active-yet",
             Self::Expired => "token-expired",
@@ -118,9 +121,10 @@ pub fn write(facts: &Facts, terms: Terms<'_>, linking: &Linking) -> Value {
         Login::Clerk => {
             add("instance", Some(Value::String(facts.instance.to_string())));
             add("clerk_user", text(&facts.clerk_user));
-            let org = facts.org.as_ref().map(|org| {
-                json!({ "id": org.id, "slug": org.slug, "role": org.role, "permissions": org.permissions })
-            });
+            let org = facts
+                .org
+                .as_ref()
+                .map(|org| json!({ "id": org.id, "slug": org.slug, "role": org.role, "permissions": org.permissions }));
             add("org", org);
             add("features", facts.features.as_ref().map(scoped));
             add("plans", facts.plans.as_ref().map(scoped));
@@ -161,6 +165,12 @@ pub fn claims_to_be(token: &str, issuer: &str) -> bool {
         && Parts::split(token)
             .and_then(|parts| parts.payload())
             .is_ok_and(|claims| claims.get("iss").is_some_and(|claimed| claimed == issuer))
+}
+
+/// What the signature of a token covers; `None` of what is no token.
+pub fn signing_input(token: &str) -> Option<&str> {
+    let parts = Parts::split(token).ok()?;
+    parts.header_members().ok().map(|_| parts.signed)
 }
 
 /// A token taken apart, of which nothing is believed yet.

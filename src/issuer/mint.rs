@@ -64,6 +64,11 @@ impl Mint {
         self.claims.lacks(Person { facts, roles: &self.roles })
     }
 
+    /// Whether this is a token that was minted lately, as an API may have echoed it.
+    pub fn has_made(&self, token: &str) -> bool {
+        self.tokens.has(token)
+    }
+
     /// The token of this person; none for people who came with a legacy credential, which goes on, and for those who lack
     /// what it has to say.
     ///

@@ -145,7 +145,10 @@ impl State {
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let (digest, until_ms) = parse(line).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "a line is not `<sha-256> <milliseconds>`: move the file away")
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a line is not `<sha-256> <milliseconds>`: move the file away",
+                )
             })?;
             used.insert(digest, until_ms);
         }

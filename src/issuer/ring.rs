@@ -324,8 +324,15 @@ impl Ring {
 
     /// Whether a token begins as runner tokens of one of the keys do.
     pub(super) fn begins(&self, token: &str) -> bool {
-        let is_rest = |key: &Arc<RingKey>| token.strip_prefix(key.access_header()).is_some_and(|rest| rest.starts_with('.'));
+        let is_rest =
+            |key: &Arc<RingKey>| token.strip_prefix(key.access_header()).is_some_and(|rest| rest.starts_with('.'));
         self.keys.load().iter().any(is_rest)
+    }
+
+    /// Whether a token begins as anything that one of the keys signs.
+    pub fn made(&self, token: &str) -> bool {
+        let Some((header, _)) = token.split_once('.') else { return false };
+        self.keys.load().iter().any(|key| key.header == header || key.access_header == header)
     }
 
     /// Whether a key is still in the folder.

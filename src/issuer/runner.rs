@@ -138,11 +138,7 @@ impl Runner {
             && now.unix_ms >= known.good_from_ms
         {
             let is_over = now.unix_ms >= known.good_until_ms || now.mono >= known.deadline;
-            return if is_over {
-                Judged::Invalid(Reason::Expired)
-            } else {
-                Judged::Valid(Arc::clone(&known.identity))
-            };
+            return if is_over { Judged::Invalid(Reason::Expired) } else { Judged::Valid(Arc::clone(&known.identity)) };
         }
         if !may_check {
             return Judged::Unchecked;

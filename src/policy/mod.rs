@@ -135,9 +135,7 @@ impl Policy {
     pub fn takes(&self, kind: TokenKind) -> bool {
         // INVARIANT: `new` puts one into the outermost rule.
         match &self.rule {
-            Rule::All(rules) => {
-                rules.iter().all(|rule| !matches!(rule, Rule::Token(kinds) if !kinds.contains(&kind)))
-            }
+            Rule::All(rules) => rules.iter().all(|rule| !matches!(rule, Rule::Token(kinds) if !kinds.contains(&kind))),
             _ => false,
         }
     }

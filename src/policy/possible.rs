@@ -54,7 +54,10 @@ fn can(rule: &Rule, facts: &Facts) -> Can {
 }
 
 fn one_of(each: impl Iterator<Item = Can>) -> Can {
-    each.fold(Can { hold: false, fail: true }, |all, can| Can { hold: all.hold || can.hold, fail: all.fail && can.fail })
+    each.fold(Can { hold: false, fail: true }, |all, can| Can {
+        hold: all.hold || can.hold,
+        fail: all.fail && can.fail,
+    })
 }
 
 fn org(rule: &OrgRule, facts: &Facts) -> Can {

@@ -309,19 +309,19 @@ pub(super) const fn has_org(facts: &Facts) -> bool {
 
 /// Whether the active organisation, of which there is one, has this name.
 pub(super) fn named(namespace: OrgName, facts: &Facts, value: &[u8]) -> Tri {
-        let is = |name: &str| !name.is_empty() && *value == *name.as_bytes();
-        let id = facts.org.as_ref().map(|org| org.id.as_str());
-        let (main, is_own) = match namespace {
-            OrgName::Slug => {
-                return Tri::from(facts.org.as_ref().and_then(|org| org.slug.as_deref()).is_some_and(is));
-            }
-            OrgName::ClerkId => (id, facts.method.login() == Login::Clerk),
-            OrgName::LegacyId => (facts.legacy_org.as_deref(), facts.method.login() == Login::Legacy),
-        };
-        match main {
-            None => Tri::Unknown(Cause::Unmapped),
-            Some(main) => Tri::from(is(main) || (!is_own && facts.merged_orgs.iter().any(|name| is(name)))),
+    let is = |name: &str| !name.is_empty() && *value == *name.as_bytes();
+    let id = facts.org.as_ref().map(|org| org.id.as_str());
+    let (main, is_own) = match namespace {
+        OrgName::Slug => {
+            return Tri::from(facts.org.as_ref().and_then(|org| org.slug.as_deref()).is_some_and(is));
         }
+        OrgName::ClerkId => (id, facts.method.login() == Login::Clerk),
+        OrgName::LegacyId => (facts.legacy_org.as_deref(), facts.method.login() == Login::Legacy),
+    };
+    match main {
+        None => Tri::Unknown(Cause::Unmapped),
+        Some(main) => Tri::from(is(main) || (!is_own && facts.merged_orgs.iter().any(|name| is(name)))),
+    }
 }
 
 impl WorkspaceRule {

@@ -99,6 +99,23 @@ pub enum Ambiguous {
 }
 
 impl Credentials {
+    /// Those of a request that brings this token in its Authorization line, and nothing else.
+    pub fn bearer(token: &str) -> Self {
+        let is_well_formed = !token.is_empty() && is_all_token68(token.as_bytes());
+        let authorization = if is_well_formed { Authorization::Bearer(token.into()) } else { Authorization::Malformed };
+        Self { authorization, ..Self::default() }
+    }
+
+    /// The same in a line of its own.
+    pub fn in_line(token: &str) -> Self {
+        Self { line: Line::Token(token.into()), ..Self::default() }
+    }
+
+    /// The same in a cookie.
+    pub fn in_cookie(name: &str, token: &str) -> Self {
+        Self { cookies: Cookies { pairs: vec![(name.into(), token.into())] }, ..Self::default() }
+    }
+
     /// Reads both carriers.
     ///
     /// # Errors

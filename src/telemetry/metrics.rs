@@ -49,6 +49,7 @@ struct Series {
     guard_refused: IntCounterVec,
     turned_away: IntCounter,
     unopened: IntCounterVec,
+    token_exchanges: IntCounterVec,
     trail: TrailSeries,
 }
 
@@ -205,6 +206,11 @@ impl Metrics {
                 "connections that ended before their first request: no handshake, or nothing in time",
                 &["reason"],
             )?,
+            token_exchanges: counters(
+                "crossgate_token_exchanges_total",
+                "exchanges of a credential for a runner token",
+                &["result"],
+            )?,
             trail: TrailSeries::new(&registry)?,
             rollout_weight: registered(
                 &registry,
@@ -323,6 +329,10 @@ impl Metrics {
 
     pub fn unopened(&self, reason: &'static str) {
         self.0.unopened.with_label_values(&[reason]).inc();
+    }
+
+    pub fn token_exchange(&self, result: &'static str) {
+        self.0.token_exchanges.with_label_values(&[result]).inc();
     }
 
     pub fn guard_refused(&self, code: &'static str) -> IntCounter {

@@ -54,8 +54,21 @@ impl<'a, 'p> Rules<'a, 'p> {
 
     /// All keys of one mapping. `org_known`: something around it already asks for an active org.
     pub(super) fn compile(&mut self, raw: raw::Rule, at: At<'_>, org_known: bool) -> Vec<Rule> {
-        let raw::Rule { token, scope, org, role, permission, workspace, feature, plan, reverified, claim, any, all, not } =
-            raw;
+        let raw::Rule {
+            token,
+            scope,
+            org,
+            role,
+            permission,
+            workspace,
+            feature,
+            plan,
+            reverified,
+            claim,
+            any,
+            all,
+            not,
+        } = raw;
         // A rule below `all` holds together with its siblings, so that their org is its own.
         let in_all = all.as_ref().is_some_and(|rules| rules.iter().any(|rule| rule.org.is_some()));
         let org_known = org_known || in_all || org.is_some() || at.was_dropped("org");
@@ -135,7 +148,8 @@ impl<'a, 'p> Rules<'a, 'p> {
         if self.takes_scoped != Some(true) {
             let span = at.key_span();
             let message = "a scope never holds where no token with scopes may come";
-            let help = "list it beside `scope` and in every rule around it: token: [runner], or token: [session, runner]";
+            let help =
+                "list it beside `scope` and in every rule around it: token: [runner], or token: [session, runner]";
             self.problems.push(Problem::at_span(codes::SCOPE, at.source, span, message).help(help).warning());
         }
         for (index, scope) in raw.0.iter().enumerate() {

@@ -48,7 +48,8 @@ pub(super) fn compile(
     }
     let name = |text: Option<String>, default: &str, key: &str, problems: &mut Vec<Problem>| -> Box<str> {
         let text = text.unwrap_or_else(|| default.to_owned());
-        let is_bad = text.is_empty() || text.len() > MAX_NAME || text.chars().any(|c| c.is_control() || c.is_whitespace());
+        let is_bad =
+            text.is_empty() || text.len() > MAX_NAME || text.chars().any(|c| c.is_control() || c.is_whitespace());
         if is_bad {
             let message = format!("`{key}` is one word of at most {MAX_NAME} bytes");
             problems.push(Problem::at(codes::RUNNER, at.key(key), message));
@@ -73,13 +74,7 @@ pub(super) fn compile(
         problems.push(Problem::at(codes::RUNNER, at.key("keys_dir"), message).help(help));
     }
     let scopes = listed(scopes, at, problems);
-    Some(Settings {
-        scopes,
-        names: Names { issuer, audience },
-        ttl,
-        keys_dir,
-        converted: state_dir.join(CONVERTED),
-    })
+    Some(Settings { scopes, names: Names { issuer, audience }, ttl, keys_dir, converted: state_dir.join(CONVERTED) })
 }
 
 fn listed(scopes: Option<Vec<String>>, at: At<'_>, problems: &mut Vec<Problem>) -> Vec<Box<str>> {

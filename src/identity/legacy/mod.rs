@@ -340,6 +340,20 @@ impl LegacyVerifier {
         owner::is_ours(token, &self.kind, clerk.instances)
     }
 
+    /// The credentials of a request that brings this token alone, where the side looks whose it is by its content.
+    pub fn carrying(&self, token: &str, clerk: &Verifier<'_>) -> Credentials {
+        let Carriers { header, cookie } = &self.spec.carriers;
+        match (header, cookie) {
+            (Some(HeaderCarrier::Own(_)), _) if owner::of_own_header(token, clerk.instances) == Owner::Legacy => {
+                Credentials::in_line(token)
+            }
+            (None, Some(name)) if owner::of_cookie(token, &self.kind, clerk.instances) == Owner::Legacy => {
+                Credentials::in_cookie(name, token)
+            }
+            _ => Credentials::bearer(token),
+        }
+    }
+
     fn header<'a>(&self, question: &Question<'a>, now: Now) -> Sent<'a> {
         let Question { credentials, clerk, .. } = question;
         match &self.spec.carriers.header {
