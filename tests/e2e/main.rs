@@ -35,6 +35,7 @@ mod outage;
 mod policy;
 mod restart;
 mod rollout;
+mod runner;
 mod running;
 mod sanitize;
 mod secrets;
