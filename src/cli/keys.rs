@@ -1,17 +1,17 @@
-//! `crossgate keys`: the keys that assertions are signed with.
+//! `crossgate keys`: the keys that assertions and runner tokens are signed with.
 //!
 //! Works on the folder; a running crossgate looks into it at least twice a minute, so that a key made here is published
 //! soon and signs when it has been for long enough. Never shows a private key.
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{ConfigPath, Failure, Format, first_problem, say};
 use crate::clock;
 use crate::config;
-use crate::issuer::{Assertion, RingKey, Stage};
+use crate::issuer::{KeyFolder, RingKey, Stage};
 use crate::telemetry::metrics::Metrics;
 
 #[derive(Debug, Args)]
@@ -27,43 +27,71 @@ enum Action {
     Show {
         #[command(flatten)]
         path: ConfigPath,
+        #[command(flatten)]
+        which: Which,
     },
-    /// Make the next key now; it signs after `identity.assertion.overlap`.
+    /// Make the next key now; it signs after `identity.assertion.overlap`, of runner tokens after 15 minutes.
     #[command(after_help = "Example:\n  crossgate keys rotate -c conf/crossgate.yaml")]
     Rotate {
         #[command(flatten)]
         path: ConfigPath,
+        #[command(flatten)]
+        which: Which,
     },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Which {
+    /// Whose keys: those of assertions, or those of runner tokens.
+    #[arg(long, value_enum, default_value = "assertion")]
+    of: Of,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Of {
+    Assertion,
+    Runner,
+}
+
+impl Of {
+    /// The config key of the folder, and what has to be enabled.
+    const fn keys(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Assertion => ("identity.assertion.keys_dir", "identity.assertion"),
+            Self::Runner => ("runner.keys_dir", "runner"),
+        }
+    }
 }
 
 impl Keys {
     pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
-        let (path, rotates) = match self.action {
-            Action::Show { path } => (path, false),
-            Action::Rotate { path } => (path, true),
+        let (path, which, rotates) = match self.action {
+            Action::Show { path, which } => (path, which, false),
+            Action::Rotate { path, which } => (path, which, true),
         };
         let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
         let loaded = config::load(&path.config, &|name| std::env::var(name).ok(), &metrics, None);
         let Some(compiled) = loaded.compiled else {
             return Err(first_problem(&loaded.problems, &path.config).into());
         };
-        let Some(assertion) = compiled.snapshot.assertion else {
+        let (key, part) = which.of.keys();
+        let Some(folder) = compiled.snapshot.key_folders().into_iter().find(|folder| folder.key == key) else {
             let config = path.config.display();
-            return Err(format!("{config} has no identity.assertion that is enabled: there are no keys").into());
+            return Err(format!("{config} has no {part} that is enabled: there are no keys").into());
         };
         let now = clock::now();
         // What the config only warns about is an error here.
-        assertion.ring().read(now).map_err(|problem| problem.to_string())?;
+        folder.ring.read(now).map_err(|problem| problem.to_string())?;
         if rotates {
-            assertion.ring().rotate(assertion.schedule(), now).map_err(|problem| problem.to_string())?;
+            folder.ring.rotate(folder.schedule, now).map_err(|problem| problem.to_string())?;
         }
-        say(&list(&assertion, format));
+        say(&list(&folder, format));
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn list(assertion: &Assertion, format: Option<Format>) -> String {
-    let stages = assertion.ring().stages(assertion.schedule(), clock::now());
+fn list(folder: &KeyFolder, format: Option<Format>) -> String {
+    let stages = folder.ring.stages(folder.schedule, clock::now());
     let created = |key: &RingKey| {
         jiff::Timestamp::from_second(key.created()).map_or_else(|_| "?".to_owned(), |time| time.to_string())
     };
@@ -74,7 +102,7 @@ fn list(assertion: &Assertion, format: Option<Format>) -> String {
         return format!("{}\n", json!({ "keys": keys }));
     }
     if stages.is_empty() {
-        return format!("no keys in {}: the first one is made when crossgate starts\n", assertion.keys_dir().display());
+        return format!("no keys in {}: the first one is made when crossgate starts\n", folder.ring.folder().display());
     }
     let line = |(key, stage): &(std::sync::Arc<RingKey>, Stage)| {
         format!("{}  {}  {}  {}\n", key.kid(), key.algorithm().as_str(), created(key), stage.as_str())

@@ -65,7 +65,7 @@ enum Command {
         after_help = "Example:\n  crossgate rollout status\n  crossgate rollout set 25 --token-file ci.token --reason 'week 2'\n  crossgate rollout rollback --admin unix:/run/crossgate/admin.sock"
     )]
     Rollout(rollout::Rollout),
-    /// Show and rotate the keys that assertions are signed with.
+    /// Show and rotate the keys that assertions and runner tokens are signed with.
     #[command(after_help = "Example:\n  crossgate keys show\n  crossgate keys rotate -c conf/crossgate.yaml")]
     Keys(keys::Keys),
     /// Make and read tokens, for development only.

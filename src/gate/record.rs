@@ -190,6 +190,8 @@ async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refus
     });
     let who = if person.is_some() { None } else { Some(neighbourhood(request.client.address)) };
     let route = route(passage).map(|route| &*route.id).or_else(|| passage.exchange.as_ref().map(|_| EXCHANGE));
+    // An exchange has few codes and many reasons: each is worth its own entry.
+    let what = passage.exchange.as_ref().map(|_| refusal.reason());
     let made = || {
         let words = words(gate, session, passage);
         let mut entry = entry(passage, &words, event);
@@ -199,7 +201,7 @@ async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refus
         entry.reason = Some(Text(&reason));
         (event, entry.body())
     };
-    let recorded = gate.ledger.denial(&(person, who), &(route, code), person.is_some(), code, made).await;
+    let recorded = gate.ledger.denial(&(person, who), &(route, code, what), person.is_some(), code, made).await;
     recorded.is_ok()
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::identity::{Facts, Identity, Method, Org, Scoped, TokenKind, Workspace, Workspaces, headers};
+use crate::identity::{Facts, Identity, Login, Method, Org, Scoped, TokenKind, Workspace, Workspaces, headers};
 use crate::rollout::Side;
 use crate::snapshot::Snapshot;
 
 /// `{ user: u1, org: acme, role: org:member, workspaces: [w1] }`; everything but `user` may be left out. With
-/// `token: legacy` they came with the other login, and `role` (or `roles`) is as that one names it.
+/// `token: legacy` they came with the other login, and `role` (or `roles`) is as that one names it; with `token: runner`
+/// by a runner token that is narrowed to `scope`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Persona {
@@ -37,6 +38,8 @@ struct Persona {
     claims: Map<String, Value>,
     #[serde(default)]
     token: TokenName,
+    /// Of a runner token.
+    scope: Option<Vec<String>>,
     /// The arm to be judged in, whatever the rollout says.
     arm: Option<ArmName>,
 }
@@ -54,6 +57,7 @@ enum TokenName {
     #[default]
     Session,
     Legacy,
+    Runner,
 }
 
 /// An id, or an id with a role.
@@ -90,6 +94,13 @@ pub(super) fn read(path: &Path, snapshot: &Snapshot) -> Result<(Arc<Identity>, O
     if snapshot.legacy.is_none() && (arm.is_some() || matches!(persona.token, TokenName::Legacy)) {
         return Err(format!("{}: `arm` and `token: legacy` need a legacy side in the config", path.display()));
     }
+    let is_runner = matches!(persona.token, TokenName::Runner);
+    if is_runner && snapshot.runner.is_none() {
+        return Err(format!("{}: `token: runner` needs runner.enabled in the config", path.display()));
+    }
+    if persona.scope.is_some() && !is_runner {
+        return Err(format!("{}: only runner tokens have a `scope`", path.display()));
+    }
     let facts = facts(persona, snapshot.legacy.is_some());
     let headers = headers::render(&snapshot.headers, &facts)
         .map_err(|_| format!("{}: a value is too long for a header", path.display()))?;
@@ -111,6 +122,7 @@ fn facts(persona: Persona, has_legacy: bool) -> Facts {
         session,
         claims,
         token,
+        scope,
         roles,
         arm: _,
     } = persona;
@@ -127,8 +139,17 @@ fn facts(persona: Persona, has_legacy: bool) -> Facts {
     });
     let scoped = |names: Vec<String>| Some(Scoped { org: names.clone(), user: names });
     Facts {
-        method: if is_legacy { Method::Legacy } else { Method::Clerk },
-        token: if is_legacy { TokenKind::Legacy } else { TokenKind::Session },
+        method: match token {
+            TokenName::Session => Method::Clerk,
+            TokenName::Legacy => Method::Legacy,
+            TokenName::Runner => Method::Runner(Login::Clerk),
+        },
+        token: match token {
+            TokenName::Session => TokenKind::Session,
+            TokenName::Legacy => TokenKind::Legacy,
+            TokenName::Runner => TokenKind::Runner,
+        },
+        scopes: matches!(token, TokenName::Runner).then(|| scope.unwrap_or_default()),
         subject: user.clone(),
         clerk_user: Some(user.clone()).filter(|_| !is_legacy),
         legacy_user: Some(user).filter(|_| has_legacy),

@@ -65,7 +65,7 @@ fn ada() -> String {
 
 /// A legacy token of this person, as the login of the API makes it.
 fn legacy(user: &str, ends_in: i64) -> String {
-    let claims = json!({ "sub": user, "org": "acme", "roles": ["admin"], "exp": now() + ends_in, "iat": now() - 5 });
+    let claims = json!({ "sub": user, "org": "acme", "roles": ["admin"], "exp": now() + ends_in, "iat": now() + ends_in - 7200 });
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
@@ -165,9 +165,8 @@ fn a_runner_starts_an_execution_in_its_own_workspace_and_the_trail_names_its_per
     assert_eq!(claims["act"], json!({ "sub": "runner" }));
 
     let before = bed.origin().count();
-    let started = until("a record in time", || {
-        Some(bed.post(START).bearer(runner).send()).filter(|answer| answer.status != 503)
-    });
+    let started =
+        until("a record in time", || Some(bed.post(START).bearer(runner).send()).filter(|answer| answer.status != 503));
     assert_eq!(started.outcome(), "200 ok");
     let seen = bed.origin().last();
     let header = |name: &str| seen.values(name);
