@@ -56,7 +56,7 @@ fn assertion(algorithm: Algorithm, folder: &tempfile::TempDir) -> Assertion {
         prefix: "/.crossgate".into(),
     };
     let assertion = Assertion::new(spec, Arc::new(Ring::new(folder.path().to_owned())));
-    assertion.tend(clock::now()).unwrap();
+    assertion.ring().tend(assertion.schedule(), clock::now()).unwrap();
     assertion
 }
 

@@ -258,15 +258,24 @@ async fn reserve(runner: &Runner, credential: &str, facts: &Facts) -> std::resul
     let reserved = tokio::task::spawn_blocking(move || once.reserve(digest, until_ms, now_ms)).await;
     match reserved.map_err(|_| broken())? {
         Ok(reservation) => Ok(reservation),
-        Err(Unreserved::Used) => {
+        Err(why) => Err(unreserved(&why)),
+    }
+}
+
+fn unreserved(why: &Unreserved) -> Denied {
+    match why {
+        Unreserved::Used => {
             let told = (Error::InvalidRequest, "a legacy credential converts once: sign in again");
-            Err(Denied::forbidden(told, "once"))
+            Denied::forbidden(told, "once")
         }
-        Err(Unreserved::Full) => {
+        Unreserved::Full => {
             tracing::error!("no more converted legacy credentials can be remembered until older ones have expired");
-            Err(broken())
+            Denied::later(Refusal::Upstream(Code::Internal))
         }
-        Err(Unreserved::Disk(problem)) => Err(unkept(&problem)),
+        Unreserved::Disk(problem) => {
+            tracing::error!(%problem, "a converted legacy credential cannot be remembered: none is exchanged");
+            Denied::later(Refusal::Upstream(Code::Internal))
+        }
     }
 }
 
@@ -274,14 +283,9 @@ async fn keep(reserved: Reservation) -> std::result::Result<(), Denied> {
     let kept = tokio::task::spawn_blocking(move || reserved.keep(clock::now().unix_ms)).await;
     match kept {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(problem)) => Err(unkept(&problem)),
+        Ok(Err(why)) => Err(unreserved(&why)),
         Err(_) => Err(Denied::later(Refusal::Upstream(Code::Internal))),
     }
-}
-
-fn unkept(problem: &std::io::Error) -> Denied {
-    tracing::error!(%problem, "a converted legacy credential cannot be remembered: none is exchanged");
-    Denied::later(Refusal::Upstream(Code::Internal))
 }
 
 async fn granted(session: &mut Session, passage: &Passage, issued: Issued) -> Result<bool> {

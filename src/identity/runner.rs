@@ -99,19 +99,19 @@ pub struct Terms<'a> {
 /// The payload about a person who came with one of the two logins.
 pub fn write(facts: &Facts, terms: Terms<'_>, linking: &Linking) -> Value {
     let Terms { names, issued, expires, id, scopes, carried } = terms;
-    let mut act = json!({ "sub": names.audience });
-    if let Some(actor) = &facts.actor {
-        // RFC 8693 4.1: whoever acts now stands outside, who acted before within.
-        act["act"] = json!({ "sub": actor });
-    }
+    // RFC 8693 4.1: whoever acts now stands outside, who acted before within.
+    let act = match &facts.actor {
+        None => json!({ "sub": names.audience }),
+        Some(actor) => json!({ "sub": names.audience, "act": { "sub": actor } }),
+    };
     let mut claims = json!({
         "iss": names.issuer, "aud": names.audience, "client_id": names.audience, "sub": facts.subject,
         "iat": issued, "exp": expires, "jti": id, "scope": scopes.join(" "), "act": act,
         "login": facts.method.login().as_str(),
     });
     let mut add = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            claims[name] = value;
+        if let (Some(value), Some(claims)) = (value, claims.as_object_mut()) {
+            claims.insert(name.to_owned(), value);
         }
     };
     let text = |value: &Option<String>| value.clone().map(Value::String);

@@ -2,20 +2,23 @@
 //!
 //! A file of one line a credential, its SHA-256 and until when it has to be remembered: appended and synced before the token
 //! leaves, so that no restart gives a second go. Where it cannot be read or written, nothing is exchanged. A credential that
-//! is being exchanged is reserved in memory, so that of two requests at once one wins. Of one process: replicas that share
-//! no `state_dir` each know their own. Blocks on the disk: never called on a thread that serves.
+//! is being exchanged is reserved in memory, so that of two requests at once one wins; processes that share the file (an old
+//! and a new one during a restart, replicas with one `state_dir`) lock it and see each other's lines. Blocks on the disk:
+//! never called on a thread that serves, but for giving a reservation back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Credentials that are remembered; 64 bytes each in memory, 90 on disk.
+use rustix::fs::{FlockOperation, flock};
+
+/// Credentials that are remembered; 64 bytes each in memory, 80 on disk.
 const MOST: usize = 100_000;
 /// What the file may hold until it is written anew.
-const MAX_BYTES: u64 = 32 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 /// A clock that is set back must not make anybody forget too early.
 const GRACE_MS: i64 = 3_600_000;
 
@@ -31,20 +34,28 @@ pub enum Unreserved {
     Disk(io::Error),
 }
 
+impl From<io::Error> for Unreserved {
+    fn from(problem: io::Error) -> Self {
+        Self::Disk(problem)
+    }
+}
+
 /// What has been exchanged. One for a file.
 #[derive(Debug)]
 pub struct Once {
     path: PathBuf,
-    state: Mutex<Option<State>>,
+    kept: Mutex<Option<Kept>>,
+    /// Apart, so that nobody who gives one back waits for a disk.
+    reserved: Mutex<HashSet<Digest>>,
 }
 
+/// What is in the file.
 #[derive(Debug)]
-struct State {
+struct Kept {
+    file: File,
     /// Until when each is remembered, in milliseconds since the epoch.
     used: HashMap<Digest, i64>,
-    reserved: HashMap<Digest, i64>,
-    file: File,
-    /// Of the file; a write that failed may have left a part of a line behind it.
+    /// How much of the file has been read.
     bytes: u64,
 }
 
@@ -59,15 +70,11 @@ pub struct Reservation {
 impl Once {
     /// Touches no disk yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::new(None) }
+        Self { path, kept: Mutex::new(None), reserved: Mutex::default() }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn state(&self) -> MutexGuard<'_, Option<State>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what was kept. Done at start, so that a file that cannot be used is told then.
@@ -75,14 +82,11 @@ impl Once {
     /// # Errors
     /// What the disk says.
     pub fn open(&self, now_ms: i64) -> io::Result<()> {
-        self.opened(&mut self.state(), now_ms).map(drop)
-    }
-
-    fn opened<'s>(&self, state: &'s mut Option<State>, now_ms: i64) -> io::Result<&'s mut State> {
-        if state.is_none() {
-            *state = Some(State::load(&self.path, now_ms)?);
-        }
-        state.as_mut().ok_or_else(|| io::Error::other("nothing was loaded"))
+        self.with(|kept| {
+            let before = kept.used.len();
+            kept.forget(now_ms);
+            if kept.used.len() < before { kept.rewrite(&self.path) } else { Ok(()) }
+        })
     }
 
     /// Reserves a credential that has to be remembered until `until_ms`.
@@ -90,19 +94,37 @@ impl Once {
     /// # Errors
     /// [`Unreserved`].
     pub fn reserve(self: &Arc<Self>, digest: Digest, until_ms: i64, now_ms: i64) -> Result<Reservation, Unreserved> {
-        let mut state = self.state();
-        let state = self.opened(&mut state, now_ms).map_err(Unreserved::Disk)?;
-        if state.used.contains_key(&digest) || state.reserved.contains_key(&digest) {
-            return Err(Unreserved::Used);
-        }
-        if state.used.len() + state.reserved.len() >= MOST {
-            state.forget(now_ms);
-            if state.used.len() + state.reserved.len() >= MOST {
-                return Err(Unreserved::Full);
+        self.with(|kept| {
+            if kept.used.contains_key(&digest) {
+                return Err(Unreserved::Used);
             }
-        }
-        state.reserved.insert(digest, until_ms);
+            let mut reserved = self.reserved();
+            if kept.used.len() + reserved.len() >= MOST {
+                kept.forget(now_ms);
+                if kept.used.len() + reserved.len() >= MOST {
+                    return Err(Unreserved::Full);
+                }
+            }
+            if reserved.insert(digest) { Ok(()) } else { Err(Unreserved::Used) }
+        })?;
         Ok(Reservation { once: Arc::clone(self), digest, until_ms })
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the file locked and read to its end.
+    fn with<T, E: From<io::Error>>(&self, act: impl FnOnce(&mut Kept) -> Result<T, E>) -> Result<T, E> {
+        let mut slot = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = match &mut *slot {
+            Some(kept) => kept,
+            None => slot.insert(Kept::new(&self.path)?),
+        };
+        let done = kept.lock(&self.path).map_err(E::from).and_then(|()| act(kept));
+        // Closing the file would give it up as well.
+        let _ = flock(&kept.file, FlockOperation::Unlock);
+        done
     }
 }
 
@@ -110,78 +132,89 @@ impl Reservation {
     /// Writes down that the credential is used up. With `Ok` that survives a power cut.
     ///
     /// # Errors
-    /// What the disk says; the credential may then be used up or not.
-    pub fn keep(self, now_ms: i64) -> io::Result<()> {
-        let mut state = self.once.state();
-        let Some(state) = state.as_mut() else { return Err(io::Error::other("nothing was loaded")) };
-        if state.bytes > MAX_BYTES {
-            state.forget(now_ms);
-            *state = state.rewritten(&self.once.path)?;
-        }
-        state.append(&self.digest, self.until_ms)?;
-        state.used.insert(self.digest, self.until_ms);
-        Ok(())
+    /// [`Unreserved`]: another process was faster, or the disk fails, and then the credential may be used up or not.
+    pub fn keep(self, now_ms: i64) -> Result<(), Unreserved> {
+        self.once.with(|kept| {
+            if kept.used.contains_key(&self.digest) {
+                return Err(Unreserved::Used);
+            }
+            if kept.bytes > MAX_BYTES {
+                kept.forget(now_ms);
+                kept.rewrite(&self.once.path)?;
+            }
+            let line = line(&self.digest, self.until_ms);
+            kept.file.write_all(line.as_bytes())?;
+            kept.file.sync_data()?;
+            kept.bytes += line.len() as u64;
+            kept.used.insert(self.digest, self.until_ms);
+            Ok(())
+        })
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(state) = self.once.state().as_mut() {
-            state.reserved.remove(&self.digest);
-        }
+        self.once.reserved().remove(&self.digest);
     }
 }
 
-impl State {
-    fn load(path: &Path, now_ms: i64) -> io::Result<Self> {
+impl Kept {
+    fn new(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        Ok(Self { file: open(path)?, used: HashMap::new(), bytes: 0 })
+    }
+
+    /// Waits until no other process writes, and reads what others wrote.
+    fn lock(&mut self, path: &Path) -> io::Result<()> {
+        loop {
+            flock(&self.file, FlockOperation::LockExclusive)?;
+            let own = self.file.metadata()?;
+            match fs::metadata(path) {
+                Ok(there) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => break,
+                Ok(_) => {}
+                Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+                Err(problem) => return Err(problem),
+            }
+            // Another process has written it anew, or somebody took it away: what is known stays known.
+            self.file = open(path)?;
+            self.bytes = 0;
+        }
+        self.catch_up()
+    }
+
+    fn catch_up(&mut self) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        if length == self.bytes {
+            return Ok(());
+        }
+        // Somebody cut it: read it all again.
+        self.bytes = if length < self.bytes { 0 } else { self.bytes };
+        self.file.seek(SeekFrom::Start(self.bytes))?;
         let mut text = Vec::new();
-        (&file).take(MAX_BYTES * 4).read_to_end(&mut text)?;
-        let mut used = HashMap::new();
+        (&self.file).take(MAX_BYTES * 8).read_to_end(&mut text)?;
         // What a power cut left of the last line was never acknowledged.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let (digest, until_ms) = parse(line).ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a line is not `<sha-256> <milliseconds>`: move the file away",
-                )
+                let why = "a line is not `<sha-256> <milliseconds>`: move the file away";
+                io::Error::new(io::ErrorKind::InvalidData, why)
             })?;
-            used.insert(digest, until_ms);
+            self.used.insert(digest, until_ms);
         }
-        let bytes = u64::try_from(whole).unwrap_or(u64::MAX);
-        file.set_len(bytes)?;
-        file.seek(SeekFrom::Start(bytes))?;
-        let mut state = Self { used, reserved: HashMap::new(), file, bytes };
-        let before = state.used.len();
-        state.forget(now_ms);
-        if state.used.len() < before {
-            state = state.rewritten(path)?;
-        }
-        Ok(state)
+        self.bytes += whole as u64;
+        self.file.set_len(self.bytes)
     }
 
     fn forget(&mut self, now_ms: i64) {
         self.used.retain(|_, until_ms| until_ms.saturating_add(GRACE_MS) > now_ms);
     }
 
-    fn append(&mut self, digest: &Digest, until_ms: i64) -> io::Result<()> {
-        // Behind what is whole, whatever a write that failed left there.
-        self.file.seek(SeekFrom::Start(self.bytes))?;
-        let line = line(digest, until_ms);
-        self.file.write_all(line.as_bytes())?;
-        self.file.sync_data()?;
-        self.bytes += line.len() as u64;
-        Ok(())
-    }
-
-    /// The same in a new file, which takes the place of the old one.
-    fn rewritten(&mut self, path: &Path) -> io::Result<Self> {
+    /// What is remembered in a new file, which takes the place of the old one and is locked as that was.
+    fn rewrite(&mut self, path: &Path) -> io::Result<()> {
         let half = path.with_extension("half");
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&half)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
         let text: String = self.used.iter().map(|(digest, until_ms)| line(digest, *until_ms)).collect();
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
@@ -189,9 +222,13 @@ impl State {
         if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        let (used, reserved) = (std::mem::take(&mut self.used), std::mem::take(&mut self.reserved));
-        Ok(Self { used, reserved, file, bytes: text.len() as u64 })
+        self.lock(path)
     }
+}
+
+/// Written at its end only, wherever that is by then.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
 fn line(digest: &Digest, until_ms: i64) -> String {

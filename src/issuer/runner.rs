@@ -219,3 +219,7 @@ impl KeyFolder {
         self.ring.tend(self.schedule, now)
     }
 }
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;

@@ -82,3 +82,7 @@ fn workspace(rule: &WorkspaceRule, facts: &Facts) -> Can {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "possible_tests.rs"]
+mod tests;
