@@ -35,6 +35,7 @@ pub(super) fn story(addresses: &Addresses, key: &SigningKey, login: &Login) -> R
     let people = People::new(key, login, &issuer)?;
     who_may_what(&mut story, &people);
     two_logins(&mut story, &people);
+    unchanged_api(&mut story, &people);
     moving(&mut story, &people);
     outage(&mut story, &people, &issuer);
 
@@ -133,6 +134,15 @@ fn two_logins(story: &mut Story, people: &People) {
     story.read("401 legacy_invalid: a login that was changed on its way", &people.bob_tampered);
     story.read("401 legacy_sealed: the old login of sue proves nothing any more", &people.sue);
     story.read("403 unmapped_principal: eve named a clerk org of her own acme", &people.eve_as_acme);
+}
+
+fn unchanged_api(story: &mut Story, people: &People) {
+    story.heading("the api stays as it is");
+    story.read("200 ok: it reads the token of bob, as ever: token-sub: 42", &people.bob);
+    story.read("200 ok: ada came with clerk, and it finds a token of its own: token-sub: 41", &people.ada_with_clerk);
+    story.read("200 ok: so it does for cleo, who never had a login there: token-sub: user_cleo", &people.cleo);
+    let keys = "200 ok: x-crossgate-assertion says the same to what is new, and these keys verify it";
+    story.get(keys, "", "/.crossgate/.well-known/jwks.json");
 }
 
 fn moving(story: &mut Story, people: &People) {
