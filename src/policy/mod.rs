@@ -168,7 +168,7 @@ pub fn authorize(
     trace: &mut impl Trace,
 ) -> Result<Permit, Refusal> {
     let verdict = match (route.access, identity) {
-        (Access::Public, _) => Ok(()),
+        (Access::Public | Access::Login, _) => Ok(()),
         (Access::Protected | Access::Privileged, Some(identity)) => {
             let source = template::Source::new(captures, view);
             policy.decide(&rule::Context { facts: &identity.facts, source, assumed: &[] }, trace)

@@ -91,7 +91,7 @@ pub(super) fn resolve(
     if matches!(verdicts.legacy, legacy::Verdict::Conflict) || matches!(verdicts.clerk, Verdict::Conflict) {
         return resolution(match route.access {
             // A public route refuses nobody: who cannot be named is nobody.
-            Access::Public => Ok(Standing { conflict: true, ..Standing::default() }),
+            Access::Public | Access::Login => Ok(Standing { conflict: true, ..Standing::default() }),
             Access::Protected | Access::Privileged => Err(Refusal::Conflict),
         });
     }
@@ -101,7 +101,7 @@ pub(super) fn resolve(
     }
     match resolved {
         Ok(Resolved::Person(Side::Clerk, _)) if is_foreign_page => resolution(match route.access {
-            Access::Public => Ok(Standing::default()),
+            Access::Public | Access::Login => Ok(Standing::default()),
             Access::Protected | Access::Privileged => Err(Refusal::CrossSite),
         }),
         Ok(Resolved::Person(Side::Clerk, beside)) => {
@@ -316,7 +316,7 @@ fn unproven(
     let legacy::Verdict::Unproven { carrier } = &verdicts.legacy else { return None };
     let is_explicit = |carrier: &Carrier| *carrier == Carrier::Header;
     let may_pass = match access {
-        Access::Public | Access::Protected => true,
+        Access::Public | Access::Login | Access::Protected => true,
         Access::Privileged => {
             world.snapshot.legacy.as_ref().and_then(|legacy| legacy.passthrough()).is_some_and(|rules| rules.privileged)
         }
