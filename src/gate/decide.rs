@@ -18,6 +18,7 @@ use crate::snapshot::Snapshot;
 
 mod arm;
 mod csrf;
+mod login;
 mod resolve;
 pub mod table;
 mod verify;
@@ -75,6 +76,8 @@ pub struct Decision {
     pub conflict: bool,
     /// Worth fetching, but not worth waiting for.
     pub refetch: Option<Wait>,
+    /// The answer carries an arm cookie that says so: the login began here.
+    pub keeps: Option<Side>,
 }
 
 impl Decision {
@@ -91,6 +94,7 @@ impl Decision {
             upgrade: false,
             conflict: false,
             refetch: None,
+            keeps: None,
         }
     }
 }
@@ -152,6 +156,10 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         let permit = permit.by(route, arm_upstream(snapshot, side));
         let arm = Some(side).filter(|_| at.is_of_somebody);
         return done(Decision { side: Some(side), arm, ..Decision::of(Some(route.index), Ok(permit)) });
+    }
+
+    if route.access == route::Access::Login {
+        return done(login::pass(world, view, &found, policy, caller, now, steps));
     }
 
     let verified = match caller {

@@ -7,6 +7,7 @@
 pub mod arm;
 pub mod bucket;
 pub mod control;
+pub mod cookie;
 mod murmur3;
 mod percent;
 pub mod plan;
