@@ -230,11 +230,17 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
 /// crossgate's own cookie leaves on every route: it is of no use to an API, and whoever reads it there could copy it.
 fn strip_arm(head: &mut impl Head) {
     // Without its letters and without escapes, as nearly always, no reading finds the name.
-    const LETTERS: &[u8] = b"crossgate-arm";
+    const BEFORE: &[u8] = b"crossgate";
     let could_hold = |line: &HeaderValue| {
         let line = line.as_bytes();
-        line.iter().any(|byte| matches!(byte, b'%' | b'\\'))
-            || line.windows(LETTERS.len()).any(|found| found.eq_ignore_ascii_case(LETTERS))
+        line.iter().enumerate().any(|(at, byte)| match byte {
+            b'%' | b'\\' => true,
+            b'-' => line
+                .get(..at)
+                .and_then(|head| head.last_chunk::<9>())
+                .is_some_and(|head| head.eq_ignore_ascii_case(BEFORE)),
+            _ => false,
+        })
     };
     if head.value(&COOKIE).is_some_and(could_hold) {
         strip_cookies(head, |pair| speaks_of(pair, ARM_COOKIE));

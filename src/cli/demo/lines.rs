@@ -150,6 +150,7 @@ fn moving(story: &mut Story, people: &People) {
     story.heading("moving people from 0 to 100 %");
     story.rollout("exit 0: nobody was moved yet", "status");
     story.act("200 ok: to ada the old login is enough for everything: x-crossgate-arm: legacy", ada);
+    story.begin_login("200 ok: a stranger begins to sign in, as nobody, with the old login: x-crossgate-arm: legacy");
     story.rollout("exit 0: half of those who have both", "set 50 --reason 'week 1'");
     story.rollout("exit 0: nothing rises now, nobody swings", "freeze");
     story.rollout("exit 1 frozen: so this is refused", "set 100");
@@ -159,6 +160,8 @@ fn moving(story: &mut Story, people: &People) {
         "200 ok: ada is served as before, her app is told x-crossgate-upgrade: clerk, the api x-crossgate-arm: clerk";
     story.read(expected, ada);
     story.act("401 step_up_clerk: but what is privileged takes clerk now", ada);
+    let expected = "200 ok: who begins to sign in now begins with clerk, and a signed cookie keeps them there: x-crossgate-arm: clerk";
+    story.begin_login(expected);
     story.act("200 ok: so she comes with clerk: x-crossgate-method: clerk", ada_with_clerk);
     story.read(
         "200 ok: with both at once clerk is what counts now: x-crossgate-method: clerk",
@@ -174,6 +177,7 @@ fn outage(story: &mut Story, people: &People, clerk: &str) {
         "200 ok: its keys, tokens and pages are gone, which crossgate notices within some seconds: wait for the answer";
     story.curl(begin, &format!("-X POST {clerk}/outage/begin"));
     story.read("200 ok: ada is served by her old login", ada);
+    story.begin_login("200 ok: who signs in now is sent to the old login: x-crossgate-arm: legacy");
     story.read("200 ok: and by her clerk session, as long as it lasts", ada_with_clerk);
     story.read("503 clerk_outage: nobody can renew one that ran out, and 401 would sign her out", ada_expired);
     story.act("503 clerk_outage: nor step up: come back later", ada);
@@ -233,6 +237,11 @@ impl Story {
     /// Reads invoices: protected, for members.
     fn read(&mut self, expected: &str, carried: &str) {
         self.get(expected, carried, "/api/orgs/acme/invoices");
+    }
+
+    /// The first request of a login.
+    fn begin_login(&mut self, expected: &str) {
+        self.get(expected, "-X POST -d '{}' ", "/api/auth/handoff/init");
     }
 
     /// Writes one: protected, for admins.

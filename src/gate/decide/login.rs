@@ -59,6 +59,8 @@ impl fmt::Display for Why {
 struct Seen {
     verdicts: Verdicts,
     proven: Proven,
+    /// A legacy signature did not hold, be it of the one that the verdict is about or not.
+    is_forged: bool,
 }
 
 /// Decides about a request on a login route.
@@ -74,9 +76,14 @@ pub(super) fn pass(
     let (snapshot, route) = (world.snapshot, found.route);
     let seen = match caller {
         Caller::Credentials(tries) => look(snapshot, view, found, tries, now),
-        Caller::Assumed(person, _) => Seen { verdicts: Verdicts::assumed(person), proven: Proven::default() },
+        Caller::Assumed(person, _) => {
+            Seen { verdicts: Verdicts::assumed(person), proven: Proven::default(), is_forged: false }
+        }
     };
-    let Seen { verdicts, proven } = seen;
+    let Seen { verdicts, proven, is_forged } = seen;
+    if is_forged {
+        steps.failed_check();
+    }
     follow(&verdicts, caller, snapshot, steps);
     let cookie = cookie(world, view, now);
     match cookie {
@@ -127,10 +134,7 @@ fn look(snapshot: &Snapshot, view: &View<'_>, found: &Found<'_, '_>, tries: Trie
         .legacy
         .as_ref()
         .map(|side| side.glance(&Question { credentials, clerk, answers: tries.answers }, now, tries.legacy));
-    let (judged, legacy_header, legacy_cookie) = match glance {
-        Some(Glance { judged, header_passes, cookie_passes }) => (judged, header_passes, cookie_passes),
-        None => (legacy::Judged::default(), false, false),
-    };
+    let Glance { judged, header_passes, cookie_passes, is_forged } = glance.unwrap_or_default();
     let ask = |attempt| {
         if judged.took_authorization {
             clerk.verify_cookies(credentials, now, attempt)
@@ -164,7 +168,8 @@ fn look(snapshot: &Snapshot, view: &View<'_>, found: &Found<'_, '_>, tries: Trie
             clerk: verdict,
             refetch,
         },
-        proven: Proven { clerk: carrier, legacy_header, legacy_cookie },
+        proven: Proven { clerk: carrier, legacy_header: header_passes, legacy_cookie: cookie_passes },
+        is_forged,
     }
 }
 

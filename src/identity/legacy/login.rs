@@ -12,13 +12,15 @@ use crate::identity::clerk::Attempt;
 use crate::request::credential::Authorization;
 
 /// What a glance tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Glance {
     /// The verdict about one person: of those who are proven the header's first.
     pub judged: Judged,
     /// The API may get the header's credential as it came; the same of the cookie.
     pub header_passes: bool,
     pub cookie_passes: bool,
+    /// A signature was checked and did not hold, of either.
+    pub is_forged: bool,
 }
 
 impl LegacyVerifier {
@@ -40,6 +42,7 @@ impl LegacyVerifier {
         };
         let (header, cookie) = (judge(header, Carrier::Header), judge(cookie, Carrier::Cookie));
         let (header_passes, cookie_passes) = (!is_ended(&header), !is_ended(&cookie) && !is_ambiguous);
+        let is_forged = [&header, &cookie].iter().any(|judgment| is_forgery(judgment));
         let proves = |judgment: &Judgment| matches!(judgment, Judgment::Valid(_)) && !is_ended(judgment);
         let is_cookies = !proves(&header) && proves(&cookie) || matches!(header, Judgment::Absent);
         let (judgment, carrier) = if is_cookies { (cookie, Carrier::Cookie) } else { (header, Carrier::Header) };
@@ -49,7 +52,12 @@ impl LegacyVerifier {
                 Verdict::Unverifiable { carrier }
             }
         };
-        Glance { judged: Judged { verdict, took_authorization, cookie_agrees: false }, header_passes, cookie_passes }
+        Glance {
+            judged: Judged { verdict, took_authorization, cookie_agrees: false },
+            header_passes,
+            cookie_passes,
+            is_forged,
+        }
     }
 
     /// A bearer token without the form of anybody's: here it is the API's own, as refresh tokens are.
@@ -59,6 +67,10 @@ impl LegacyVerifier {
             Authorization::Absent | Authorization::Malformed => false,
         }
     }
+}
+
+fn is_forgery(judgment: &Judgment) -> bool {
+    matches!(judgment, Judgment::Invalid(reason) if reason.is_forgery())
 }
 
 /// Verified, of somebody whose legacy side proves nothing any more.
