@@ -10,7 +10,8 @@ use super::super::issuer::{Issuer, Keys, tampered, token};
 use super::super::origin::{Answer, Origin};
 use super::super::wire::{Call, Response};
 use super::{
-    By, LEGACY_JWT, SECRET, legacy, linked, order, saw, seen, session, set_percent, two, unknown_key, user, with,
+    By, LEGACY_JWT, SECRET, legacy, linked, order, saw, seen, session, set_percent, two, unknown_key,
+    until_keys_are_stale, user, with,
 };
 
 const NAME: &str = "__Host-crossgate-arm";
@@ -431,6 +432,43 @@ fn without_keys_it_is_an_outage_and_nobody_waits_for_them() {
         // A fetch that hangs takes 5 s each.
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     }
+}
+
+#[test]
+fn keys_that_are_merely_old_are_no_outage() {
+    let young = "jwks: { url: \"{keys}\", allow_private: true, refresh: 1s, privileged_max_stale: 1s }";
+    let policy = format!("{RULES}  - {{ id: vault, match: {{ path: \"/vault/{{*rest}}\" }}, access: privileged }}\n");
+    let bed = bed().policy(&policy).clerk_option(young).start_on_sockets();
+    set_percent(&bed, "100");
+    let native = token("user_native").sign();
+    bed.issuer().kill();
+    until_keys_are_stale(&bed, &native);
+    assert_eq!(init(&bed).0, "clerk");
+    assert_eq!(arm(&bed.post("/login/x").bearer(&native).body("").send()).0, "clerk");
+}
+
+/// The file that signs is made with every algorithm. Without it nobody is drawn anew with each request.
+#[test]
+fn where_nothing_can_be_signed_nobody_is_left_to_chance() {
+    let keyless = ROLLOUT.replacen("{ ", "{ algorithm: unleash, ", 1);
+    let signed = two(&map(), &keyless).policy(RULES).start_on_sockets();
+    assert!(signed.folder().join("state/bucket.key").exists());
+    set_percent(&signed, "100");
+    let began = init(&signed).1.unwrap();
+    set_percent(&signed, "0");
+    stays(&signed, &began, "clerk", "unleash");
+
+    let broken = two(&map(), &keyless).policy(RULES);
+    std::fs::create_dir_all(broken.folder().join("state")).unwrap();
+    std::fs::write(broken.folder().join("state/bucket.key"), "short").unwrap();
+    let broken = broken.start_on_sockets();
+    assert!(broken.process.stderr.text().contains("no arm cookie can be signed"));
+    set_percent(&broken, "99");
+    for _ in 0..16 {
+        assert_eq!(init(&broken), ("legacy".to_owned(), None), "below 100 %");
+    }
+    set_percent(&broken, "100");
+    assert_eq!(init(&broken), ("clerk".to_owned(), None), "everybody");
 }
 
 #[test]
