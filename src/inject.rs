@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::identity::{Carrier, HeaderNames, headers::Fact};
 use crate::policy::Permit;
+use crate::request::ARM_COOKIE;
 use crate::request::loose::{self, Mention};
 
 /// A head that can be written to; the proxy's request header implements it.
@@ -211,6 +212,7 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
     {
         head.remove(&AUTHORIZATION);
     }
+    strip_arm(head);
     let clerks_leave = own.clerk_cookies == Stays::Removed;
     let legacy = own.legacy_cookie.zip(own.ours);
     if clerks_leave || legacy.is_some() || own.token_cookie.is_some() {
@@ -222,6 +224,26 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
                     && is_clerk_cookie(pair)
                     && !legacy.is_some_and(|(cookie, ours)| cookie.is_kept(pair, ours))
         });
+    }
+}
+
+/// crossgate's own cookie leaves on every route: it is of no use to an API, and whoever reads it there could copy it.
+fn strip_arm(head: &mut impl Head) {
+    // Without its letters and without escapes, as nearly always, no reading finds the name.
+    const BEFORE: &[u8] = b"crossgate";
+    let could_hold = |line: &HeaderValue| {
+        let line = line.as_bytes();
+        line.iter().enumerate().any(|(at, byte)| match byte {
+            b'%' | b'\\' => true,
+            b'-' => line
+                .get(..at)
+                .and_then(|head| head.last_chunk::<9>())
+                .is_some_and(|head| head.eq_ignore_ascii_case(BEFORE)),
+            _ => false,
+        })
+    };
+    if head.value(&COOKIE).is_some_and(could_hold) {
+        strip_cookies(head, |pair| speaks_of(pair, ARM_COOKIE));
     }
 }
 
@@ -294,6 +316,12 @@ mod tests {
             ("first", "__session=x;a=1", Some("a=1")),
             ("hidden", "a=1; b=2 __session_x=x; \"__session\"=y; ?__clerk_db_jwt=z; %5f_session=w", Some("a=1")),
             ("a name that only ends alike", "my__session=x", Some("my__session=x")),
+            ("crossgate's own", "a=1; __Host-crossgate-arm=v1.x; b=2", Some("a=1; b=2")),
+            (
+                "crossgate's own, hidden",
+                "%5f_Host-crossgate-arm=x; __host-CROSSGATE-arm=y; a=1 __Host-crossgate-arm=z; \"__Host-crossgate-arm\"=w; b=2",
+                Some("b=2"),
+            ),
         ];
         for (name, sent, expected) in table {
             assert_eq!(stripped(sent, &Own::NONE).as_deref(), expected, "{name}");

@@ -10,8 +10,8 @@ mod socket;
 mod upstreams;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +21,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora_proxy::http_proxy;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
@@ -60,6 +60,7 @@ pub struct Start {
     pub ledger: Ledger,
     pub readiness: Arc<Readiness>,
     pub rollout: Option<Arc<Rollout>>,
+    pub hangups: Hangups,
     /// What `check` would advise, to be said once it is clear that the process starts.
     pub advice: Vec<String>,
 }
@@ -180,7 +181,10 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     if let Some(rollout) = start.rollout {
         server.add_service(background_service("rollout", Steps(rollout)));
     }
-    server.add_service(background_service("reload", ReloadOnHangup(Arc::clone(&start.reloader))));
+    server.add_service(background_service(
+        "reload",
+        ReloadOnHangup { reloader: Arc::clone(&start.reloader), hangups: Mutex::new(Some(start.hangups)) },
+    ));
 
     let drain = Drain { times: settings.drain, readiness: start.readiness, in_flight, young, draining, goaway, close };
     server.run(RunArgs { shutdown_signal: Box::new(drain) });
@@ -352,19 +356,42 @@ impl BackgroundService for Steps {
     }
 }
 
+/// SIGHUP, heard from the moment that this is made.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Before anything else of the start: a signal that nobody listens to ends the process, and operators' scripts send
+    /// theirs as soon as a process is there. One that comes during the start waits until reloading is possible.
+    ///
+    /// # Errors
+    /// The system gives no way to hear signals.
+    pub fn listen() -> std::io::Result<Self> {
+        // Signals belong to the process: any runtime that runs later passes on what this one began to listen to.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let _inside = runtime.enter();
+        signal(SignalKind::hangup()).map(Self)
+    }
+}
+
 /// SIGHUP reloads.
-struct ReloadOnHangup(Arc<Reloader>);
+struct ReloadOnHangup {
+    reloader: Arc<Reloader>,
+    /// Taken when the service starts, which is once.
+    hangups: Mutex<Option<Hangups>>,
+}
 
 #[async_trait]
 impl BackgroundService for ReloadOnHangup {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+        let taken = self.hangups.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Hangups(mut hangup)) = taken else { return };
         loop {
             tokio::select! {
                 _ = hangup.recv() => {}
                 _ = shutdown.changed() => return,
             }
-            let reloader = Arc::clone(&self.0);
+            let reloader = Arc::clone(&self.reloader);
             // Outcome and problems are in the log, on /readyz and in a metric.
             let _ = tokio::task::spawn_blocking(move || reloader.reload().is_ok()).await;
         }

@@ -103,7 +103,8 @@ impl World {
 
     pub(crate) fn decide(&self) -> Decided {
         let view = View { request: &self.request, headers: &self.headers };
-        let tries = Tries { legacy: Attempt::First, clerk: Attempt::First, answers: &Answers::default() };
+        let answers = Answers::default();
+        let tries = Tries { legacy: Attempt::First, clerk: Attempt::First, answers: &answers, draw: || None };
         let world = decide::World { snapshot: &self.snapshot, rollout: self.rollout.as_ref() };
         decide(world, &view, Caller::Credentials(tries), clock::now(), &mut ())
     }

@@ -23,6 +23,7 @@ use crate::inject::{self, Context, Issued, Own};
 use crate::request::credential::Line;
 use crate::request::{self, Authorization, Edits, Head, Peer, Request, Sanitized, View};
 use crate::rollout::{self, Side};
+use crate::route;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 use steps::Recorder;
@@ -211,14 +212,17 @@ fn as_sent(
     let has_any = credentials.authorization != Authorization::Absent
         || credentials.line != Line::Absent
         || !credentials.cookies.is_empty();
+    // Whether Clerk is out is asked there of everybody.
+    let is_login = world.snapshot.routes.find(view).is_ok_and(|found| found.route.access == route::Access::Login);
     runtime.block_on(async {
-        if has_any {
+        if has_any || is_login {
             fetch_keys(world.snapshot, state_dir).await;
         }
         let (mut legacy, mut answers) = (Attempt::First, Answers::default());
         loop {
             // Keys were fetched just now: what is missing stays missing.
-            let tries = Tries { clerk: Attempt::Last, legacy, answers: &answers };
+            // What is left to chance is told as such, and not drawn.
+            let tries = Tries { clerk: Attempt::Last, legacy, answers: &answers, draw: || None };
             let mut steps = Recorder::default();
             match decide(world, view, Caller::Credentials(tries), now, &mut steps) {
                 Decided::Done(decision) => {

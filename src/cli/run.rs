@@ -16,7 +16,7 @@ use crate::config;
 use crate::reload::Reloader;
 use crate::rollout::Rollout;
 use crate::route::{Access, Route};
-use crate::server::{self, Start};
+use crate::server::{self, Hangups, Start};
 use crate::snapshot::{AccessLog, Live, Settings};
 use crate::telemetry::access::Log;
 use crate::telemetry::log::{self, Format};
@@ -49,6 +49,7 @@ pub(super) fn serve(
     format: Format,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<ExitCode, Failure> {
+    let hangups = Hangups::listen().map_err(|problem| format!("SIGHUP cannot be heard: {problem}"))?;
     let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
     let loaded = config::load(&path, environment, &metrics, None);
     let Some(compiled) = loaded.compiled else {
@@ -97,8 +98,15 @@ pub(super) fn serve(
         turn: Mutex::new(()),
     };
     reloader.record(&reloader.live.load(), "config.load", None);
-    let served =
-        server::run(Start { reloader: Arc::new(reloader), log, ledger: ledger.clone(), readiness, rollout, advice });
+    let served = server::run(Start {
+        reloader: Arc::new(reloader),
+        log,
+        ledger: ledger.clone(),
+        readiness,
+        rollout,
+        hangups,
+        advice,
+    });
     // Also when nothing was served: a start that failed leaves a trail that ends well.
     ledger.finish(Duration::from_secs(1));
     Ok(served?)

@@ -98,6 +98,7 @@ codes! {
     NEVER_TRUE = "CG0604", "a rule can never hold";
     BAD_RULE = "CG0605", "a rule cannot be read";
     ANY_ORG = "CG0606", "a named org is asked for beside any org";
+    LOGIN_REPORTS = "CG0607", "a login route has nothing to report";
 
     // Advice.
     TENANT_UNCHECKED = "CG0701", "a path names a tenant that no rule compares with the caller's";

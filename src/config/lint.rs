@@ -65,7 +65,7 @@ pub(super) fn route(
                 );
             }
         }
-        Access::Public => {
+        Access::Public | Access::Login => {
             if text.starts_with("/{*") {
                 let message = "everything that no other route matches is open to everyone";
                 problems.push(

@@ -18,6 +18,7 @@ use crate::snapshot::Snapshot;
 
 mod arm;
 mod csrf;
+mod login;
 mod prove;
 mod resolve;
 mod runner;
@@ -78,6 +79,8 @@ pub struct Decision {
     pub conflict: bool,
     /// Worth fetching, but not worth waiting for.
     pub refetch: Option<Wait>,
+    /// The answer carries an arm cookie that says so: the login began here.
+    pub keeps: Option<Side>,
 }
 
 impl Decision {
@@ -94,6 +97,7 @@ impl Decision {
             upgrade: false,
             conflict: false,
             refetch: None,
+            keeps: None,
         }
     }
 }
@@ -157,9 +161,14 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         return done(Decision { side: Some(side), arm, ..Decision::of(Some(route.index), Ok(permit)) });
     }
 
+    if route.access == route::Access::Login {
+        return done(login::pass(world, view, &found, policy, caller, now, steps));
+    }
+
     if let Some(decision) = runner::decide(world, view, caller, (route, policy, &found.captures), now, steps) {
         return done(decision);
     }
+
     let verified = match caller {
         Caller::Credentials(tries) => verify::verify(snapshot, view, route.access, tries, now),
         Caller::Assumed(person, _) => Ok(Verdicts::assumed(person)),

@@ -29,6 +29,7 @@ pub mod passage;
 mod privacy;
 mod record;
 pub mod reply;
+mod sticky;
 mod tail;
 mod tunnel;
 mod watch;
@@ -300,8 +301,11 @@ impl ProxyHttp for Gate {
         }
         let permit = passage.permit.as_ref();
         let route = permit.and_then(|permit| passage.snapshot.routes.get(permit.route_index()));
-        if route.is_some_and(|route| route.private) && !answer.status.is_informational() {
-            privacy::apply(answer, permit.is_some_and(|permit| permit.identity().is_some()))?;
+        let is_private = route.is_some_and(|route| route.private) && !answer.status.is_informational();
+        let is_personal = permit.is_some_and(|permit| permit.identity().is_some());
+        let is_kept = sticky::keep(answer, passage)?;
+        if is_private || is_kept {
+            privacy::apply(answer, is_personal || is_kept)?;
         }
         if opens_tunnel || !answer.status.is_informational() {
             own::name(answer, passage)?;
@@ -468,7 +472,7 @@ impl Gate {
         let (mut clerk, mut legacy, mut answers) = (attempt, attempt, Answers::default());
         let mut spent = Spent::default();
         let decision = loop {
-            let caller = Caller::Credentials(Tries { clerk, legacy, answers: &answers });
+            let caller = Caller::Credentials(Tries { clerk, legacy, answers: &answers, draw: wire::draw });
             let wait = match decide::decide(passage.world(), &view, caller, clock::now(), &mut spent) {
                 Decided::Done(decision) => break decision,
                 Decided::Wait(wait) => wait,
@@ -517,6 +521,7 @@ impl Gate {
         passage.bearer = decision.bearer;
         passage.upgrade = decision.upgrade;
         passage.conflict = decision.conflict;
+        passage.keeps = decision.keeps;
         match decision.outcome {
             Ok(permit) => match issue::issue(&passage.snapshot, &permit, clock::now()) {
                 Ok(issued) => {

@@ -45,6 +45,8 @@ pub struct Passage {
     pub upgrade: bool,
     /// The credentials named two people and were taken away.
     pub conflict: bool,
+    /// The answer carries an arm cookie that says so.
+    pub keeps: Option<Side>,
     pub permit: Option<Permit>,
     /// Tokens of crossgate's own that go up with it.
     pub issued: Issued,
@@ -98,6 +100,7 @@ impl Passage {
             bearer: None,
             upgrade: false,
             conflict: false,
+            keeps: None,
             permit: None,
             issued: Issued::default(),
             refusal: None,

@@ -132,6 +132,13 @@ fn random() -> [u8; 16] {
     })
 }
 
+/// 32 bits of chance; `None` where the system has none.
+pub(super) fn draw() -> Option<u32> {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    Some(u32::from_ne_bytes(bytes))
+}
+
 /// Makes the session's head say what was checked; every attempt upstream is a clone of it.
 pub(super) fn apply(edits: Edits, session: &mut Session) -> Result<()> {
     let head = session.req_header_mut();

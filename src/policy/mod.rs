@@ -210,8 +210,10 @@ pub fn authorize(
     view: &View<'_>,
     trace: &mut impl Trace,
 ) -> Result<Permit, Refusal> {
+    // Who signs in is nobody yet, whatever still travels along.
+    let identity = identity.filter(|_| route.access != Access::Login);
     let verdict = match (route.access, identity) {
-        (Access::Public, _) => Ok(()),
+        (Access::Public | Access::Login, _) => Ok(()),
         (Access::Protected | Access::Privileged, Some(identity)) => {
             let source = template::Source::new(captures, view);
             policy.decide(&rule::Context { facts: &identity.facts, source, assumed: &[] }, trace)

@@ -8,6 +8,9 @@
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName};
 
+/// A cookie of crossgate's own (`rollout::cookie`): no credential, and never the API's.
+pub const ARM_COOKIE: &str = "__Host-crossgate-arm";
+
 /// The credentials as sent. Absent, unusable and present are three things.
 #[derive(Debug, Default)]
 pub struct Credentials {

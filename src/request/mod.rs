@@ -17,7 +17,7 @@ mod websocket;
 use http::{HeaderMap, Method};
 
 pub use client::{Client, Peer, TrustedProxies};
-pub use credential::{Authorization, CredentialLine, Credentials};
+pub use credential::{ARM_COOKIE, Authorization, CredentialLine, Credentials};
 pub use path::CanonicalPath;
 pub(crate) use sanitize::SEC_FETCH_SITE;
 pub use sanitize::{Edits, Head, Limits, ReadHeaders, Refusal, Rules, Sanitized, is_usual, sanitize};

@@ -52,10 +52,14 @@ impl Arm {
     /// would otherwise buy the weaker login on privileged routes. Only an operator's word does that.
     pub const fn after(self, guard: Guard, access: Access) -> Self {
         match (self, guard, access) {
-            (Self::Clerk, Guard::RolledOp, Access::Public | Access::Protected | Access::Privileged)
-            | (Self::Clerk, Guard::RolledAuto, Access::Public | Access::Protected) => Self::Legacy,
+            (Self::Clerk, Guard::RolledOp, Access::Public | Access::Login | Access::Protected | Access::Privileged)
+            | (Self::Clerk, Guard::RolledAuto, Access::Public | Access::Login | Access::Protected) => Self::Legacy,
             (Self::Clerk, Guard::RolledAuto, Access::Privileged)
-            | (Self::Clerk, Guard::Normal | Guard::Frozen, Access::Public | Access::Protected | Access::Privileged)
+            | (
+                Self::Clerk,
+                Guard::Normal | Guard::Frozen,
+                Access::Public | Access::Login | Access::Protected | Access::Privileged,
+            )
             | (Self::Legacy | Self::Pinned, _, _) => self,
         }
     }

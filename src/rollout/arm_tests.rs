@@ -122,6 +122,7 @@ fn only_an_operator_takes_a_person_back_on_privileged_routes() {
     let guards = [Guard::Normal, Guard::Frozen, Guard::RolledAuto, Guard::RolledOp];
     for (access, clerk_after) in [
         (Access::Public, [Arm::Clerk, Arm::Clerk, Arm::Legacy, Arm::Legacy]),
+        (Access::Login, [Arm::Clerk, Arm::Clerk, Arm::Legacy, Arm::Legacy]),
         (Access::Protected, [Arm::Clerk, Arm::Clerk, Arm::Legacy, Arm::Legacy]),
         (Access::Privileged, [Arm::Clerk, Arm::Clerk, Arm::Clerk, Arm::Legacy]),
     ] {

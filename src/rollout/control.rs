@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::{ArcSwap, Guard as Loaded};
 
 use super::arm::Assignment;
+use super::cookie::ArmCookies;
 use super::plan::Plan;
 use super::state::{By, Dealing, Limits, Move, Record, Refusal, Source, Terms};
 use super::store::{self, Found, KEY_BYTES, Store, Unsaved};
@@ -29,6 +30,8 @@ pub struct Current {
     pub problem: Option<Arc<str>>,
     /// Why a restart could forget what serves.
     pub unkept: Option<Arc<str>>,
+    /// Signs the cookie of a login; `None` without a key.
+    pub cookies: Option<Arc<ArmCookies>>,
     /// Requests since this record: legacy, Clerk.
     counts: Arc<[AtomicU64; 2]>,
 }
@@ -138,6 +141,7 @@ struct Keeper {
     store: Result<Store, String>,
     /// Of `key_file`, read at start.
     key: Result<[u8; KEY_BYTES], String>,
+    cookies: Option<Arc<ArmCookies>>,
     observer: Box<dyn Observer>,
     /// Why the last step towards the file's percentage was not made; said once.
     stuck: Option<String>,
@@ -150,7 +154,16 @@ impl Rollout {
         // Also for algorithms without a secret: the config may ask for one later, and it must be no other then.
         let key = store::secret(&plan.key_file);
         let terms = terms(plan, &key);
-        let keeper = Keeper { plan: plan.clone(), terms, store: Store::open(state_dir), key, observer, stuck: None };
+        let cookies = cookies(&key);
+        if let (Err(why), Algorithm::Unleash | Algorithm::Flagd2) = (&key, plan.algorithm) {
+            // Where people are dealt by the key, its loss freezes the rollout and says so.
+            tracing::error!(
+                why,
+                "no arm cookie can be signed: whoever signs in as nobody yet goes to the legacy login"
+            );
+        }
+        let store = Store::open(state_dir);
+        let keeper = Keeper { plan: plan.clone(), terms, store, key, cookies, observer, stuck: None };
         let (record, problem) = keeper.begin(now);
         if let Some(problem) = &problem {
             tracing::error!(problem, percent = %record.assigned, "the rollout is frozen");
@@ -445,9 +458,14 @@ impl Keeper {
             pending,
             problem,
             unkept,
+            cookies: self.cookies.clone(),
             counts,
         }
     }
+}
+
+fn cookies(key: &Result<[u8; KEY_BYTES], String>) -> Option<Arc<ArmCookies>> {
+    key.as_ref().ok().map(|key| Arc::new(ArmCookies::new(key)))
 }
 
 /// What would be in force if the product were started on this state now. Reads only: for `explain`.
@@ -458,7 +476,8 @@ pub fn peek(plan: &Plan, state_dir: &Path, now: i64) -> Current {
     let key = if plan.key_file.exists() { store::secret(&plan.key_file) } else { Err(missing(&plan.key_file)) };
     let store = if has_state { Store::open(state_dir) } else { Err(missing(&proof)) };
     let terms = terms(plan, &key);
-    let keeper = Keeper { plan: plan.clone(), terms, store, key, observer: Box::new(Nobody), stuck: None };
+    let cookies = cookies(&key);
+    let keeper = Keeper { plan: plan.clone(), terms, store, key, cookies, observer: Box::new(Nobody), stuck: None };
     let is_first = match &keeper.store {
         Ok(store) => matches!(store.load(), Found::Nothing),
         Err(_) => !has_state,

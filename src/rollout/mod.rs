@@ -1,12 +1,14 @@
 //! Which side is authoritative for whom: percentage, buckets, lists, and the arm that follows from them.
 //!
 //! An arm is a pure function of the verified person, their link state and the effective percentage: it needs no cookie,
-//! no store and no clock, so that every replica and every restart gives the same answer. It never says what a person
+//! no store and no clock, so that every replica and every restart gives the same answer. (Who signs in is nobody yet: for
+//! them there is `cookie`.) It never says what a person
 //! may do (that is `policy`) and never which credentials are accepted (that is `gate::decide`'s table).
 
 pub mod arm;
 pub mod bucket;
 pub mod control;
+pub mod cookie;
 mod murmur3;
 mod percent;
 pub mod plan;

@@ -34,6 +34,11 @@ impl Percent {
         self.0
     }
 
+    /// Whether one of 2^32 equally likely numbers falls into this share.
+    pub fn takes(self, draw: u32) -> bool {
+        (u64::from(draw) * u64::from(Self::ALL.0)) >> 32 < u64::from(self.0)
+    }
+
     /// Rounded up, and at most [`Percent::ALL`]: for thresholds that are computed.
     pub(super) fn saturating(ppm: u64) -> Self {
         u32::try_from(ppm).ok().and_then(Self::from_ppm).unwrap_or(Self::ALL)
@@ -132,6 +137,29 @@ impl Serialize for Percent {
 #[cfg(test)]
 mod tests {
     use super::{NotAPercent, Percent};
+
+    #[test]
+    fn draws_fall_into_a_share_as_often_as_it_says() {
+        let mut state = 42_u64;
+        let mut draw = || {
+            // SplitMix64: seeded, so that this never fails by chance.
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (mixed >> 32) as u32
+        };
+        for percent in ["0", "0.5", "10", "33.3333", "50", "99.5", "100"] {
+            let percent: Percent = percent.parse().unwrap();
+            let taken = (0..200_000).filter(|_| percent.takes(draw())).count() as f64 / 200_000.0;
+            let share = f64::from(percent.ppm()) / 1_000_000.0;
+            assert!((taken - share).abs() < 0.005, "{percent}: {taken}");
+        }
+        for draw in [0, 1, u32::MAX / 2, u32::MAX] {
+            assert!(!Percent::ZERO.takes(draw) && Percent::ALL.takes(draw), "{draw}: nobody and everybody, exactly");
+        }
+        let least = Percent::from_ppm(1).unwrap();
+        assert!(least.takes(4294) && !least.takes(4295), "one in a million");
+    }
 
     #[test]
     fn text_is_read_exactly_or_refused() {

@@ -27,6 +27,8 @@ pub use table::{Clash, Routes};
 pub enum Access {
     /// Everyone; an identity is passed on when there is one.
     Public,
+    /// Everyone, as nobody: the routes of the API on which people sign in. Somebody's arm, nobody's identity.
+    Login,
     /// Only people whose credential was verified and whom the route's rule permits.
     Protected,
     /// The same, by keys that are not old, and only once the audit trail holds that they do.
@@ -37,6 +39,7 @@ impl Access {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
+            Self::Login => "login",
             Self::Protected => "protected",
             Self::Privileged => "privileged",
         }

@@ -244,7 +244,13 @@ impl Bed {
     }
 
     pub(crate) fn start_at(self, gate: Address, admin: Address) -> Running {
+        self.start_while(gate, admin, |_, _| {})
+    }
+
+    /// The same, with something that happens during the start.
+    pub(crate) fn start_while(self, gate: Address, admin: Address, act: impl FnOnce(&Process, &Path)) -> Running {
         let process = Process::spawn(self.command(&gate, &admin));
+        act(&process, self.folder());
         let mut running = Running { bed: self, gate, admin, process };
         running.wait_until_it_serves();
         running

@@ -71,7 +71,8 @@ fn lines(printed: &str) -> Vec<Line> {
             comment = Some(text);
         } else if let Some(text) = comment.take() {
             let words: Vec<&str> = text.split(' ').collect();
-            let facts = words.windows(2).filter(|pair| pair[0].starts_with("x-crossgate-") && pair[0].ends_with(':'));
+            let is_fact = |word: &str| word.starts_with("x-crossgate-") || word.starts_with("token-");
+            let facts = words.windows(2).filter(|pair| is_fact(pair[0]) && pair[0].ends_with(':'));
             found.push(Line {
                 expected: text.split(':').next().unwrap().to_owned(),
                 facts: facts.map(|pair| format!("{} {}", pair[0], pair[1].trim_end_matches([';', ',']))).collect(),

@@ -29,6 +29,30 @@ fn a_state_folder_that_cannot_be_written_is_no_start() {
     assert!(ended.stderr.contains("state_dir") && ended.stderr.trim_end().lines().count() == 1, "{}", ended.stderr);
 }
 
+/// A start that takes long (a map of millions, a slow disk) is no reason to die of the signal that asks for a reload, nor to
+/// forget it. Held here where the log is opened, by a pipe that nobody reads.
+#[test]
+fn a_hangup_during_the_start_is_a_reload_after_it() {
+    let bed = Bed::new();
+    let pipe = bed.folder().join("access.pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let bed = bed.section(&format!("telemetry: {{ access_log: {} }}", pipe.display()));
+    let at = |name: &str| Address::Unix(bed.folder().join(name));
+    let (gate, admin) = (at("gate.sock"), at("admin.sock"));
+    let running = bed.start_while(gate, admin.clone(), |process, _| {
+        until("a process that hears SIGHUP", || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).ok()?;
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+            (u64::from_str_radix(caught.trim(), 16).ok()? & 1 == 1).then_some(())
+        });
+        assert!(Wire::try_connect(&admin).is_err(), "it serves already");
+        process.signal("HUP");
+        let mut reader = std::fs::File::open(&pipe).unwrap();
+        std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    });
+    until("the reload", || running.process.stderr.text().contains("config loaded").then_some(()));
+}
+
 #[test]
 fn a_taken_port_ends_the_start() {
     let (taken, free) = (reserve(), reserve());

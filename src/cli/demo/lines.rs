@@ -35,6 +35,7 @@ pub(super) fn story(addresses: &Addresses, key: &SigningKey, login: &Login) -> R
     let people = People::new(key, login, &issuer)?;
     who_may_what(&mut story, &people);
     two_logins(&mut story, &people);
+    unchanged_api(&mut story, &people);
     moving(&mut story, &people);
     outage(&mut story, &people, &issuer);
 
@@ -135,11 +136,21 @@ fn two_logins(story: &mut Story, people: &People) {
     story.read("403 unmapped_principal: eve named a clerk org of her own acme", &people.eve_as_acme);
 }
 
+fn unchanged_api(story: &mut Story, people: &People) {
+    story.heading("the api stays as it is");
+    story.read("200 ok: it reads the token of bob, as ever: token-sub: 42", &people.bob);
+    story.read("200 ok: ada came with clerk, and it finds a token of its own: token-sub: 41", &people.ada_with_clerk);
+    story.read("200 ok: so it does for cleo, who never had a login there: token-sub: user_cleo", &people.cleo);
+    let keys = "200 ok: x-crossgate-assertion says the same to what is new, and these keys verify it";
+    story.get(keys, "", "/.crossgate/.well-known/jwks.json");
+}
+
 fn moving(story: &mut Story, people: &People) {
     let People { ada, ada_with_clerk, ada_cookie, bob, .. } = people;
     story.heading("moving people from 0 to 100 %");
     story.rollout("exit 0: nobody was moved yet", "status");
     story.act("200 ok: to ada the old login is enough for everything: x-crossgate-arm: legacy", ada);
+    story.begin_login("200 ok: a stranger begins to sign in, as nobody, with the old login: x-crossgate-arm: legacy");
     story.rollout("exit 0: half of those who have both", "set 50 --reason 'week 1'");
     story.rollout("exit 0: nothing rises now, nobody swings", "freeze");
     story.rollout("exit 1 frozen: so this is refused", "set 100");
@@ -149,6 +160,8 @@ fn moving(story: &mut Story, people: &People) {
         "200 ok: ada is served as before, her app is told x-crossgate-upgrade: clerk, the api x-crossgate-arm: clerk";
     story.read(expected, ada);
     story.act("401 step_up_clerk: but what is privileged takes clerk now", ada);
+    let expected = "200 ok: who begins to sign in now begins with clerk, and a signed cookie keeps them there: x-crossgate-arm: clerk";
+    story.begin_login(expected);
     story.act("200 ok: so she comes with clerk: x-crossgate-method: clerk", ada_with_clerk);
     story.read(
         "200 ok: with both at once clerk is what counts now: x-crossgate-method: clerk",
@@ -164,6 +177,7 @@ fn outage(story: &mut Story, people: &People, clerk: &str) {
         "200 ok: its keys, tokens and pages are gone, which crossgate notices within some seconds: wait for the answer";
     story.curl(begin, &format!("-X POST {clerk}/outage/begin"));
     story.read("200 ok: ada is served by her old login", ada);
+    story.begin_login("200 ok: who signs in now is sent to the old login: x-crossgate-arm: legacy");
     story.read("200 ok: and by her clerk session, as long as it lasts", ada_with_clerk);
     story.read("503 clerk_outage: nobody can renew one that ran out, and 401 would sign her out", ada_expired);
     story.act("503 clerk_outage: nor step up: come back later", ada);
@@ -223,6 +237,11 @@ impl Story {
     /// Reads invoices: protected, for members.
     fn read(&mut self, expected: &str, carried: &str) {
         self.get(expected, carried, "/api/orgs/acme/invoices");
+    }
+
+    /// The first request of a login.
+    fn begin_login(&mut self, expected: &str) {
+        self.get(expected, "-X POST -d '{}' ", "/api/auth/handoff/init");
     }
 
     /// Writes one: protected, for admins.

@@ -1,11 +1,12 @@
-//! The stand-ins' common ground: one thread that serves them, and the API, which echoes what reached it.
+//! The stand-ins' common ground: one thread that serves them, and the API, which echoes what reached it and reads the
+//! tokens of its own login, as it did before there was anything in front of it.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -48,11 +49,13 @@ impl StandIns {
                         let (asked, _) = request.into_parts();
                         async move { clerk.answer(&asked).await }
                     });
+                    let api_login = Arc::clone(&login);
+                    let api = serve(api, move |request| echo(request, Arc::clone(&api_login)));
                     let login = serve(login_listener, move |request| {
                         let (asked, _) = request.into_parts();
                         std::future::ready(login.answer(&asked))
                     });
-                    tokio::join!(clerk, login, serve(api, echo));
+                    tokio::join!(clerk, login, api);
                 });
             })
             .map(drop)
@@ -99,8 +102,8 @@ pub(super) fn value(asked: &Parts, name: &str) -> Option<String> {
     }
 }
 
-/// The API: knows nothing of Clerk, and says what it was told.
-async fn echo(request: Request<Incoming>) -> Response<Answer> {
+/// The API: knows nothing of Clerk, and says what it was told, and what a token of its own login says.
+async fn echo(request: Request<Incoming>, login: Arc<Login>) -> Response<Answer> {
     let (head, body) = request.into_parts();
     let bytes = body.collect().await.map(|body| body.to_bytes().len()).unwrap_or_default();
     let headers: Vec<String> = head
@@ -108,12 +111,24 @@ async fn echo(request: Request<Incoming>) -> Response<Answer> {
         .iter()
         .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
         .collect();
+    let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let says: Vec<String> = match bearer.and_then(|token| login.read(token)) {
+        Some(Value::Object(claims)) => {
+            claims.iter().map(|(name, value)| format!("token-{name}: {}", plain(value))).collect()
+        }
+        _ => Vec::new(),
+    };
     respond(
         StatusCode::OK,
         &json!({
             "the_api_got": format!("{} {}", head.method, head.uri),
             "headers": headers,
+            "its_own_token_says": says,
             "body_bytes": bytes,
         }),
     )
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -136,7 +136,9 @@ pub(super) fn route(
     let resource = label(resource, "resource", MAX_RESOURCE);
     let best_effort = best_effort.unwrap_or(false);
     let why = match (around.access, around.on_failure) {
-        (Access::Public | Access::Protected, _) => Some("only what a privileged route does has to be recorded first"),
+        (Access::Public | Access::Login | Access::Protected, _) => {
+            Some("only what a privileged route does has to be recorded first")
+        }
         (Access::Privileged, OnFailure::Deny) => Some("audit.on_failure is deny, which lets nothing go on unrecorded"),
         (Access::Privileged, OnFailure::Allow) => None,
     };

@@ -309,9 +309,9 @@ pub(super) fn puts(
 fn token_place(raw: raw::TokenPlace, at: At<'_>, problems: &mut Vec<Problem>) -> Option<TokenPlace> {
     match (raw.header, raw.cookie) {
         (Some(name), None) => header::to_put(&name, at.key("header"), problems).map(TokenPlace::Header),
-        (None, Some(name)) if super::legacy::is_token(&name) => Some(TokenPlace::Cookie(name.into())),
+        (None, Some(name)) if super::legacy::is_cookie_name(&name) => Some(TokenPlace::Cookie(name.into())),
         (None, Some(_)) => {
-            let help = "write it exactly as the API reads it, without `=` and spaces";
+            let help = "write it exactly as the API reads it, without `=` and spaces, and no name of crossgate's own";
             problems.push(Problem::at(codes::ISSUED_CREDENTIAL, at.key("cookie"), "this is no cookie name").help(help));
             None
         }

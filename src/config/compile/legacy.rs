@@ -19,8 +19,8 @@ use crate::identity::legacy::{
     Algorithm, Carriers, Claims, ClientCredentials, ForwardSpec, HeaderCarrier, HmacAlgorithm, IntrospectionSpec,
     JwtSpec, NamedHeaders, Passthrough, Secret, Spec, Verify,
 };
-use crate::request::CredentialLine;
 use crate::request::fold::Reserved;
+use crate::request::{ARM_COOKIE, CredentialLine};
 
 /// Each is tried with a token that names none.
 const MAX_SECRETS: usize = 16;
@@ -117,10 +117,10 @@ impl Legacy<'_> {
     }
 
     fn cookie_name(&mut self, name: String, at: At<'_>) -> Option<Box<str>> {
-        if is_token(&name) {
+        if is_cookie_name(&name) {
             return Some(name.into());
         }
-        let help = "write it exactly as browsers send it, without `=` and spaces";
+        let help = "write it exactly as browsers send it, without `=` and spaces, and no name of crossgate's own";
         self.tell(codes::LEGACY_CREDENTIAL, at, "this is no cookie name", help);
         None
     }
@@ -445,6 +445,11 @@ const fn public(algorithm: Algorithm) -> Option<KeyAlgorithm> {
         Algorithm::Public(algorithm) => Some(algorithm),
         Algorithm::Hmac(_) => None,
     }
+}
+
+/// Whether a cookie may be called so. crossgate's own goes to no API.
+pub(super) fn is_cookie_name(text: &str) -> bool {
+    is_token(text) && !text.eq_ignore_ascii_case(ARM_COOKIE)
 }
 
 /// A token of RFC 9110 5.6.2: names of schemes and of cookies.

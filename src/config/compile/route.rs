@@ -198,6 +198,7 @@ fn route(
     let pattern = pattern(path.as_deref()?, in_match.key("path"), problems)?;
     let access = match access {
         Some(raw::Access::Public) => Access::Public,
+        Some(raw::Access::Login) => Access::Login,
         None | Some(raw::Access::Protected) => Access::Protected,
         Some(raw::Access::Privileged) => Access::Privileged,
     };
@@ -218,13 +219,22 @@ fn route(
     let mut rules = Rules::new(scope, problems);
     let compiled = require.map(|raw| rules.compile(raw, at.key("require"), false));
     let compared = rules.compared;
-    if access == Access::Public && compiled.is_some() {
+    if matches!(access, Access::Public | Access::Login) && compiled.is_some() {
         let span = at.key("require").key_span();
-        let message = "a public route lets everyone in, so that it cannot require anything";
+        let message = match access {
+            Access::Login => "a login route lets everyone in as nobody, so that it cannot require anything",
+            Access::Public | Access::Protected | Access::Privileged => {
+                "a public route lets everyone in, so that it cannot require anything"
+            }
+        };
         problems.push(
             Problem::at_span(codes::PUBLIC_REQUIRES, at.source, span, message)
                 .help("remove `require`, or write access: protected"),
         );
+    }
+    if access == Access::Login && mode == Mode::Report {
+        let message = "a login route refuses nobody by a rule, so that there is nothing to report";
+        problems.push(Problem::at(codes::LOGIN_REPORTS, at.key("mode"), message).help("remove `mode`"));
     }
     let around = audit::Surroundings {
         scope: template::Scope { pattern: &pattern, reserved: context.reserved, sources: Sources::RequestAndClaims },

@@ -60,6 +60,7 @@ pub(crate) struct Match {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Access {
     Public,
+    Login,
     Protected,
     Privileged,
 }

@@ -17,6 +17,7 @@ use crate::inject::Proven;
 use crate::request::View;
 use crate::rollout::{Side, Why};
 use crate::route::{Access, Route};
+use crate::snapshot::Snapshot;
 
 /// A person and how they said who they are.
 pub(super) type Person = (Arc<Identity>, Carrier);
@@ -91,7 +92,7 @@ pub(super) fn resolve(
     if matches!(verdicts.legacy, legacy::Verdict::Conflict) || matches!(verdicts.clerk, Verdict::Conflict) {
         return resolution(match route.access {
             // A public route refuses nobody: who cannot be named is nobody.
-            Access::Public => Ok(Standing { conflict: true, ..Standing::default() }),
+            Access::Public | Access::Login => Ok(Standing { conflict: true, ..Standing::default() }),
             Access::Protected | Access::Privileged => Err(Refusal::Conflict),
         });
     }
@@ -101,7 +102,7 @@ pub(super) fn resolve(
     }
     match resolved {
         Ok(Resolved::Person(Side::Clerk, _)) if is_foreign_page => resolution(match route.access {
-            Access::Public => Ok(Standing::default()),
+            Access::Public | Access::Login => Ok(Standing::default()),
             Access::Protected | Access::Privileged => Err(Refusal::CrossSite),
         }),
         Ok(Resolved::Person(Side::Clerk, beside)) => {
@@ -151,16 +152,7 @@ fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_
         Some(None) | None => stand(world, legacy_facts.or(clerk_facts)),
     };
     let same = legacy_facts.map_or(Same::NotApplicable, |legacy| same(legacy, &verdicts.clerk));
-    let is_foreign_page = match &verdicts.clerk {
-        Verdict::Valid { identity, carrier: Carrier::Cookie } => {
-            let is_own = match &view.request.handshake {
-                Some(_) => csrf::may_open(view, route, Some((identity, Carrier::Cookie)), world.snapshot),
-                None => csrf::is_own_page(view, &identity.facts.instance, world.snapshot),
-            };
-            !is_own
-        }
-        _ => false,
-    };
+    let is_foreign_page = is_foreign_page(&verdicts.clerk, route, view, world.snapshot);
     let (legacy, legacy_explicit) = legacy_word(&verdicts.legacy);
     let (mut clerk, clerk_explicit) = clerk_word(&verdicts.clerk);
     if is_foreign_page && same == Same::Same {
@@ -190,6 +182,21 @@ fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_
         guard: stand.guard,
     };
     Question { inputs, stand, is_foreign_page }
+}
+
+/// Whether Clerk's session is a cookie that no page of the API's own sent.
+pub(super) fn is_foreign_page(verdict: &Verdict, route: &Route, view: &View<'_>, snapshot: &Snapshot) -> bool {
+    let Verdict::Valid { identity, carrier: Carrier::Cookie } = verdict else { return false };
+    match &view.request.handshake {
+        Some(_) => !csrf::may_open(view, route, Some((identity, Carrier::Cookie)), snapshot),
+        None => !csrf::is_own_page(view, &identity.facts.instance, snapshot),
+    }
+}
+
+/// Whether nobody could come with Clerk now: no instance has usable keys and issues tokens. Keys that are merely old are
+/// none.
+pub(super) fn clerks_outage(world: World<'_>, now: Now) -> bool {
+    matches!(clerks_best(world, Some(now)), (Health::Outage, _) | (_, Issuance::Down))
 }
 
 fn legacy_facts(verdict: &legacy::Verdict) -> Option<&Facts> {
@@ -316,7 +323,7 @@ fn unproven(
     let legacy::Verdict::Unproven { carrier } = &verdicts.legacy else { return None };
     let is_explicit = |carrier: &Carrier| *carrier == Carrier::Header;
     let may_pass = match access {
-        Access::Public | Access::Protected => true,
+        Access::Public | Access::Login | Access::Protected => true,
         Access::Privileged => {
             world.snapshot.legacy.as_ref().and_then(|legacy| legacy.passthrough()).is_some_and(|rules| rules.privileged)
         }

@@ -107,6 +107,14 @@ fn came(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now, step
     })
 }
 
+/// Whether a request brings a runner token, whatever it is worth.
+pub(super) fn is_there(snapshot: &Snapshot, view: &View<'_>) -> bool {
+    match &view.request.credentials.authorization {
+        Authorization::Bearer(token) => snapshot.runner.as_ref().is_some_and(|runner| runner.owns(token)),
+        Authorization::Absent | Authorization::Malformed => false,
+    }
+}
+
 /// What the world of now adds to a token.
 fn beside(snapshot: &Snapshot) -> Beside<'_> {
     Beside {

@@ -109,7 +109,7 @@ fn s3_a_conflict_carries_no_identity() {
         // Who cannot be told to be the same person is another.
         let is_conflict = is_legacy_good(inputs) && is_second && same != Same::Same;
         let is_answered = match inputs.access {
-            Access::Public => outcome == Ok(Resolved::Nobody(Stripped::Conflict)),
+            Access::Public | Access::Login => outcome == Ok(Resolved::Nobody(Stripped::Conflict)),
             Access::Protected | Access::Privileged => outcome == Err(Denial::Conflict),
         };
         is_conflict == is_answered

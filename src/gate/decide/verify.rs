@@ -20,6 +20,9 @@ pub struct Tries<'a> {
     pub legacy: Attempt,
     pub clerk: Attempt,
     pub answers: &'a Answers,
+    /// 32 bits of chance, for who signs in and is nobody yet; `None` where nothing is to be left to chance. Decides an arm,
+    /// and nothing that somebody may do.
+    pub draw: fn() -> Option<u32>,
 }
 
 /// What has to come before the decision, and which of the [`Tries`] it uses up.

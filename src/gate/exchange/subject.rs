@@ -85,7 +85,8 @@ async fn prove(gate: &Gate, passage: &Passage, view: &View<'_>, client: Peer) ->
     let (mut clerk, mut legacy, mut answers) = (attempt, attempt, Answers::default());
     let mut spent = Spent::default();
     let proof = loop {
-        let tries = Tries { clerk, legacy, answers: &answers };
+        // Nobody signs in here.
+        let tries = Tries { clerk, legacy, answers: &answers, draw: || None };
         let wait = match decide::prove(passage.world(), view, tries, clock::now(), &mut spent) {
             Proved::Done(proof) => break *proof,
             Proved::Wait(wait) => wait,

@@ -59,6 +59,11 @@ pub(super) fn of_own_header(token: &str, instances: &Instances) -> Owner {
     if is_clerks { Owner::Clerk } else { Owner::Legacy }
 }
 
+/// Whether a bearer token has neither the form of a JWT nor that of Clerk's opaque ones.
+pub(super) fn is_formless(token: &str) -> bool {
+    !Shape::read(token).has_header && !is_opaque_machine_token(token)
+}
+
 /// Whether text that was found in an unusual place is a token of either side, so that it must not reach the API unproven.
 /// Another product's token is none of ours, whatever its form.
 pub(super) fn is_ours(token: &str, kind: &Kind, instances: &Instances) -> bool {

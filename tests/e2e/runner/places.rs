@@ -1,6 +1,6 @@
 //! The same with legacy credentials of other forms and in other places, and over other connections.
 
-use super::{ada, bed, exchange, form, legacy, post, refusal};
+use super::{RULES, ada, bed, exchange, form, legacy, post, refusal};
 use crate::bed::{Bed, until};
 use crate::issuer::{tampered, token};
 use crate::legacy_server::{Kind, LegacyServer, Mode};
@@ -151,4 +151,32 @@ fn without_a_legacy_side() {
     assert_eq!(bed.get("/x").bearer(&runner).send().outcome(), "200 ok");
     assert_eq!(bed.origin().last().values("x-crossgate-subject"), ["user_ada"]);
     assert_eq!(refusal(&post(&bed, &form(&legacy("43", 600)).body())), "400 invalid_request");
+}
+
+#[test]
+fn a_login_route_takes_it_for_nobody_and_no_api_sees_it() {
+    let rules = format!("{RULES}  - {{ id: login, match: {{ path: \"/login/{{*rest}}\" }}, access: login }}\n");
+    for verify in ["passthrough: {}", "jwt: { secret_file: legacy.secret }"] {
+        let bed = bed().policy(&rules).section(&format!("legacy: {{ verify: {{ {verify} }} }}")).start();
+        let runner = exchange(&bed, &ada(), "executions:read");
+        for bearer in [runner.clone(), tampered(&runner, 2)] {
+            assert_eq!(bed.get("/login/x").bearer(&bearer).send().outcome(), "200 ok", "{verify}");
+            let seen = bed.origin().last();
+            assert_eq!(seen.values("x-crossgate-method"), ["none"], "{verify}");
+            assert!(seen.values("authorization").is_empty(), "{verify}");
+        }
+    }
+}
+
+#[test]
+fn while_nobody_can_tell_an_exchange_comes_again() {
+    let bed = bed().section("server: { threads: 2, drain: { delay: 0s, limit: 5s }, ready: { wait: 200ms } }");
+    bed.issuer().kill();
+    let bed = bed.start();
+    let call = bed.post("/.crossgate/token").header("content-type", "application/x-www-form-urlencoded");
+    let answer = call.body(form(&ada()).body()).send();
+    assert_eq!(refusal(&answer), "503 temporarily_unavailable");
+    assert!(answer.header("retry-after").is_some());
+    // Held credentials reach no more than they did: who is of the legacy arm goes on.
+    exchange(&bed, &legacy("43", 3600), "executions:read");
 }

@@ -2,6 +2,7 @@
 
 mod cells;
 mod credentials;
+mod login;
 mod outage;
 mod ramp;
 mod strangers;

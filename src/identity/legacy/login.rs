@@ -1,0 +1,79 @@
+//! Legacy credentials on routes where people sign in: looked at without waiting, and left to the API.
+//!
+//! A refresh or a handoff brings what the API itself will judge: an expired token, one that nobody here can read. So each
+//! carrier is judged by itself, only to learn whose arm it is and whether the map has ended it; what cannot be told now
+//! is not told. Never pauses, never refuses.
+
+use super::owner;
+use super::{Answers, Judged, Judgment, LegacyVerifier, Pause, Question, Sent, Verdict};
+use crate::clock::Now;
+use crate::identity::Carrier;
+use crate::identity::clerk::Attempt;
+use crate::request::credential::Authorization;
+
+/// What a glance tells.
+#[derive(Debug, Clone, Default)]
+pub struct Glance {
+    /// The verdict about one person: of those who are proven the header's first.
+    pub judged: Judged,
+    /// The API may get the header's credential as it came; the same of the cookie.
+    pub header_passes: bool,
+    pub cookie_passes: bool,
+    /// A signature was checked and did not hold, of either.
+    pub is_forged: bool,
+}
+
+impl LegacyVerifier {
+    /// What is known of a request's credentials here and now.
+    pub fn glance(&self, question: &Question<'_>, now: Now, attempt: Attempt) -> Glance {
+        let header = self.header(question, now);
+        let took_authorization =
+            self.takes_bearer() && (!matches!(header, Sent::Nothing) || self.is_own_opaque(question, now));
+        let (cookie, is_ambiguous) = match self.cookie(question, now) {
+            Ok(cookie) => (cookie, false),
+            // Which of the two the API would read cannot be told, and neither can whose that is.
+            Err(_) => (Sent::Nothing, true),
+        };
+        let answers = Answers::default();
+        let judge = |sent, carrier| match sent {
+            Sent::Nothing => Judgment::Absent,
+            Sent::Malformed => Judgment::Invalid(super::Reason::Malformed),
+            Sent::Token(token) => self.judge(token, carrier, &answers, now, attempt),
+        };
+        let (header, cookie) = (judge(header, Carrier::Header), judge(cookie, Carrier::Cookie));
+        let (header_passes, cookie_passes) = (!is_ended(&header), !is_ended(&cookie) && !is_ambiguous);
+        let is_forged = [&header, &cookie].iter().any(|judgment| is_forgery(judgment));
+        let proves = |judgment: &Judgment| matches!(judgment, Judgment::Valid(_)) && !is_ended(judgment);
+        let is_cookies = !proves(&header) && proves(&cookie) || matches!(header, Judgment::Absent);
+        let (judgment, carrier) = if is_cookies { (cookie, Carrier::Cookie) } else { (header, Carrier::Header) };
+        let verdict = match judgment.verdict(carrier, Attempt::Last) {
+            Ok(verdict) => verdict,
+            Err(Pause::NeedKeys { .. } | Pause::NeedLookup(_) | Pause::Ambiguous | Pause::Unchecked) => {
+                Verdict::Unverifiable { carrier }
+            }
+        };
+        Glance {
+            judged: Judged { verdict, took_authorization, cookie_agrees: false },
+            header_passes,
+            cookie_passes,
+            is_forged,
+        }
+    }
+
+    /// A bearer token without the form of anybody's: here it is the API's own, as refresh tokens are.
+    fn is_own_opaque(&self, question: &Question<'_>, now: Now) -> bool {
+        match &question.credentials.authorization {
+            Authorization::Bearer(token) => !question.clerk.knows(token, now) && owner::is_formless(token),
+            Authorization::Absent | Authorization::Malformed => false,
+        }
+    }
+}
+
+fn is_forgery(judgment: &Judgment) -> bool {
+    matches!(judgment, Judgment::Invalid(reason) if reason.is_forgery())
+}
+
+/// Verified, of somebody whose legacy side proves nothing any more.
+fn is_ended(judgment: &Judgment) -> bool {
+    matches!(judgment, Judgment::Valid(identity) if !identity.facts.link.legacy_proves())
+}
