@@ -81,7 +81,7 @@ pub struct Own<'a> {
     pub line: Option<(&'a HeaderName, Stays)>,
     pub clerk_cookies: Stays,
     pub legacy_cookie: Option<LegacyCookie<'a>>,
-    /// `None` without a legacy side.
+    /// `None` where there is neither a legacy side nor a runner.
     pub ours: Option<&'a dyn Ours>,
     /// A cookie in which this API looks for a token of crossgate's: nobody else writes it.
     pub token_cookie: Option<&'a str>,

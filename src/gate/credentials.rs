@@ -35,7 +35,7 @@ pub(super) fn own<'a>(passage: &'a Passage, permit: &Permit, request: &Request, 
     let cookie = carriers.and_then(|carriers| carriers.cookie.as_deref());
     let keeps_cookie = stays(proven.legacy_cookie && forward.legacy);
     let legacy_cookie = cookie.map(|name| LegacyCookie { name, stays: keeps_cookie });
-    let ours = passage.snapshot.legacy.is_some().then_some(ours);
+    let ours = (passage.snapshot.legacy.is_some() || passage.snapshot.runner.is_some()).then_some(ours);
     // The legacy side's own cookie is told by its content.
     let token_cookie = upstream.and_then(|upstream| match &upstream.puts.legacy_token {
         Some(TokenPlace::Cookie(name)) => Some(&**name).filter(|name| Some(*name) != cookie),
@@ -57,5 +57,6 @@ impl Ours for ByContent<'_> {
 
     fn is_token(&self, text: &str) -> bool {
         self.0.legacy.as_ref().is_some_and(|legacy| legacy.owns_token(text, &super::decide::verifier(self.0)))
+            || self.0.runner.as_ref().is_some_and(|runner| runner.owns(text))
     }
 }

@@ -158,10 +158,10 @@ fn scoped(granted: &Scoped) -> Value {
 /// looked for before anything is parsed. Whoever hides it behind an escape has made no token of ours, and the other
 /// verifiers refuse it.
 pub fn claims_to_be(token: &str, issuer: &str) -> bool {
+    /// [`TYPE`] in base64, at each of the three places in a group of bytes at which it may begin.
+    const ENCODED: [&str; 3] = ["YXQrand0", "F0K2p3d", "hdCtqd3"];
     let Some((header, _)) = token.split_once('.') else { return false };
-    let Ok(header) = URL_SAFE_NO_PAD.decode(header) else { return false };
-    let is_typed = header.windows(TYPE.len()).any(|piece| piece.eq_ignore_ascii_case(TYPE.as_bytes()));
-    is_typed
+    ENCODED.iter().any(|text| header.contains(text))
         && Parts::split(token)
             .and_then(|parts| parts.payload())
             .is_ok_and(|claims| claims.get("iss").is_some_and(|claimed| claimed == issuer))
@@ -358,4 +358,37 @@ fn read_scoped(value: &Value) -> Option<Scoped> {
 
 fn texts(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::{TYPE, claims_to_be};
+
+    #[test]
+    fn a_type_is_found_wherever_it_stands() {
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let payload = encode(r#"{"iss":"us"}"#);
+        for padding in ["", "a", "ab", "abc", "abcd"] {
+            for behind in ["", "x", "xy"] {
+                let header = format!(r#"{{"x":"{padding}","typ":"{TYPE}","y":"{behind}"}}"#);
+                let token = format!("{}.{payload}.AA", encode(&header));
+                assert!(claims_to_be(&token, "us"), "{header}");
+                assert!(!claims_to_be(&token, "them"), "{header}");
+            }
+        }
+        let others = [
+            format!("{}.{payload}.AA", encode(r#"{"typ":"JWT"}"#)),
+            format!("{}.{payload}", encode(r#"{"typ":"at+jwt"}"#)),
+            format!("{}.{}.AA", encode(r#"{"typ":"at+jwt"}"#), encode(r#"{"iss":["us"]}"#)),
+            "at+jwt".to_owned(),
+            "YXQrand0.e30.AA".to_owned(),
+            String::new(),
+        ];
+        for token in others {
+            assert!(!claims_to_be(&token, "us"), "{token}");
+        }
+    }
 }

@@ -133,14 +133,7 @@ fn look(snapshot: &Snapshot, view: &View<'_>, found: &Found<'_, '_>, tries: Trie
     let credentials = &view.request.credentials;
     if runner::is_there(snapshot, view) {
         // No login of either side, and nobody else's to see.
-        let verdicts = Verdicts {
-            legacy: legacy::Verdict::Absent,
-            cookie_agrees: false,
-            took_authorization: true,
-            clerk: Verdict::Absent,
-            refetch: None,
-        };
-        return Seen { verdicts, proven: Proven::default(), is_forged: false };
+        return Seen { verdicts: Verdicts::none(), proven: Proven::default(), is_forged: false };
     }
     let glance = snapshot
         .legacy

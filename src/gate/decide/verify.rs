@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Refusal;
+use super::{Refusal, runner};
 use crate::clock::Now;
 use crate::identity::clerk::{self, Attempt, Instance, Keys, Verifier};
 use crate::identity::legacy::{self, Answers, Judged, LegacyVerifier, Lookup, Question};
@@ -50,6 +50,17 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
+    /// Of a request whose Authorization line is neither side's.
+    pub(super) const fn none() -> Self {
+        Self {
+            legacy: legacy::Verdict::Absent,
+            cookie_agrees: false,
+            took_authorization: true,
+            clerk: Verdict::Absent,
+            refetch: None,
+        }
+    }
+
     /// Of somebody who is only assumed.
     pub(super) fn assumed(person: &Arc<identity::Identity>) -> Self {
         let (identity, carrier) = (Arc::clone(person), identity::Carrier::Header);
@@ -85,6 +96,10 @@ pub(super) fn verify(
     tries: Tries<'_>,
     now: Now,
 ) -> Result<Verdicts, Pause> {
+    if runner::is_there(snapshot, view) {
+        // Neither side's to see, whoever asks; what it is worth was told before.
+        return Ok(Verdicts::none());
+    }
     let clerk = verifier(snapshot);
     let Judged { verdict: legacy, took_authorization, cookie_agrees } = match &snapshot.legacy {
         Some(side) => ask_legacy(side, clerk, view, access, tries, now)?,
