@@ -14,6 +14,7 @@ use quick_cache::sync::Cache;
 use super::ring::{Ring, RingProblem, Schedule};
 use super::{Algorithm, Once};
 use crate::clock::Now;
+use crate::identity::clerk::Attempt;
 use crate::identity::runner::{self, Names, Presented, Reason, Terms, World};
 use crate::identity::{Facts, Identity, Linking};
 
@@ -131,8 +132,8 @@ impl Runner {
         self.ring.begins(token) || runner::claims_to_be(token, &self.spec.names.issuer)
     }
 
-    /// Judges a token that is [ours](Self::owns). `may_check`: signatures of unknown tokens may be checked.
-    pub fn judge(&self, token: &str, world: World<'_>, now: Now, may_check: bool) -> Judged {
+    /// Judges a token that is [ours](Self::owns); nothing is ever fetched for it.
+    pub fn judge(&self, token: &str, world: World<'_>, now: Now, attempt: Attempt) -> Judged {
         if let Some(known) = self.known.get(token)
             && self.ring.holds(&known.kid)
             && now.unix_ms >= known.good_from_ms
@@ -140,7 +141,7 @@ impl Runner {
             let is_over = now.unix_ms >= known.good_until_ms || now.mono >= known.deadline;
             return if is_over { Judged::Invalid(Reason::Expired) } else { Judged::Valid(Arc::clone(&known.identity)) };
         }
-        if !may_check {
+        if attempt == Attempt::KnownOnly {
             return Judged::Unchecked;
         }
         match self.verify(token, world, now) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Judged, NotGranted, Once, Ring, Runner, RunnerSpec};
 use crate::clock::Now;
-use crate::identity::clerk::Instances;
+use crate::identity::clerk::{Attempt, Instances};
 use crate::identity::runner::{Names, Reason, World};
 use crate::identity::{Facts, HeaderNames, Linking, Login, Method, Org, TokenKind, Workspace, Workspaces};
 
@@ -62,7 +62,7 @@ impl Bed {
     }
 
     fn judge(&self, token: &str, now: Now) -> Judged {
-        self.runner.judge(token, self.world(), now, true)
+        self.runner.judge(token, self.world(), now, Attempt::First)
     }
 
     fn reason(&self, token: &str, now: Now) -> Option<Reason> {
@@ -175,7 +175,8 @@ fn headers_and_signatures() {
 fn a_token_ends_by_either_clock_and_with_its_key_and_is_checked_once() {
     let bed = bed();
     let token = bed.grant(&bob());
-    let unchecked = |token: &str| matches!(bed.runner.judge(token, bed.world(), now(), false), Judged::Unchecked);
+    let unchecked =
+        |token: &str| matches!(bed.runner.judge(token, bed.world(), now(), Attempt::KnownOnly), Judged::Unchecked);
     assert!(unchecked(&token), "nothing is known yet");
     assert_eq!(bed.reason(&token, now()), None);
     assert!(!unchecked(&token), "remembered");
@@ -185,7 +186,7 @@ fn a_token_ends_by_either_clock_and_with_its_key_and_is_checked_once() {
     let back = Now { unix_ms: START, mono: at(606).mono };
     assert_eq!(bed.reason(&token, back), Some(Reason::Expired), "a wall clock that was set back revives nothing");
     let fresh = Runner::new(bed.runner.spec().clone(), Arc::clone(bed.runner.ring()), Arc::clone(bed.runner.once()));
-    assert!(matches!(fresh.judge(&token, bed.world(), at(606), true), Judged::Invalid(Reason::Expired)));
+    assert!(matches!(fresh.judge(&token, bed.world(), at(606), Attempt::Last), Judged::Invalid(Reason::Expired)));
 }
 
 #[test]

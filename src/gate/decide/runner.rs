@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::arm::{Stand, stand};
 use super::{Caller, Decision, Refusal, Steps, World, arm_upstream, csrf, provide};
 use crate::clock::Now;
-use crate::identity::clerk::Attempt;
 use crate::identity::runner::World as Beside;
 use crate::identity::{self, Carrier, Identity, Method};
 use crate::issuer::Judged;
@@ -91,7 +90,7 @@ fn came(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now, step
     if !runner.owns(token) {
         return None;
     }
-    Some(match runner.judge(token, beside(snapshot), now, tries.clerk != Attempt::KnownOnly) {
+    Some(match runner.judge(token, beside(snapshot), now, tries.clerk) {
         Judged::Valid(person) => {
             steps.step("runner", "valid", || format!("{} by a runner token", person.facts.subject));
             Came::Valid(person)

@@ -314,3 +314,26 @@ fn a_broken_key_on_reload_keeps_the_last_good() {
     assert_eq!(bed.get("/api/orgs/acme/executions").bearer(&runner).send().outcome(), "200 ok");
     assert_eq!(post(&bed, &form(&ada()).body()).status, 200);
 }
+
+#[test]
+fn a_form_with_one_byte_changed() {
+    let bed = bed().section("trusted_proxies: [127.0.0.0/8]").start();
+    let good = form(&ada()).with("scope", "executions:read").with("audience", "runner").body();
+    let mut wire = bed.connect();
+    for (index, at) in (0..good.len()).step_by(7).enumerate() {
+        for byte in [b'&', b'%', 0, 0xff] {
+            let mut body = good.clone().into_bytes();
+            body[at] = byte;
+            let call =
+                bed.post("/.crossgate/token").header("content-type", "application/x-www-form-urlencoded").body(&body);
+            // Each from somebody else, so that nobody's budget ends.
+            let call = call.header("x-forwarded-for", &format!("198.51.{}.{}", index / 250, index % 250 + 1));
+            let answer = wire.exchange(&call);
+            assert!([200, 400, 503].contains(&answer.status), "{at} {byte}: {}", answer.text());
+            if answer.status != 200 {
+                refusal(&answer);
+            }
+        }
+    }
+    assert!(bed.metric("crossgate_panics_total") < 0.5);
+}
