@@ -157,7 +157,11 @@ impl Runner {
             return Err(Reason::Signature);
         }
         let kid = presented.kid.clone();
-        let read = runner::read(token, presented, &self.spec.names, world, now)?;
+        let mut read = runner::read(token, presented, &self.spec.names, world, now)?;
+        if let Some(scopes) = &mut read.identity.facts.scopes {
+            // One that the config names no more is nobody's any more.
+            scopes.retain(|scope| self.spec.scopes.iter().any(|known| **known == **scope));
+        }
         let left = u64::try_from(read.good_until_ms.saturating_sub(now.unix_ms)).unwrap_or(0);
         let identity = Arc::new(read.identity);
         let known = Known {

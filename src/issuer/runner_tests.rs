@@ -92,7 +92,8 @@ fn what_was_written_is_read() {
     assert_eq!((facts.method, facts.token), (Method::Runner(Login::Legacy), TokenKind::Runner));
     assert_eq!((facts.subject.as_str(), facts.legacy_org.as_deref()), ("43", Some("acme")));
     assert_eq!((&facts.legacy_roles, &facts.workspaces), (&bob().legacy_roles, &bob().workspaces));
-    assert_eq!(facts.scopes.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
+    assert_eq!(claims(&token)["scope"], "a b");
+    assert_eq!(facts.scopes.as_deref(), Some(&["a".to_owned()][..]), "what the config names no more is gone");
     assert_eq!(facts.actor.as_deref(), Some("support"), "an impersonator, and not the runner");
     assert_eq!(facts.expires_at_ms, Some(START + 600_000));
 }
