@@ -20,9 +20,11 @@ mod arm;
 mod csrf;
 mod login;
 mod resolve;
+mod standing;
 pub mod table;
 mod verify;
 
+pub(super) use standing::{Asked, standing};
 pub use verify::{Tries, Wait};
 
 use resolve::Moment;

@@ -20,6 +20,7 @@ mod probe;
 mod rollout;
 pub(crate) mod route;
 mod rule;
+mod status;
 mod template;
 mod trust;
 mod upstream;
@@ -38,6 +39,7 @@ use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::identity::legacy::{HeaderCarrier, LegacyVerifier};
 use crate::issuer::Mint;
+use crate::policy::OrgName;
 use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, CredentialLine, ReadHeaders, Rules};
 use crate::route::{Access, Route};
@@ -119,7 +121,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let mut audit = audit::compile(audit, root, problems);
     audit::beside_access_log(&audit.settings, &telemetry.access_log, root, problems);
     let cors = compile_cors(cors, &instances, root, problems);
-    let endpoints = compile_endpoints(endpoints, root, problems);
+    let (mut endpoints, status) = compile_endpoints(endpoints, identity.org_name, root, problems);
     let put = issued::reserved(&upstreams, legacy.as_ref());
     let reserved = Reserved::new(identity.renamed.iter().cloned().chain(put));
     let beside = legacy::Beside { instances: &instances, reserved: &reserved };
@@ -136,6 +138,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         arms: rollout.as_ref().map(|plan| plan.upstreams).unwrap_or_default(),
         reserved: &reserved,
         own_paths: &endpoints.prefix,
+        status: status.as_ref(),
         org_name: identity.org_name,
         has_workspaces: identity.has_workspaces,
         has_legacy_orgs: identity.has_legacy_orgs,
@@ -143,6 +146,13 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         on_failure: audit.on_failure,
     };
     let routes = route::compile(policies, &context, problems);
+    let has_status_route = |claim: &status::Claim| {
+        let routes = routes.iter().flat_map(|compiled| compiled.routes.iter());
+        claim.is_default() && routes.into_iter().any(|route| claim.is_of(&route.pattern, &route.methods))
+    };
+    if status.as_ref().is_some_and(has_status_route) {
+        endpoints.status = None;
+    }
     let privileged = routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));
     audit::beside_routes(audit.events, privileged, root, problems);
     audit.settings.required |= privileged;
@@ -326,9 +336,14 @@ fn compile_cors(raw: Option<raw::Cors>, instances: &[InstanceSpec], root: At<'_>
     Cors { origins, credentials: credentials.unwrap_or(true), preflight }
 }
 
-fn compile_endpoints(raw: Option<raw::Endpoints>, root: At<'_>, problems: &mut Vec<Problem>) -> Endpoints {
+fn compile_endpoints(
+    raw: Option<raw::Endpoints>,
+    org_name: OrgName,
+    root: At<'_>,
+    problems: &mut Vec<Problem>,
+) -> (Endpoints, Option<status::Claim>) {
     let at = root.key("endpoints").key("prefix");
-    let raw::Endpoints { prefix, debug_reasons } = raw.unwrap_or_default();
+    let raw::Endpoints { prefix, status, debug_reasons } = raw.unwrap_or_default();
     let prefix = prefix.unwrap_or_else(|| "/.crossgate".to_owned());
     // Compared with canonical request paths, so that it must be one itself.
     let canonical = CanonicalPath::parse(prefix.as_bytes());
@@ -338,7 +353,8 @@ fn compile_endpoints(raw: Option<raw::Endpoints>, root: At<'_>, problems: &mut V
                 .help("write a path with a slash in front and none at its end, as in /.crossgate"),
         );
     }
-    Endpoints { prefix, debug_reasons: debug_reasons.unwrap_or(false) }
+    let (status, claim) = status::compile(status, &prefix, org_name, root, problems).unzip();
+    (Endpoints { prefix, status, debug_reasons: debug_reasons.unwrap_or(false) }, claim)
 }
 
 /// Paths of policy files, and what they were asked by.

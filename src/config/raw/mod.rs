@@ -10,6 +10,7 @@ mod legacy;
 mod policy;
 mod rollout;
 mod scalar;
+mod status;
 mod upstream;
 
 use serde::Deserialize;
@@ -25,6 +26,7 @@ pub(crate) use policy::{
 };
 pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Source, Unit};
 pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
+pub(crate) use status::{Status, StatusAt};
 pub(crate) use upstream::{
     Credentials, Forward, Health, InAuthorization, Paths, Protocol, Timeouts, TokenPlace, Upstream, UpstreamTls,
 };
@@ -245,6 +247,8 @@ pub(crate) struct Workspaces {
 #[serde(default, deny_unknown_fields, expecting = "a mapping")]
 pub(crate) struct Endpoints {
     pub(crate) prefix: Option<String>,
+    #[serde(deserialize_with = "status::written")]
+    pub(crate) status: Option<StatusAt>,
     pub(crate) debug_reasons: Option<bool>,
 }
 
