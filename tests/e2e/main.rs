@@ -38,6 +38,7 @@ mod rollout;
 mod running;
 mod sanitize;
 mod secrets;
+mod status;
 mod story;
 mod streams;
 mod tls;
