@@ -33,6 +33,7 @@ pub mod clock;
 pub mod gate;
 pub mod guard;
 pub mod snapshot;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

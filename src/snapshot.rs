@@ -16,10 +16,11 @@ use crate::identity::clerk::{Instances, Keys};
 use crate::identity::legacy::LegacyVerifier;
 use crate::identity::{HeaderNames, Linking, cache::TokenCache};
 use crate::issuer::{Assertion, KeyFolder, Mint, Runner};
-use crate::policy::Policy;
+use crate::policy::{OrgName, Policy};
 use crate::request;
 use crate::rollout::Plan;
 use crate::route::Routes;
+use crate::status::Body;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::tls::Tls;
 use crate::upstream::Upstream;
@@ -114,8 +115,21 @@ pub enum Preflight {
 pub struct Endpoints {
     /// Never proxied: crossgate's own paths on the data listener. Starts with `/`, no trailing slash.
     pub prefix: String,
+    /// Where frontends ask who they are; `None` where they cannot.
+    pub status: Option<Status>,
     /// Development only: the exact reason in error bodies.
     pub debug_reasons: bool,
+}
+
+/// `endpoints.status`.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// A canonical path.
+    pub path: String,
+    /// Instead of the documented body.
+    pub body: Option<Body>,
+    /// `identity.names.org`: the name of the active org that is told.
+    pub org_name: OrgName,
 }
 
 /// `admin`, but for its address: what is open, and whose tokens do what.

@@ -57,6 +57,8 @@ codes! {
     BAD_TLS = "CG0212", "what a listener says about TLS does not go together";
     ADMIN_TOKEN = "CG0213", "a token of the admin listener cannot be used";
     SECRET_OPEN = "CG0214", "a file with a secret can be read by others";
+    STATUS_PATH = "CG0215", "the path of the status cannot be used";
+    STATUS_BODY = "CG0216", "a body of the status cannot be made as written";
 
     // Clerk.
     BAD_PUBLISHABLE_KEY = "CG0301", "a publishable key cannot be read";
@@ -90,6 +92,7 @@ codes! {
     NO_UPSTREAM = "CG0505", "a route's upstream is unknown or not chosen";
     BAD_MATCH = "CG0506", "a host, method, header or query of a route cannot be used";
     UNREACHABLE = "CG0507", "a route lies below crossgate's own paths, so that nothing reaches it";
+    STATUS_ROUTE = "CG0508", "a route is at the path of the status";
 
     // Rules.
     PUBLIC_REQUIRES = "CG0601", "a public route cannot require anything";

@@ -178,13 +178,19 @@ impl Builder<'_> {
         self.put(value, Mark { span, substituted, inner: Inner::Scalar })
     }
 
-    /// `identity.headers` is the one place where null says something: the fact travels under no name.
+    /// Where null says something: in `identity.headers` that a fact travels under no name, of `endpoints.status` that
+    /// there is none, and in its body what JSON makes of it.
     fn is_drop(&self) -> bool {
         let keys = self.open.iter().map(|open| match open {
             Open::Map { key: Some((name, _)), .. } => name.as_str(),
             Open::Map { key: None, .. } | Open::List { .. } => "",
         });
-        self.open.len() == 3 && keys.take(2).eq(["identity", "headers"])
+        match self.open.len() {
+            3 => keys.take(2).eq(["identity", "headers"]),
+            2 => keys.eq(["endpoints", "status"]),
+            4.. => keys.take(3).eq(["endpoints", "status", "body"]),
+            _ => false,
+        }
     }
 
     /// A key without a value would read as an absent one: `role: ${ROLE}` would ask for no role at all.

@@ -22,10 +22,12 @@ mod login;
 mod prove;
 mod resolve;
 mod runner;
+mod standing;
 pub mod table;
 mod verify;
 
 pub use prove::{Proof, Proved, prove};
+pub(super) use standing::{Asked, standing};
 pub use verify::{Tries, Wait};
 
 use resolve::Moment;

@@ -16,6 +16,7 @@
 //!
 //! Hooks stay short and call one step each; what a step does is told in its own module.
 
+mod ask;
 mod close;
 mod credentials;
 pub mod decide;
@@ -29,6 +30,7 @@ pub mod passage;
 mod privacy;
 mod record;
 pub mod reply;
+mod status;
 mod sticky;
 mod tail;
 mod tunnel;
@@ -37,7 +39,7 @@ mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -52,8 +54,6 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::audit::Ledger;
 use crate::clock;
 use crate::guard::{self, Phase, Slow};
-use crate::identity::clerk::Attempt;
-use crate::identity::legacy::{Answers, Lookup};
 use crate::inject::{self, Context};
 use crate::issuer::NotSigned;
 use crate::request::{self, Sanitized, View};
@@ -62,9 +62,9 @@ use crate::snapshot::{Live, Preflight};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Asks, Ended, NoEndpoint, Progress};
-use decide::{Caller, Decided, Refusal, Tries, Wait};
+use decide::{Caller, Decided, Refusal};
 use failure::{broken_body, client_is_gone, failure};
-use fairness::{Fairness, Spent};
+use fairness::Fairness;
 use passage::{InFlight, Passage};
 use reply::Code;
 use tail::Tail;
@@ -152,6 +152,10 @@ impl ProxyHttp for Gate {
         if passage.refusal.is_none() && exchange::is_asked(passage) {
             passage.answered = true;
             return exchange::answer(self, session, passage).await;
+        }
+        if passage.refusal.is_none() && status::is_asked(passage) {
+            passage.answered = true;
+            return status::answer(self, session, passage).await;
         }
         if passage.refusal.is_none() && own::is_own_path(passage) {
             passage.refusal = Some(Refusal::Route(crate::route::Refusal::NoRoute));
@@ -467,52 +471,15 @@ impl Gate {
         let Some(request) = passage.request.as_deref() else { return };
         let view = View { request, headers: &session.req_header().headers };
         let client = request.client.address;
-        let may_check = self.fairness.admits(client, passage.started);
-        let attempt = if may_check { Attempt::First } else { Attempt::KnownOnly };
-        let (mut clerk, mut legacy, mut answers) = (attempt, attempt, Answers::default());
-        let mut spent = Spent::default();
-        let decision = loop {
-            let caller = Caller::Credentials(Tries { clerk, legacy, answers: &answers, draw: wire::draw });
-            let wait = match decide::decide(passage.world(), &view, caller, clock::now(), &mut spent) {
-                Decided::Done(decision) => break decision,
-                Decided::Wait(wait) => wait,
-            };
-            // Whether it brought what was missing is seen by asking again.
-            match wait {
-                Wait::Clerk { instance, kid } => {
-                    let _ = instance.keys.refetch(kid.as_deref(), clock::now()).await;
-                    clerk = Attempt::Last;
+        let decision = self
+            .ask(passage, client, |tries, spent| {
+                match decide::decide(passage.world(), &view, Caller::Credentials(tries), clock::now(), spent) {
+                    Decided::Done(decision) => Ok(decision),
+                    Decided::Wait(wait) => Err(wait),
                 }
-                Wait::Legacy { keys, kid } => {
-                    let _ = keys.refetch(kid.as_deref(), clock::now()).await;
-                    legacy = Attempt::Last;
-                }
-                Wait::Lookups(lookups) => {
-                    // A credential that was good before is nobody's invention: its owner pays for nobody else's.
-                    let are_known = lookups.iter().all(Lookup::was_good);
-                    let leave = if are_known { None } else { self.fairness.may_ask(client, passage.started).await };
-                    if are_known || leave.is_some() {
-                        answers = Answers::fetch(lookups).await;
-                        if let Some(leave) = leave {
-                            leave.refused(answers.refused(), Instant::now());
-                        }
-                        legacy = Attempt::Last;
-                    } else {
-                        // Over its budget: only those that were good before are asked about, which comes to an end above.
-                        legacy = Attempt::KnownOnly;
-                    }
-                }
-            }
-        };
-        if spent.failed {
-            self.fairness.failed(client, passage.started);
-        }
-        if let Some(Wait::Clerk { instance, kid }) = decision.refetch {
-            // One flight for all who ask, at most every half minute: nobody can make this many tasks.
-            tokio::spawn(async move {
-                let _ = instance.keys.refetch(kid.as_deref(), clock::now()).await;
-            });
-        }
+            })
+            .await;
+        ask::fetch_aside(decision.refetch);
         passage.route = decision.route;
         passage.side = decision.side;
         passage.arm = decision.arm;

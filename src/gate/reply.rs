@@ -310,7 +310,7 @@ pub fn grpc(refusal: &Refusal) -> Answer {
 
 /// When to come back, in seconds; `random` is 0 to 1. In an outage of a login 10 to 60, since everybody meets it in the same
 /// minute and would come back in the same second; 2 to 8 from what is over in a moment.
-fn retry_after(code: Code, random: f64) -> Option<u16> {
+pub(super) fn retry_after(code: Code, random: f64) -> Option<u16> {
     let (least, most) = match code {
         Code::ClerkOutage | Code::LegacyOutage | Code::StaleKeys => (10, 60),
         _ if code.status() == 503 => (2, 8),
@@ -327,7 +327,7 @@ pub(super) fn come_again(code: Code) -> u16 {
 }
 
 /// Evenly spread over 0..1. When to come back is no secret: the standard library's hash seeds are random enough.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)
 }
 

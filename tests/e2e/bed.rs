@@ -138,6 +138,13 @@ impl Bed {
         self
     }
 
+    /// Without this top-level key of the config.
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.sections.retain(|(other, _)| other != key);
+        self.sections.push((key.to_owned(), String::new()));
+        self
+    }
+
     /// A key of `upstreams.app`, in one line.
     pub(crate) fn upstream_option(mut self, line: &str) -> Self {
         self.upstream.push(line.to_owned());

@@ -53,7 +53,7 @@ fn check_names_every_mistake_at_its_place() {
     require: { org: \"{tenant}\" }
   - id: b
     match: { path: /c }
-    access: login
+    access: secret
 ";
     let policies = policies.replace("/a/{x }", "\"/a/{x\" }");
     let folder = folder(&config, &policies);
@@ -76,7 +76,7 @@ fn check_names_every_mistake_at_its_place() {
         ("crossgate.yaml", "perhaps"),
         ("crossgate.yaml", "5\n"),
         ("main.yaml", "{tenant}"),
-        ("main.yaml", "login"),
+        ("main.yaml", "secret"),
     ] {
         let content = files.iter().find(|(name, _)| *name == file).unwrap().1;
         let start = match wanted {

@@ -39,6 +39,7 @@ mod runner;
 mod running;
 mod sanitize;
 mod secrets;
+mod status;
 mod story;
 mod streams;
 mod tls;

@@ -78,10 +78,7 @@ fn a_bad_config_ends_the_start() {
         ("no such variable", Bed::new().section("state_dir: ${CROSSGATE_E2E_UNSET}")),
         ("no policies", Bed::new().section("policies: [nowhere/*.yaml]")),
         ("a key that does not work yet", Bed::new().section("store: { redis: redis://127.0.0.1 }")),
-        (
-            "an access class that does not work yet",
-            Bed::new().policy(&STORY.replace("access: public", "access: login")),
-        ),
+        ("an access class that there is not", Bed::new().policy(&STORY.replace("access: public", "access: secret"))),
     ] {
         let ended = bed.fail_at(&gate, &admin);
         assert_eq!(ended.status.code(), Some(1), "{name}: {}", ended.stderr);

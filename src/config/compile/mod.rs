@@ -21,6 +21,7 @@ mod rollout;
 pub(crate) mod route;
 mod rule;
 mod runner;
+mod status;
 mod template;
 mod trust;
 mod upstream;
@@ -39,6 +40,7 @@ use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::identity::legacy::{HeaderCarrier, LegacyVerifier};
 use crate::issuer::Mint;
+use crate::policy::OrgName;
 use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, CredentialLine, ReadHeaders, Rules};
 use crate::route::{Access, Route};
@@ -121,7 +123,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let mut audit = audit::compile(audit, root, problems);
     audit::beside_access_log(&audit.settings, &telemetry.access_log, root, problems);
     let cors = compile_cors(cors, &instances, root, problems);
-    let endpoints = compile_endpoints(endpoints, root, problems);
+    let (mut endpoints, status) = compile_endpoints(endpoints, identity.org_name, root, problems);
     let put = issued::reserved(&upstreams, legacy.as_ref());
     let reserved = Reserved::new(identity.renamed.iter().cloned().chain(put));
     let beside = legacy::Beside { instances: &instances, reserved: &reserved };
@@ -139,6 +141,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         arms: rollout.as_ref().map(|plan| plan.upstreams).unwrap_or_default(),
         reserved: &reserved,
         own_paths: &endpoints.prefix,
+        status: status.as_ref(),
         org_name: identity.org_name,
         has_workspaces: identity.has_workspaces,
         has_legacy_orgs: identity.has_legacy_orgs,
@@ -151,6 +154,13 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let privileged =
         runner.is_some() || routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));
     let runner = runner::finish(runner, routes.as_ref(), previous, root, problems);
+    let has_status_route = |claim: &status::Claim| {
+        let routes = routes.iter().flat_map(|compiled| compiled.routes.iter());
+        claim.is_default() && routes.into_iter().any(|route| claim.is_of(&route.pattern, &route.methods))
+    };
+    if status.as_ref().is_some_and(has_status_route) {
+        endpoints.status = None;
+    }
     audit::beside_routes(audit.events, privileged, root, problems);
     audit.settings.required |= privileged;
     // Two with one issuer or one name were told with their places when the specs were made.
@@ -334,9 +344,14 @@ fn compile_cors(raw: Option<raw::Cors>, instances: &[InstanceSpec], root: At<'_>
     Cors { origins, credentials: credentials.unwrap_or(true), preflight }
 }
 
-fn compile_endpoints(raw: Option<raw::Endpoints>, root: At<'_>, problems: &mut Vec<Problem>) -> Endpoints {
+fn compile_endpoints(
+    raw: Option<raw::Endpoints>,
+    org_name: OrgName,
+    root: At<'_>,
+    problems: &mut Vec<Problem>,
+) -> (Endpoints, Option<status::Claim>) {
     let at = root.key("endpoints").key("prefix");
-    let raw::Endpoints { prefix, debug_reasons } = raw.unwrap_or_default();
+    let raw::Endpoints { prefix, status, debug_reasons } = raw.unwrap_or_default();
     let prefix = prefix.unwrap_or_else(|| "/.crossgate".to_owned());
     // Compared with canonical request paths, so that it must be one itself.
     let canonical = CanonicalPath::parse(prefix.as_bytes());
@@ -346,7 +361,8 @@ fn compile_endpoints(raw: Option<raw::Endpoints>, root: At<'_>, problems: &mut V
                 .help("write a path with a slash in front and none at its end, as in /.crossgate"),
         );
     }
-    Endpoints { prefix, debug_reasons: debug_reasons.unwrap_or(false) }
+    let (status, claim) = status::compile(status, &prefix, org_name, root, problems).unzip();
+    (Endpoints { prefix, status, debug_reasons: debug_reasons.unwrap_or(false) }, claim)
 }
 
 /// Paths of policy files, and what they were asked by.

@@ -12,6 +12,7 @@ use super::listen::above_zero;
 use super::missing;
 use super::origin;
 use super::rule::{Rules, Scope};
+use super::status;
 use super::template;
 use super::upstream::Upstreams;
 use crate::audit::{OnFailure, RouteRules};
@@ -45,6 +46,8 @@ pub(super) struct Context<'a> {
     pub(super) reserved: &'a Reserved,
     /// `endpoints.prefix`.
     pub(super) own_paths: &'a str,
+    /// `endpoints.status`.
+    pub(super) status: Option<&'a status::Claim>,
     pub(super) org_name: OrgName,
     pub(super) has_workspaces: bool,
     pub(super) has_legacy_orgs: bool,
@@ -207,6 +210,7 @@ fn route(
         raw::Mode::Report => Mode::Report,
     };
     reachable(&pattern, context.own_paths, in_match.key("path"), problems);
+    status::beside_route(id.as_deref(), &pattern, &methods, context, in_match.key("path"), problems);
     let scope = Scope {
         pattern: &pattern,
         org_name: context.org_name,

@@ -11,6 +11,7 @@ mod policy;
 mod rollout;
 mod runner;
 mod scalar;
+mod status;
 mod upstream;
 
 use serde::Deserialize;
@@ -27,6 +28,7 @@ pub(crate) use policy::{
 pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Source, Unit};
 pub(crate) use runner::Runner;
 pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
+pub(crate) use status::{Status, StatusAt};
 pub(crate) use upstream::{
     Credentials, Forward, Health, InAuthorization, Paths, Protocol, Timeouts, TokenPlace, Upstream, UpstreamTls,
 };
@@ -248,6 +250,8 @@ pub(crate) struct Workspaces {
 #[serde(default, deny_unknown_fields, expecting = "a mapping")]
 pub(crate) struct Endpoints {
     pub(crate) prefix: Option<String>,
+    #[serde(deserialize_with = "status::written")]
+    pub(crate) status: Option<StatusAt>,
     pub(crate) debug_reasons: Option<bool>,
 }
 

@@ -133,14 +133,26 @@ pub(super) fn resolve(
 }
 
 /// What the table is asked, and where the person stands.
-struct Question {
-    inputs: Inputs,
-    stand: Stand,
+pub(super) struct Question {
+    pub(super) inputs: Inputs,
+    pub(super) stand: Stand,
     /// Clerk's session is a cookie that another site's page may have sent along.
     is_foreign_page: bool,
 }
 
 fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_>, moment: Moment) -> Question {
+    let is_foreign_page = is_foreign_page(&verdicts.clerk, route, view, world.snapshot);
+    question_of(verdicts, route.access, is_foreign_page, world, moment)
+}
+
+/// The same of a route with this access.
+pub(super) fn question_of(
+    verdicts: &Verdicts,
+    access: Access,
+    is_foreign_page: bool,
+    world: World<'_>,
+    moment: Moment,
+) -> Question {
     let legacy_facts = legacy_facts(&verdicts.legacy);
     let clerk_facts = match &verdicts.clerk {
         Verdict::Valid { identity, .. } => Some(&identity.facts),
@@ -152,7 +164,6 @@ fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_
         Some(None) | None => stand(world, legacy_facts.or(clerk_facts)),
     };
     let same = legacy_facts.map_or(Same::NotApplicable, |legacy| same(legacy, &verdicts.clerk));
-    let is_foreign_page = is_foreign_page(&verdicts.clerk, route, view, world.snapshot);
     let (legacy, legacy_explicit) = legacy_word(&verdicts.legacy);
     let (mut clerk, clerk_explicit) = clerk_word(&verdicts.clerk);
     if is_foreign_page && same == Same::Same {
@@ -176,7 +187,7 @@ fn question(verdicts: &Verdicts, route: &Route, view: &View<'_>, world: World<'_
     let inputs = Inputs {
         sent: Sent { legacy, clerk, same, explicit },
         arm: stand.arm,
-        access: route.access,
+        access,
         keys,
         issuance: at_best.1,
         guard: stand.guard,
@@ -257,7 +268,7 @@ fn age(identity: &Identity, world: World<'_>, now: Option<Now>) -> Health {
 
 /// Whether somebody who has to come with Clerk could be believed, and could get a token at all: by the instance that fares
 /// best.
-fn clerks_best(world: World<'_>, now: Option<Now>) -> (Health, Issuance) {
+pub(super) fn clerks_best(world: World<'_>, now: Option<Now>) -> (Health, Issuance) {
     let Some(now) = now else { return (Health::Ok, Issuance::Up) };
     let rank = |(health, issuance): &(Health, Issuance)| match (health, issuance) {
         (Health::Ok, Issuance::Up) => 0,
@@ -274,14 +285,14 @@ fn clerks_best(world: World<'_>, now: Option<Now>) -> (Health, Issuance) {
     each.min_by_key(rank).unwrap_or((Health::Outage, Issuance::Up))
 }
 
-fn clerk_person(verdict: &Verdict) -> Option<Person> {
+pub(super) fn clerk_person(verdict: &Verdict) -> Option<Person> {
     match verdict {
         Verdict::Valid { identity, carrier } => Some((Arc::clone(identity), *carrier)),
         _ => None,
     }
 }
 
-fn legacy_person(verdict: &legacy::Verdict) -> Option<Person> {
+pub(super) fn legacy_person(verdict: &legacy::Verdict) -> Option<Person> {
     match verdict {
         legacy::Verdict::Valid { identity, carrier } => Some((Arc::clone(identity), *carrier)),
         _ => None,
@@ -312,7 +323,7 @@ fn proven(verdicts: &Verdicts, person: &Option<Person>, beside: Beside) -> Prove
 ///
 /// It counts where nothing else does, and where both are there and the arm is legacy: people go on using the app that
 /// they always used, while Clerk's cookie is in their browser. What was sent on purpose and is bad stays final.
-fn unproven(
+pub(super) fn unproven(
     verdicts: &Verdicts,
     resolved: Result<Resolved, Denial>,
     side: Side,

@@ -18,7 +18,7 @@ use crate::route::{Access, Captures, Route};
 use crate::snapshot::Snapshot;
 
 /// What is known of the token.
-enum Came {
+pub(super) enum Came {
     Valid(Arc<Identity>),
     Refused(Refusal),
 }
@@ -76,7 +76,14 @@ pub(super) fn decide(
     Some(decided(outcome.map_err(Refusal::Policy), identity))
 }
 
-fn came(snapshot: &Snapshot, view: &View<'_>, caller: Caller<'_>, now: Now, steps: &mut impl Steps) -> Option<Came> {
+/// What the request's runner token is worth; `None` without one.
+pub(super) fn came(
+    snapshot: &Snapshot,
+    view: &View<'_>,
+    caller: Caller<'_>,
+    now: Now,
+    steps: &mut impl Steps,
+) -> Option<Came> {
     let tries = match caller {
         Caller::Assumed(person, _) if matches!(person.facts.method, Method::Runner(_)) => {
             steps.step("identity", "valid", || format!("{}, assumed", person.facts.subject));

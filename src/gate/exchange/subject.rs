@@ -5,7 +5,6 @@
 //! renew its own, and an API must not make one of what it was sent.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::{HeaderMap, Method};
 
@@ -13,11 +12,10 @@ use super::Denied;
 use super::form::{Asked, Error, INVALID_SUBJECT, Told};
 use crate::clock;
 use crate::gate::Gate;
-use crate::gate::decide::{self, Proof, Proved, Refusal, Tries, Wait};
-use crate::gate::fairness::Spent;
+use crate::gate::ask::fetch_aside;
+use crate::gate::decide::{self, Proof, Proved, Refusal, prove};
 use crate::gate::passage::Passage;
-use crate::identity::clerk::Attempt;
-use crate::identity::legacy::{self, Answers, Lookup};
+use crate::identity::legacy;
 use crate::identity::{Identity, Refusal as Unauthenticated, runner};
 use crate::request::{CanonicalPath, Client, Credentials, Peer, Request, TrustedProxies, View};
 use crate::snapshot::Snapshot;
@@ -35,12 +33,13 @@ pub(super) async fn person(gate: &Gate, passage: &mut Passage, asked: &Asked) ->
     };
     let headers = HeaderMap::new();
     let view = View { request: &request, headers: &headers };
-    let Proof { arm, outcome, verified, refetch } = prove(gate, passage, &view, client).await;
-    if let Some(Wait::Clerk { instance, kid }) = refetch {
-        tokio::spawn(async move {
-            let _ = instance.keys.refetch(kid.as_deref(), clock::now()).await;
-        });
-    }
+    let Proof { arm, outcome, verified, refetch } = gate
+        .ask(passage, client, |tries, spent| match prove(passage.world(), &view, tries, clock::now(), spent) {
+            Proved::Done(proof) => Ok(*proof),
+            Proved::Wait(wait) => Err(wait),
+        })
+        .await;
+    fetch_aside(refetch);
     passage.arm = arm;
     passage.identity = verified;
     let (person, _) = outcome.map_err(denied)?;
@@ -76,49 +75,6 @@ fn alone(snapshot: &Snapshot, token: &str, peer: Peer) -> Option<Request> {
         preflight: None,
         handshake: None,
     })
-}
-
-/// Asks as the gate asks about requests; waits at most once for each side.
-async fn prove(gate: &Gate, passage: &Passage, view: &View<'_>, client: Peer) -> Proof {
-    let started = passage.started;
-    let attempt = if gate.fairness.admits(client, started) { Attempt::First } else { Attempt::KnownOnly };
-    let (mut clerk, mut legacy, mut answers) = (attempt, attempt, Answers::default());
-    let mut spent = Spent::default();
-    let proof = loop {
-        // Nobody signs in here.
-        let tries = Tries { clerk, legacy, answers: &answers, draw: || None };
-        let wait = match decide::prove(passage.world(), view, tries, clock::now(), &mut spent) {
-            Proved::Done(proof) => break *proof,
-            Proved::Wait(wait) => wait,
-        };
-        match wait {
-            Wait::Clerk { instance, kid } => {
-                let _ = instance.keys.refetch(kid.as_deref(), clock::now()).await;
-                clerk = Attempt::Last;
-            }
-            Wait::Legacy { keys, kid } => {
-                let _ = keys.refetch(kid.as_deref(), clock::now()).await;
-                legacy = Attempt::Last;
-            }
-            Wait::Lookups(lookups) => {
-                let are_known = lookups.iter().all(Lookup::was_good);
-                let leave = if are_known { None } else { gate.fairness.may_ask(client, started).await };
-                if are_known || leave.is_some() {
-                    answers = Answers::fetch(lookups).await;
-                    if let Some(leave) = leave {
-                        leave.refused(answers.refused(), Instant::now());
-                    }
-                    legacy = Attempt::Last;
-                } else {
-                    legacy = Attempt::KnownOnly;
-                }
-            }
-        }
-    };
-    if spent.failed {
-        gate.fairness.failed(client, started);
-    }
-    proof
 }
 
 /// What the client is told of a credential that is not enough: no more than what a stranger may know.

@@ -239,3 +239,21 @@ fn a_claim_that_a_runners_route_asks_for_goes_along() {
     let runner = exchange(&bed, &of("ops"), "executions:read");
     assert_eq!(bed.get("/eng/x").bearer(&runner).send().outcome(), "403 forbidden");
 }
+
+/// A runner that asks who it is: the person in whose name it acts, whatever cookies came along.
+#[test]
+fn the_status_names_the_person_behind_it() {
+    let bed = bed().start();
+    let runner = exchange(&bed, &ada(), "executions:read");
+    let eve = token("user_eve").org("org_2", "globex", "admin").sign();
+    let told = |runner: &str| {
+        let answer = bed.get("/auth/status").bearer(runner).cookie(&format!("__session={eve}")).send();
+        assert_eq!((answer.status, answer.text().contains("eve")), (200, false), "{}", answer.text());
+        answer.json()
+    };
+    let status = told(&runner);
+    assert_eq!((&status["authenticated"], &status["method"]), (&json!(true), &json!("runner")));
+    assert_eq!((&status["user"]["id"], &status["migration"]["action"]), (&json!("42"), &json!("none")));
+    let status = told(&tampered(&runner, 2));
+    assert_eq!((&status["authenticated"], &status["migration"]["action"]), (&json!(false), &json!("sign_in")));
+}
