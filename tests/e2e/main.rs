@@ -37,6 +37,7 @@ mod restart;
 mod rollout;
 mod runner;
 mod running;
+mod samples;
 mod sanitize;
 mod secrets;
 mod story;
