@@ -118,6 +118,15 @@ impl RingKey {
     }
 }
 
+/// What a look into the folder found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Keys, or none yet.
+    Keys,
+    /// None any more; those that were there go on.
+    Emptied,
+}
+
 /// Why the folder cannot be used. Names a file, never what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingProblem {
@@ -179,7 +188,7 @@ impl Ring {
     /// [`RingProblem`]; what was read before stays.
     pub fn read(&self, now: Now) -> Result<(), RingProblem> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.noted(self.look(now))
+        self.noted(self.look(now)).map(drop)
     }
 
     /// Why the folder could not be used when it was last looked at.
@@ -187,12 +196,22 @@ impl Ring {
         self.problem.load_full()
     }
 
-    fn noted(&self, looked: Result<(), RingProblem>) -> Result<(), RingProblem> {
-        self.problem.store(looked.as_ref().err().cloned().map(Arc::new));
+    fn noted(&self, looked: Result<Found, RingProblem>) -> Result<Found, RingProblem> {
+        let problem = match &looked {
+            Ok(Found::Keys) => None,
+            Ok(Found::Emptied) => Some(self.emptied()),
+            Err(problem) => Some(problem.clone()),
+        };
+        self.problem.store(problem.map(Arc::new));
         looked
     }
 
-    fn look(&self, now: Now) -> Result<(), RingProblem> {
+    fn emptied(&self) -> RingProblem {
+        let what = "holds no key any more: put the files back, or `crossgate keys rotate` begins again with a new key";
+        RingProblem::new(&self.folder, what)
+    }
+
+    fn look(&self, now: Now) -> Result<Found, RingProblem> {
         let before = self.keys.load_full();
         let known: HashMap<&str, i64> = before.iter().map(|key| (&*key.kid, key.since_ms)).collect();
         let mut keys = Vec::new();
@@ -213,10 +232,11 @@ impl Ring {
         }
         keys.sort_by(|one, other| (one.since_ms, &one.kid).cmp(&(other.since_ms, &other.kid)));
         // A folder that is gone, or was emptied, says nothing about the keys that verifiers hold.
-        if !keys.is_empty() || before.is_empty() {
-            self.keys.store(Arc::new(keys));
+        if keys.is_empty() && !before.is_empty() {
+            return Ok(Found::Emptied);
         }
-        Ok(())
+        self.keys.store(Arc::new(keys));
+        Ok(Found::Keys)
     }
 
     /// The files that are keys: `<seconds>-<algorithm>.pem`.
@@ -243,13 +263,33 @@ impl Ring {
         Ok(files)
     }
 
-    /// Reads the folder and makes the key that is missing or due. Blocks on the disk; RSA takes a second.
+    /// Reads the folder, makes the key that is missing or due, and removes what is gone. Blocks on the disk; RSA takes a
+    /// second.
     ///
     /// # Errors
-    /// [`RingProblem`].
+    /// [`RingProblem`], also when all files are gone. None is made then: beside nothing it would sign at once, while
+    /// verifiers hold the ones before it.
     pub fn tend(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.noted(self.look(now).and_then(|()| self.make_if_due(schedule, now)))
+        let tended = self.look(now).and_then(|found| match found {
+            Found::Keys => self.make_if_due(schedule, now).map(|()| Found::Keys),
+            Found::Emptied => Ok(Found::Emptied),
+        });
+        self.remove_gone(schedule, now);
+        match self.noted(tended)? {
+            Found::Keys => Ok(()),
+            Found::Emptied => Err(self.emptied()),
+        }
+    }
+
+    /// A key that is published no more is never used again, also when a longer `overlap` would call it back: nobody holds
+    /// it by then. And what signs nothing needs no private key.
+    fn remove_gone(&self, schedule: Schedule, now: Now) {
+        let gone = self.stages(schedule, now).into_iter().filter(|(_, stage)| *stage == Stage::Gone);
+        for (key, _) in gone {
+            // It stays then, and is published no more all the same.
+            let _ = fs::remove_file(&key.path);
+        }
     }
 
     fn make_if_due(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
@@ -297,13 +337,6 @@ impl Ring {
             other => other.map_err(|why| problem(&path, format!("a key cannot be kept: {why}")))?,
         }
         self.look(now)?;
-        // Whose signatures are over for long needs no private key any more.
-        for (at, key) in old.iter().enumerate() {
-            if stage(&old, at, schedule, now.unix_ms) == Stage::Gone {
-                // It stays then, and is published no more all the same.
-                let _ = fs::remove_file(&key.path);
-            }
-        }
         let keys = self.keys.load_full();
         let made = keys.iter().find(|key| key.path == path);
         let made = made.ok_or_else(|| problem(&path, "the key that was made is not there".to_owned()))?;
@@ -429,3 +462,7 @@ fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 #[path = "ring_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "ring_story_tests.rs"]
+mod story_tests;

@@ -391,7 +391,7 @@ fn well_known_documents() {
     let bed = asserting("credentials: { forward: [legacy] }");
     let answer = bed.get(&format!("{PREFIX}/openid-configuration")).send();
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=60"));
     let document = answer.json();
     assert_eq!(document["issuer"], "https://gate.internal");
     assert_eq!(document["jwks_uri"], format!("https://gate.internal{PREFIX}/jwks.json"));
