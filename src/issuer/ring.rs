@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +70,9 @@ pub struct RingKey {
     created: i64,
     /// Milliseconds: since when it has been published. Later than `created` when it came while this process ran.
     since_ms: i64,
+    /// Milliseconds at which it was last the one that signs, as far as is known here. What its successor's `overlap` says
+    /// is not enough: a shorter one, by a reload, would put its end into the past.
+    signed_ms: AtomicI64,
     path: PathBuf,
     key: SigningKey,
     header: String,
@@ -213,18 +217,19 @@ impl Ring {
 
     fn look(&self, now: Now) -> Result<Found, RingProblem> {
         let before = self.keys.load_full();
-        let known: HashMap<&str, i64> = before.iter().map(|key| (&*key.kid, key.since_ms)).collect();
+        let known: HashMap<&str, &Arc<RingKey>> = before.iter().map(|key| (&*key.kid, key)).collect();
         let mut keys = Vec::new();
         for (created, algorithm, path) in self.files()? {
             let key = open(&path, created, algorithm)?;
             // What was there at the start had been published by whoever ran before; what comes later is seen by
             // verifiers from now on only.
-            let since_ms = match known.get(&*key.kid) {
-                Some(since) => *since,
-                None if before.is_empty() => key.since_ms,
-                None => key.since_ms.max(now.unix_ms),
+            let (since_ms, signed_ms) = match known.get(&*key.kid) {
+                Some(known) => (known.since_ms, known.signed_ms.load(Ordering::Relaxed)),
+                // That one may have signed with any of them until now.
+                None if before.is_empty() => (key.since_ms, now.unix_ms),
+                None => (key.since_ms.max(now.unix_ms), i64::MIN),
             };
-            keys.push(Arc::new(RingKey { since_ms, ..key }));
+            keys.push(Arc::new(RingKey { since_ms, signed_ms: AtomicI64::new(signed_ms), ..key }));
         }
         if keys.len() > MAX_KEYS {
             let what = format!("{} keys are too many, at most {MAX_KEYS}: remove old ones", keys.len());
@@ -275,6 +280,8 @@ impl Ring {
             Found::Keys => self.make_if_due(schedule, now).map(|()| Found::Keys),
             Found::Emptied => Ok(Found::Emptied),
         });
+        // Noted also of who signs nothing: other replicas do.
+        let _ = self.signer(schedule, now.unix_ms);
         self.remove_gone(schedule, now);
         match self.noted(tended)? {
             Found::Keys => Ok(()),
@@ -347,7 +354,11 @@ impl Ring {
     /// The key that signs now.
     pub(super) fn signer(&self, schedule: Schedule, now_ms: i64) -> Option<Arc<RingKey>> {
         let keys = self.keys.load();
-        signing(&keys, schedule, now_ms).and_then(|at| keys.get(at)).map(Arc::clone)
+        let signer = signing(&keys, schedule, now_ms).and_then(|at| keys.get(at)).map(Arc::clone);
+        if let Some(signer) = &signer {
+            signer.signed_ms.fetch_max(now_ms, Ordering::Relaxed);
+        }
+        signer
     }
 
     /// The key of this name.
@@ -399,7 +410,8 @@ fn stage(keys: &[Arc<RingKey>], at: usize, schedule: Schedule, now_ms: i64) -> S
         _ => {
             // The successor took over then; what was signed before lives for `ttl`.
             let taken = keys.get(at + 1).map_or(i64::MAX, |next| next.signs_at(schedule));
-            let end = taken.saturating_add(millis(schedule.ttl)).saturating_add(millis(schedule.overlap));
+            let signed = keys.get(at).map_or(i64::MIN, |key| key.signed_ms.load(Ordering::Relaxed));
+            let end = taken.max(signed).saturating_add(millis(schedule.ttl)).saturating_add(millis(schedule.overlap));
             if now_ms < end { Stage::Leaving } else { Stage::Gone }
         }
     }
@@ -434,7 +446,9 @@ fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, Ring
     let (kid, jwk) = key.jwk().ok_or_else(|| problem("has no public half".to_owned()))?;
     let (header, access_header) = (key.header(Some(&kid), "JWT"), key.header(Some(&kid), runner::TYPE));
     let since_ms = created.saturating_mul(1000);
-    Ok(RingKey { kid: kid.into(), created, since_ms, path: path.to_owned(), key, header, access_header, jwk })
+    let signed_ms = AtomicI64::new(i64::MIN);
+    let path = path.to_owned();
+    Ok(RingKey { kid: kid.into(), created, since_ms, signed_ms, path, key, header, access_header, jwk })
 }
 
 /// Whole or not at all, and never over another.
