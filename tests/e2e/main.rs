@@ -35,6 +35,7 @@ mod outage;
 mod policy;
 mod restart;
 mod rollout;
+mod rotation;
 mod runner;
 mod running;
 mod samples;
