@@ -66,10 +66,9 @@ impl World<'_> {
             if (time + 17 * index as u64).is_multiple_of(LOOK) {
                 ring.tend(self.schedule, at(time)).unwrap();
             }
-            if let Some(key) = ring.signer(self.schedule, at(time).unix_ms) {
-                if self.signed.last().is_none_or(|(_, last)| last != key.kid()) || time.is_multiple_of(7) {
-                    self.signed.push((time, Arc::clone(key.kid())));
-                }
+            let key = ring.signer(self.schedule, at(time).unix_ms).unwrap();
+            if self.signed.last().is_none_or(|(_, last)| last != key.kid()) || time.is_multiple_of(7) {
+                self.signed.push((time, Arc::clone(key.kid())));
             }
             let set = ring.published(self.schedule, at(time)).into_iter().map(|key| Arc::clone(key.kid())).collect();
             if self.sets.last().is_none_or(|(_, last)| *last != set) || time.is_multiple_of(11) {
