@@ -7,6 +7,7 @@ COPY .cargo .cargo
 COPY src src
 COPY conf conf
 COPY bench bench
+COPY docs/verify docs/verify
 RUN cargo build --locked --release --bin crossgate
 
 FROM debian:bookworm-slim

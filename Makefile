@@ -4,12 +4,12 @@ CARGO ?= cargo
 # For `make demo PORT=9000`.
 PORT ?= 8080
 
-.PHONY: demo test bench prepare fmt clippy docs unit samples deny release
+.PHONY: demo test bench prepare prepare-samples fmt clippy docs unit samples deny release
 
 demo: prepare
 	$(CARGO) run --quiet --locked --profile demo --no-default-features -- demo --port $(PORT)
 
-test: prepare fmt clippy docs unit samples
+test: prepare prepare-samples fmt clippy docs unit samples
 
 fmt:
 	$(CARGO) fmt --all --check
@@ -48,3 +48,7 @@ prepare:
 	  echo "installing cmake and a C compiler"; \
 	  SUDO=""; [ "$$(id -u)" = 0 ] || SUDO=sudo; \
 	  $$SUDO apt-get update -qq && $$SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends cmake make gcc g++ libc6-dev >/dev/null; }
+
+# The APIs of docs/verify.md, which the tests run: Node, Python and Go with their libraries, below cargo's folder.
+prepare-samples:
+	@tests/samples/prepare.sh "$${CARGO_TARGET_DIR:-target}" --install

@@ -144,10 +144,10 @@ impl Assertion {
         })
     }
 
-    /// Seconds for which verifiers may keep the documents: well below the time for which a key is published before it
-    /// signs.
+    /// Seconds for which caches on the way may keep the documents. Verifiers keep what they get from there for as long again
+    /// as they keep any: both together must stay below the time for which a key is published before it signs.
     pub fn max_age(&self) -> u64 {
-        (self.spec.schedule.overlap.as_secs() / 3).clamp(1, 300)
+        (self.spec.schedule.overlap.as_secs() / 15).clamp(1, 300)
     }
 }
 

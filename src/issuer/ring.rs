@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +70,9 @@ pub struct RingKey {
     created: i64,
     /// Milliseconds: since when it has been published. Later than `created` when it came while this process ran.
     since_ms: i64,
+    /// Milliseconds at which it was last the one that signs, as far as is known here. What its successor's `overlap` says
+    /// is not enough: a shorter one, by a reload, would put its end into the past.
+    signed_ms: AtomicI64,
     path: PathBuf,
     key: SigningKey,
     header: String,
@@ -116,6 +120,15 @@ impl RingKey {
     fn signs_at(&self, schedule: Schedule) -> i64 {
         self.since_ms.saturating_add(millis(schedule.overlap))
     }
+}
+
+/// What a look into the folder found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Keys, or none yet.
+    Keys,
+    /// None any more; those that were there go on.
+    Emptied,
 }
 
 /// Why the folder cannot be used. Names a file, never what is in it.
@@ -179,7 +192,7 @@ impl Ring {
     /// [`RingProblem`]; what was read before stays.
     pub fn read(&self, now: Now) -> Result<(), RingProblem> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.noted(self.look(now))
+        self.noted(self.look(now)).map(drop)
     }
 
     /// Why the folder could not be used when it was last looked at.
@@ -187,25 +200,36 @@ impl Ring {
         self.problem.load_full()
     }
 
-    fn noted(&self, looked: Result<(), RingProblem>) -> Result<(), RingProblem> {
-        self.problem.store(looked.as_ref().err().cloned().map(Arc::new));
+    fn noted(&self, looked: Result<Found, RingProblem>) -> Result<Found, RingProblem> {
+        let problem = match &looked {
+            Ok(Found::Keys) => None,
+            Ok(Found::Emptied) => Some(self.emptied()),
+            Err(problem) => Some(problem.clone()),
+        };
+        self.problem.store(problem.map(Arc::new));
         looked
     }
 
-    fn look(&self, now: Now) -> Result<(), RingProblem> {
+    fn emptied(&self) -> RingProblem {
+        let what = "holds no key any more: put the files back, or `crossgate keys rotate` begins again with a new key";
+        RingProblem::new(&self.folder, what)
+    }
+
+    fn look(&self, now: Now) -> Result<Found, RingProblem> {
         let before = self.keys.load_full();
-        let known: HashMap<&str, i64> = before.iter().map(|key| (&*key.kid, key.since_ms)).collect();
+        let known: HashMap<&str, &Arc<RingKey>> = before.iter().map(|key| (&*key.kid, key)).collect();
         let mut keys = Vec::new();
         for (created, algorithm, path) in self.files()? {
             let key = open(&path, created, algorithm)?;
             // What was there at the start had been published by whoever ran before; what comes later is seen by
             // verifiers from now on only.
-            let since_ms = match known.get(&*key.kid) {
-                Some(since) => *since,
-                None if before.is_empty() => key.since_ms,
-                None => key.since_ms.max(now.unix_ms),
+            let (since_ms, signed_ms) = match known.get(&*key.kid) {
+                Some(known) => (known.since_ms, known.signed_ms.load(Ordering::Relaxed)),
+                // That one may have signed with any of them until now.
+                None if before.is_empty() => (key.since_ms, now.unix_ms),
+                None => (key.since_ms.max(now.unix_ms), i64::MIN),
             };
-            keys.push(Arc::new(RingKey { since_ms, ..key }));
+            keys.push(Arc::new(RingKey { since_ms, signed_ms: AtomicI64::new(signed_ms), ..key }));
         }
         if keys.len() > MAX_KEYS {
             let what = format!("{} keys are too many, at most {MAX_KEYS}: remove old ones", keys.len());
@@ -213,10 +237,11 @@ impl Ring {
         }
         keys.sort_by(|one, other| (one.since_ms, &one.kid).cmp(&(other.since_ms, &other.kid)));
         // A folder that is gone, or was emptied, says nothing about the keys that verifiers hold.
-        if !keys.is_empty() || before.is_empty() {
-            self.keys.store(Arc::new(keys));
+        if keys.is_empty() && !before.is_empty() {
+            return Ok(Found::Emptied);
         }
-        Ok(())
+        self.keys.store(Arc::new(keys));
+        Ok(Found::Keys)
     }
 
     /// The files that are keys: `<seconds>-<algorithm>.pem`.
@@ -243,13 +268,35 @@ impl Ring {
         Ok(files)
     }
 
-    /// Reads the folder and makes the key that is missing or due. Blocks on the disk; RSA takes a second.
+    /// Reads the folder, makes the key that is missing or due, and removes what is gone. Blocks on the disk; RSA takes a
+    /// second.
     ///
     /// # Errors
-    /// [`RingProblem`].
+    /// [`RingProblem`], also when all files are gone. None is made then: beside nothing it would sign at once, while
+    /// verifiers hold the ones before it.
     pub fn tend(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.noted(self.look(now).and_then(|()| self.make_if_due(schedule, now)))
+        let tended = self.look(now).and_then(|found| match found {
+            Found::Keys => self.make_if_due(schedule, now).map(|()| Found::Keys),
+            Found::Emptied => Ok(Found::Emptied),
+        });
+        // Noted also of who signs nothing: other replicas do.
+        let _ = self.signer(schedule, now.unix_ms);
+        self.remove_gone(schedule, now);
+        match self.noted(tended)? {
+            Found::Keys => Ok(()),
+            Found::Emptied => Err(self.emptied()),
+        }
+    }
+
+    /// A key that is published no more is never used again, also when a longer `overlap` would call it back: nobody holds
+    /// it by then. And what signs nothing needs no private key.
+    fn remove_gone(&self, schedule: Schedule, now: Now) {
+        let gone = self.stages(schedule, now).into_iter().filter(|(_, stage)| *stage == Stage::Gone);
+        for (key, _) in gone {
+            // It stays then, and is published no more all the same.
+            let _ = fs::remove_file(&key.path);
+        }
     }
 
     fn make_if_due(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
@@ -297,13 +344,6 @@ impl Ring {
             other => other.map_err(|why| problem(&path, format!("a key cannot be kept: {why}")))?,
         }
         self.look(now)?;
-        // Whose signatures are over for long needs no private key any more.
-        for (at, key) in old.iter().enumerate() {
-            if stage(&old, at, schedule, now.unix_ms) == Stage::Gone {
-                // It stays then, and is published no more all the same.
-                let _ = fs::remove_file(&key.path);
-            }
-        }
         let keys = self.keys.load_full();
         let made = keys.iter().find(|key| key.path == path);
         let made = made.ok_or_else(|| problem(&path, "the key that was made is not there".to_owned()))?;
@@ -314,7 +354,11 @@ impl Ring {
     /// The key that signs now.
     pub(super) fn signer(&self, schedule: Schedule, now_ms: i64) -> Option<Arc<RingKey>> {
         let keys = self.keys.load();
-        signing(&keys, schedule, now_ms).and_then(|at| keys.get(at)).map(Arc::clone)
+        let signer = signing(&keys, schedule, now_ms).and_then(|at| keys.get(at)).map(Arc::clone);
+        if let Some(signer) = &signer {
+            signer.signed_ms.fetch_max(now_ms, Ordering::Relaxed);
+        }
+        signer
     }
 
     /// The key of this name.
@@ -366,7 +410,8 @@ fn stage(keys: &[Arc<RingKey>], at: usize, schedule: Schedule, now_ms: i64) -> S
         _ => {
             // The successor took over then; what was signed before lives for `ttl`.
             let taken = keys.get(at + 1).map_or(i64::MAX, |next| next.signs_at(schedule));
-            let end = taken.saturating_add(millis(schedule.ttl)).saturating_add(millis(schedule.overlap));
+            let signed = keys.get(at).map_or(i64::MIN, |key| key.signed_ms.load(Ordering::Relaxed));
+            let end = taken.max(signed).saturating_add(millis(schedule.ttl)).saturating_add(millis(schedule.overlap));
             if now_ms < end { Stage::Leaving } else { Stage::Gone }
         }
     }
@@ -401,7 +446,9 @@ fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, Ring
     let (kid, jwk) = key.jwk().ok_or_else(|| problem("has no public half".to_owned()))?;
     let (header, access_header) = (key.header(Some(&kid), "JWT"), key.header(Some(&kid), runner::TYPE));
     let since_ms = created.saturating_mul(1000);
-    Ok(RingKey { kid: kid.into(), created, since_ms, path: path.to_owned(), key, header, access_header, jwk })
+    let signed_ms = AtomicI64::new(i64::MIN);
+    let path = path.to_owned();
+    Ok(RingKey { kid: kid.into(), created, since_ms, signed_ms, path, key, header, access_header, jwk })
 }
 
 /// Whole or not at all, and never over another.
@@ -429,3 +476,7 @@ fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 #[path = "ring_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "ring_story_tests.rs"]
+mod story_tests;

@@ -54,9 +54,12 @@ fn a_key_is_known_before_it_signs_and_after() {
     assert_eq!(stages(&other, at(ROTATE + OVERLAP)), [Leaving, Signing]);
     let kids = |ring: &Ring| ring.stages(SCHEDULE, at(0)).iter().map(|(key, _)| key.kid().clone()).collect::<Vec<_>>();
     assert_eq!(kids(&ring), kids(&other));
-    // The private key of the first goes with the next rotation.
-    ring.tend(SCHEDULE, at(2 * ROTATE)).unwrap();
-    assert_eq!(fs::read_dir(folder.path().join("keys")).unwrap().count(), 2);
+    // The private key of the first goes when it is published no more.
+    let files = || fs::read_dir(folder.path().join("keys")).unwrap().count();
+    ring.tend(SCHEDULE, at(ROTATE + 2 * OVERLAP + TTL - 1)).unwrap();
+    assert_eq!(files(), 2);
+    ring.tend(SCHEDULE, at(ROTATE + 2 * OVERLAP + TTL)).unwrap();
+    assert_eq!(files(), 1);
 }
 
 #[test]
@@ -126,7 +129,50 @@ fn a_folder_that_cannot_be_used_leaves_what_was_there() {
     fs::copy(&pem, name("1700000002-rs256.pem")).unwrap();
     assert!(ring.read(at(10)).is_err());
     fs::remove_file(name("1700000002-rs256.pem")).unwrap();
-    fs::remove_file(&pem).unwrap();
-    ring.read(at(10)).unwrap();
-    assert!(!ring.is_empty(), "an empty folder takes no key away that verifiers trust");
+}
+
+#[test]
+fn an_emptied_folder_takes_no_key_away_that_verifiers_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    let pem = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let kept = elsewhere.path().join("kept");
+    fs::rename(&pem, &kept).unwrap();
+    // Not even when it is old: a new one beside nothing would sign at once.
+    for now in [at(10), at(ROTATE)] {
+        ring.read(now).unwrap();
+        assert!(ring.problem().is_some(), "it is told");
+        assert!(ring.tend(SCHEDULE, now).is_err());
+        assert_eq!(stages(&ring, now), [Stage::Signing]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    fs::rename(&kept, &pem).unwrap();
+    ring.tend(SCHEDULE, at(ROTATE)).unwrap();
+    assert!(ring.problem().is_none());
+    assert_eq!(stages(&ring, at(ROTATE)), [Stage::Signing, Stage::Waiting]);
+    // The command begins again: a key that leaked and its successor are out of use at once.
+    for file in fs::read_dir(folder.path()).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let made = Ring::new(folder.path().to_owned()).rotate(SCHEDULE, at(ROTATE + 20)).unwrap();
+    ring.tend(SCHEDULE, at(ROTATE + 30)).unwrap();
+    let left = ring.stages(SCHEDULE, at(ROTATE + 30));
+    assert_eq!(left.iter().map(|(key, _)| key.kid()).collect::<Vec<_>>(), [made.kid()]);
+}
+
+#[test]
+fn a_longer_overlap_calls_no_key_back_that_nobody_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    let second = ring.rotate(SCHEDULE, at(100)).unwrap();
+    let late = at(100 + 2 * OVERLAP + TTL);
+    ring.tend(SCHEDULE, late).unwrap();
+    let longer = Schedule { overlap: Duration::from_secs(20 * OVERLAP), ..SCHEDULE };
+    for ring in [&ring, &Ring::new(folder.path().to_owned())] {
+        ring.tend(longer, late).unwrap();
+        assert_eq!(ring.signer(longer, late.unix_ms).unwrap().kid(), second.kid());
+    }
 }

@@ -24,7 +24,7 @@ const MAP: &str = r#"{"kind":"org","legacy":"acme","clerk":"org_1"}
 {"kind":"membership","user":"42","org":"acme","role":"admin","workspaces":["w1","w2"]}
 "#;
 
-const POLICY: &str = r#"
+pub(super) const POLICY: &str = r#"
 routes:
   - { id: me, match: { path: "/me/{*rest}" } }
   - { id: public, match: { path: "/public/{*rest}" }, access: public }
@@ -34,9 +34,9 @@ routes:
 const MINT: &str = "legacy:\n  verify: { jwt: { secret_file: legacy.secret } }\n  mint: { algorithm: HS256, key_file: legacy.secret, ttl: 60s, claims: { sub: \"{legacy_user}\", org: \"{legacy_org}\", role: \"{role}\", ws: \"{workspaces}\" } }";
 const IDENTITY: &str =
     "identity: { canonical: legacy, map: { file: map.jsonl }, roles: { \"org:admin\": [admin, owner] } }";
-const ASSERTION: &str = "identity:\n  canonical: legacy\n  map: { file: map.jsonl }\n  assertion: { enabled: true, issuer: https://gate.internal, audience: app }";
+pub(super) const ASSERTION: &str = "identity:\n  canonical: legacy\n  map: { file: map.jsonl }\n  assertion: { enabled: true, issuer: https://gate.internal, audience: app }";
 
-fn files(bed: &Bed) {
+pub(super) fn files(bed: &Bed) {
     std::fs::write(bed.folder().join("legacy.secret"), SECRET).unwrap();
     std::fs::write(bed.folder().join("map.jsonl"), MAP).unwrap();
 }
@@ -294,23 +294,25 @@ fn keys_of_either_kind_sign_minted_tokens() {
 }
 
 /// An API that verifies assertions by the published keys.
-struct Verifier {
+pub(super) struct Verifier {
     keys: JwkSet,
-    fetched: Instant,
+    pub(super) fetched: Instant,
 }
 
 impl Verifier {
-    fn fetch(bed: &Running) -> Self {
+    pub(super) fn fetch(bed: &Running) -> Self {
+        // Before the question: what is published may change while the answer is on its way.
+        let fetched = Instant::now();
         let answer = bed.get(&format!("{PREFIX}/jwks.json")).send();
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("application/jwk-set+json"));
         for private in ["\"d\"", "\"p\"", "\"q\"", "PRIVATE"] {
             assert!(!answer.text().contains(private));
         }
-        Self { keys: serde_json::from_value(answer.json()).unwrap(), fetched: Instant::now() }
+        Self { keys: serde_json::from_value(answer.json()).unwrap(), fetched }
     }
 
-    fn verify(&self, token: &str) -> Result<Value, String> {
+    pub(super) fn verify(&self, token: &str) -> Result<Value, String> {
         let header = decode_header(token).map_err(|why| why.to_string())?;
         let key = self.keys.find(header.kid.as_deref().unwrap_or_default()).ok_or("no such key")?;
         let mut rules = Validation::new(header.alg);
@@ -391,7 +393,7 @@ fn well_known_documents() {
     let bed = asserting("credentials: { forward: [legacy] }");
     let answer = bed.get(&format!("{PREFIX}/openid-configuration")).send();
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=60"));
     let document = answer.json();
     assert_eq!(document["issuer"], "https://gate.internal");
     assert_eq!(document["jwks_uri"], format!("https://gate.internal{PREFIX}/jwks.json"));
@@ -410,7 +412,7 @@ fn well_known_documents() {
     assert_eq!(without.get(&format!("{PREFIX}/jwks.json")).send().outcome(), "403 no_route");
 }
 
-fn keys(folder: &Path, action: &str) -> Output {
+pub(super) fn keys(folder: &Path, action: &str) -> Output {
     let config = folder.join("crossgate.yaml");
     crossgate().args(["--format", "json", "keys", action, "-c"]).arg(config).output().unwrap()
 }

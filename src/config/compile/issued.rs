@@ -335,11 +335,21 @@ pub(super) fn reserved(upstreams: &Upstreams, legacy: Option<&raw::Legacy>) -> V
     places.filter(|name| Some(name) != own.as_ref()).collect()
 }
 
+/// Where legacy credentials come when nothing else is said.
+pub(super) fn travels_in_authorization(legacy: &raw::Legacy) -> bool {
+    legacy.credential.as_ref().is_none_or(|credential| match &credential.header {
+        Some(name) => name.eq_ignore_ascii_case("authorization"),
+        None => credential.cookie.is_none(),
+    })
+}
+
 /// What there is to be put into requests.
 #[derive(Clone, Copy)]
 pub(super) struct Made {
     pub(super) mint: bool,
     pub(super) assertion: bool,
+    /// Legacy credentials come in `Authorization`.
+    pub(super) legacy_in_authorization: bool,
 }
 
 /// Whether upstreams get what is made, and only that.
@@ -356,24 +366,35 @@ pub(super) fn beside_upstreams(
     let at_assertion = root.key("identity").key("assertion");
     for (index, spec) in upstreams.specs.iter().enumerate() {
         let at = root.key("upstreams").nth(index).key("credentials");
-        let mut tell = |key: &str, message: &str, help: &str| {
+        let tell = |problems: &mut Vec<Problem>, key: &str, message: &str, help: &str| {
             problems.push(Problem::at(codes::ISSUED_CREDENTIAL, at.key(key), message).help(help));
         };
         if spec.puts.legacy_tokens() && !made.mint && !lost_mint {
             let key = if spec.puts.legacy_token.is_some() { "legacy_token" } else { "authorization" };
             let help = "say how it is made: legacy: { mint: { key_file: …, claims: { … } } }";
-            tell(key, "nothing makes a legacy token", help);
+            tell(problems, key, "nothing makes a legacy token", help);
         }
         let is_asserted = spec.puts.authorization == InAuthorization::Assertion;
         // One that is written and broken was told.
         if is_asserted && !made.assertion && !lost_assertion && !at_assertion.key("enabled").is_written() {
             let help = "turn it on: identity: { assertion: { enabled: true, issuer: …, audience: … } }";
-            tell("authorization", "nothing makes an assertion", help);
+            tell(problems, "authorization", "nothing makes an assertion", help);
+        }
+        if is_asserted && made.legacy_in_authorization && spec.forward.legacy && at.key("forward").is_written() {
+            let message = "the assertion takes the place of people's legacy tokens, which are not forwarded";
+            let help = "leave out `authorization` (x-crossgate-assertion is there anyway), or write forward: []";
+            let problem = Problem::at(codes::NO_EFFECT, at.key("authorization"), message);
+            problems.push(problem.help(help).warning());
         }
         if let Some(TokenPlace::Header(name)) = &spec.puts.legacy_token
             && names.is_twin(name)
         {
-            tell("legacy_token", "an identity header travels under this name", "choose the name that the API reads");
+            tell(
+                problems,
+                "legacy_token",
+                "an identity header travels under this name",
+                "choose the name that the API reads",
+            );
         }
     }
     if made.mint && !upstreams.specs.iter().any(|spec| spec.puts.legacy_tokens()) {

@@ -125,6 +125,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let cors = compile_cors(cors, &instances, root, problems);
     let (mut endpoints, status) = compile_endpoints(endpoints, identity.org_name, root, problems);
     let put = issued::reserved(&upstreams, legacy.as_ref());
+    let legacy_in_authorization = legacy.as_ref().is_some_and(issued::travels_in_authorization);
     let reserved = Reserved::new(identity.renamed.iter().cloned().chain(put));
     let beside = legacy::Beside { instances: &instances, reserved: &reserved };
     let mut legacy = legacy;
@@ -133,7 +134,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let mint = issued::mint(mint, &identity, root, files, problems);
     let beside = issued::Beside { state_dir: &state_dir, prefix: &endpoints.prefix, previous };
     let assertion = issued::assertion(assertion, &beside, root, problems);
-    let made = issued::Made { mint: mint.is_some(), assertion: assertion.is_some() };
+    let made = issued::Made { mint: mint.is_some(), assertion: assertion.is_some(), legacy_in_authorization };
     issued::beside_upstreams(&upstreams, made, &identity.headers, root, problems);
     let runner = runner::compile(runner, assertion.as_deref(), &state_dir, root, problems);
     let context = route::Context {

@@ -1,0 +1,89 @@
+"""An API that believes nothing but the assertion of the gate in front of it: docs/verify.md."""
+
+import json
+import os
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import jwt
+
+ISSUER, AUDIENCE = os.environ["ISSUER"], os.environ["AUDIENCE"]
+ALGORITHMS = ["ES256", "RS256"]  # never what the token asks for: no `none`, no HS256 by a public key
+
+
+class Unavailable(Exception):
+    """The gate's keys cannot be had: nobody's fault, so 503 and not 401."""
+
+
+class Keys(jwt.PyJWKClient):
+    """Kept for ten minutes. A key id that is not in it is looked up again, at most every 30 seconds."""
+
+    retry_at = 0.0
+
+    def __init__(self, url):
+        super().__init__(url, lifespan=600, cooldown_duration=30, timeout=5)
+
+    def fetch_data(self):
+        if time.monotonic() < self.retry_at:
+            raise Unavailable("the key set could not be fetched a moment ago")
+        try:
+            return super().fetch_data()
+        except Exception as problem:
+            self.retry_at = time.monotonic() + 5
+            raise Unavailable("the key set cannot be fetched") from problem
+
+
+keys = Keys(os.environ["JWKS_URL"])
+
+
+def caller(headers):
+    """Who is calling: the claims of a good assertion. Raises for everybody else."""
+    token = headers.get("x-crossgate-assertion")
+    if token is None:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise jwt.InvalidTokenError("no assertion")
+    header = jwt.get_unverified_header(token)
+    if header.get("typ") != "JWT" or header.get("alg") not in ALGORITHMS or not isinstance(header.get("kid"), str):
+        raise jwt.InvalidTokenError("no assertion of the gate")
+    key = keys.get_signing_key(header["kid"])
+    if key.algorithm_name != header["alg"]:
+        raise jwt.InvalidTokenError("the key is for another algorithm")
+    return jwt.decode(
+        token,
+        key.key,
+        algorithms=[key.algorithm_name],
+        issuer=ISSUER,
+        audience=AUDIENCE,
+        leeway=5,
+        options={"require": ["iss", "aud", "exp", "sub"], "strict_aud": True},
+    )
+
+
+class Api(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def do_GET(self):
+        try:
+            person = caller(self.headers)
+        except Unavailable:
+            return self.answer(503, {"error": "unavailable"}, {"retry-after": "5"})
+        except jwt.PyJWTError:
+            return self.answer(401, {"error": "unauthorized"}, {"www-authenticate": "Bearer"})
+        self.answer(200, {"sub": person["sub"], "org": person.get("org"), "role": person.get("role")})
+
+    def answer(self, status, body, headers={}):
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", "content-length": len(text), **headers}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_):
+        pass
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "3000"))), Api).serve_forever()
