@@ -16,11 +16,12 @@ use crate::identity::clerk::{Instances, Keys};
 use crate::identity::legacy::LegacyVerifier;
 use crate::identity::{HeaderNames, Linking, cache::TokenCache};
 use crate::issuer::{Assertion, Mint};
-use crate::policy::Policy;
+use crate::policy::{Policy, Roles};
 use crate::request;
 use crate::rollout::Plan;
 use crate::route::Routes;
 use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::shadow::Comparisons;
 use crate::tls::Tls;
 use crate::upstream::Upstream;
 
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub assertion: Option<Arc<Assertion>>,
     /// What the config says of the rollout. What is in force is `rollout::Rollout::current`.
     pub rollout: Option<Plan>,
+    /// Both logins are compared where both speak; `None` where nobody wants that, or there are no two.
+    pub shadow: Option<Shadow>,
     pub upstreams: Vec<Arc<Upstream>>,
     /// By listener; `None` where it speaks without TLS.
     pub tls: Vec<Option<Tls>>,
@@ -71,6 +74,14 @@ impl Snapshot {
         let legacy = self.legacy.as_ref().and_then(|legacy| legacy.keys());
         self.instances.iter().map(|instance| &instance.keys).chain(legacy)
     }
+}
+
+/// `rollout.shadow`: what two logins are compared by, and where it is counted.
+#[derive(Debug)]
+pub struct Shadow {
+    /// `identity.roles`.
+    pub roles: Roles,
+    pub comparisons: Comparisons,
 }
 
 /// `cors`: whose pages may read crossgate's own answers, and who answers preflights.

@@ -28,6 +28,7 @@ pub mod passage;
 mod privacy;
 mod record;
 pub mod reply;
+mod shadow;
 mod sticky;
 mod tail;
 mod tunnel;
@@ -526,6 +527,9 @@ impl Gate {
                 Err(NotSigned) => passage.refusal = Some(Refusal::Upstream(Code::Internal)),
             },
             Err(refusal) => passage.refusal = Some(refusal),
+        }
+        if let Some(shadow) = &decision.shadow {
+            shadow::observe(self, session, passage, shadow);
         }
     }
 }

@@ -8,6 +8,7 @@ mod claim;
 mod has;
 mod permit;
 mod reverify;
+mod roles;
 mod rule;
 mod template;
 mod trace;
@@ -25,6 +26,7 @@ pub use claim::{ClaimPath, ClaimPathProblem, ClaimPathProblemKind, ClaimRule, Cl
 pub use has::{PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds};
 pub use permit::{Permit, Reported};
 pub use reverify::{Level, Preset, ReverificationParams, Reverified, reverified_holds};
+pub use roles::Roles;
 pub use rule::{OrgName, OrgRule, Rule, WorkspaceRule};
 pub use template::{Sources, Template, TemplateProblem, TemplateProblemKind};
 pub use trace::Trace;

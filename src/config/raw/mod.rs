@@ -23,7 +23,7 @@ pub(crate) use legacy::{
 pub(crate) use policy::{
     Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
 };
-pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Source, Unit};
+pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Shadow, Source, Unit};
 pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
 pub(crate) use upstream::{
     Credentials, Forward, Health, InAuthorization, Paths, Protocol, Timeouts, TokenPlace, Upstream, UpstreamTls,
