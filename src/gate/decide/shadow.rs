@@ -18,12 +18,12 @@ use super::arm::Stand;
 use super::resolve::{self, Moment};
 use super::table::Same;
 use super::verify::Verdicts;
-use super::{Case, Decision, LACKS_TOKEN, Refusal, judge};
+use super::{Case, Decision, LACKS_TOKEN, Refusal, csrf, judge};
 use crate::gate::reply::Code;
-use crate::identity::{Facts, Identity, Verdict, legacy};
-use crate::policy::{self, Permit, Reported};
+use crate::identity::{Carrier, Facts, Identity, Verdict, legacy};
+use crate::policy::{self, Reported};
 use crate::rollout::Side;
-use crate::route::Access;
+use crate::route::{Access, Mode};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,15 +143,28 @@ impl Heard {
     pub fn word(&self) -> &'static str {
         self.code.map_or("ok", Code::as_str)
     }
+}
 
-    fn status(&self) -> u16 {
-        self.code.map_or(200, Code::status)
-    }
+/// The same while it is compared: who it names is not kept unless they disagree.
+struct Alone<'a> {
+    person: Option<&'a Arc<Identity>>,
+    code: Option<Code>,
+    permission: Option<Result<(), policy::Refusal>>,
+}
 
+impl Alone<'_> {
     /// Whether the route's rule lets them through.
     fn is_permitted(&self) -> Option<bool> {
         self.permission.as_ref().map(Result::is_ok)
     }
+
+    fn kept(self) -> Heard {
+        Heard { person: self.person.map(Arc::clone), code: self.code, permission: self.permission }
+    }
+}
+
+fn status_of(code: Option<Code>) -> u16 {
+    code.map_or(200, Code::status)
 }
 
 /// Compares both sides of a request that was decided. `stand` is where the person stands whom its credentials name.
@@ -169,9 +182,9 @@ pub(super) fn compare(case: &Case<'_>, verdicts: &Verdicts, made: &Decision, sta
         Some(old) => old.subject == facts.subject && old.canonical_org == facts.canonical_org && old.link == facts.link,
         None => true,
     };
-    let legacy = heard(case, verdicts, made, Side::Legacy, old.map(|_| stand));
-    let clerk = heard(case, verdicts, made, Side::Clerk, new.filter(|new| stands_there(&new.facts)).map(|_| stand));
-    let pair = legacy.person.as_ref().zip(clerk.person.as_ref());
+    let legacy = alone(case, verdicts, made, Side::Legacy, old.map(|_| stand));
+    let clerk = alone(case, verdicts, made, Side::Clerk, new.filter(|new| stands_there(&new.facts)).map(|_| stand));
+    let pair = legacy.person.zip(clerk.person);
     let is_one = pair.map(|(old, _)| resolve::same(&old.facts, &verdicts.clerk) == Same::Same);
     // Two people have nothing in common that could differ.
     let of_one = pair.filter(|_| is_one == Some(true)).map(|(old, new)| (&old.facts, &new.facts));
@@ -186,23 +199,33 @@ pub(super) fn compare(case: &Case<'_>, verdicts: &Verdicts, made: &Decision, sta
         Outcome::of(status(&legacy, &clerk, &verdicts.legacy)),
     ]);
     let widens = permitted == Some((false, true)) && case.found.route.access == Access::Privileged;
-    let evidence = (comparison.disagreements() != 0).then(|| Box::new(Evidence { legacy, clerk, widens }));
+    let evidence = (comparison.disagreements() != 0)
+        .then(|| Box::new(Evidence { legacy: legacy.kept(), clerk: clerk.kept(), widens }));
     Some(Shadow { comparison, evidence })
 }
 
 /// Whether both alone would be answered alike. What only the API can verify is for the API to answer.
-fn status(old: &Heard, new: &Heard, verdict: &legacy::Verdict) -> Option<bool> {
-    let (old, new) = (old.status(), new.status());
+fn status(old: &Alone<'_>, new: &Alone<'_>, verdict: &legacy::Verdict) -> Option<bool> {
+    let (old, new) = (status_of(old.code), status_of(new.code));
     let is_told = !matches!(verdict, legacy::Verdict::Unproven { .. }) && old != 503 && new != 503;
     is_told.then_some(old == new)
 }
 
 /// What this side alone comes to. Whoever the request was let through or refused as is not judged twice.
-fn heard(case: &Case<'_>, verdicts: &Verdicts, made: &Decision, side: Side, stand: Option<Stand>) -> Heard {
+fn alone<'a>(case: &Case<'_>, verdicts: &'a Verdicts, made: &Decision, side: Side, stand: Option<Stand>) -> Alone<'a> {
     let person = match side {
         Side::Legacy => legacy_person(&verdicts.legacy),
         Side::Clerk => clerk_person(&verdicts.clerk),
     };
+    if let Some(identity) = person
+        && is_taken_alone(case, verdicts, side)
+        && !made.identity.as_ref().is_some_and(|(as_whom, _)| Arc::ptr_eq(as_whom, identity))
+    {
+        let permission = permission(case, identity);
+        let refusal = permission.as_ref().err().filter(|_| case.found.route.mode == Mode::Enforce);
+        let code = refusal.map(|refusal| Refusal::Policy(refusal.clone()).code());
+        return Alone { person, code, permission: Some(permission) };
+    }
     let is_made_as = |person: &Arc<Identity>| {
         let as_whom = made.identity.as_ref().filter(|_| by_rule(made).is_some());
         as_whom.is_some_and(|(identity, _)| Arc::ptr_eq(identity, person))
@@ -218,14 +241,36 @@ fn heard(case: &Case<'_>, verdicts: &Verdicts, made: &Decision, side: Side, stan
     // Of whoever is refused before the rule, the rule is asked all the same.
     let permission = person.map(|person| match by_rule(decision) {
         Some(said) => said.map_err(Clone::clone),
-        None => {
-            let Case { found, policy, view, .. } = *case;
-            let permit = policy::authorize(found.route, policy, Some(person), &found.captures, view, &mut ());
-            permit.and_then(|permit| reported(&permit).map_or(Ok(()), |refusal| Err(refusal.clone())))
-        }
+        None => permission(case, person),
     });
-    let code = decision.outcome.as_ref().err().map(Refusal::code);
-    Heard { person: person.map(Arc::clone), code, permission }
+    Alone { person, code: decision.outcome.as_ref().err().map(Refusal::code), permission }
+}
+
+/// Whether this good credential alone leads to the route's rule and nowhere else, so that the rule is all there is to ask:
+/// rule 5 of the table takes any on a protected route, whatever the arm, the keys and Clerk's health.
+fn is_taken_alone(case: &Case<'_>, verdicts: &Verdicts, side: Side) -> bool {
+    let Case { world, view, found, .. } = *case;
+    let is_plain = found.route.access == Access::Protected && view.request.handshake.is_none();
+    is_plain
+        && match (side, &verdicts.clerk) {
+            (Side::Legacy, _) => true,
+            // A token may have to be made for them; another site's page may have sent them along.
+            (Side::Clerk, Verdict::Valid { identity, carrier }) => {
+                let is_theirs =
+                    *carrier == Carrier::Header || csrf::is_own_page(view, &identity.facts.instance, world.snapshot);
+                world.snapshot.mint.is_none() && is_theirs
+            }
+            (Side::Clerk, _) => false,
+        }
+}
+
+fn permission(case: &Case<'_>, person: &Arc<Identity>) -> Result<(), policy::Refusal> {
+    let Case { found, policy, view, .. } = *case;
+    let permit = policy::authorize(found.route, policy, Some(person), &found.captures, view, &mut ())?;
+    match permit.reported() {
+        Some(Reported::Refused(refusal)) => Err(refusal.clone()),
+        Some(Reported::Unauthenticated(_)) | None => Ok(()),
+    }
 }
 
 /// What the route's rule said, if it came to that; in report mode what it would have said.
@@ -241,13 +286,6 @@ fn by_rule(decision: &Decision) -> Option<Result<(), &policy::Refusal>> {
     };
     // The rule was content: only a token could not be made.
     Some(refusal.filter(|refusal| refusal.predicate() != LACKS_TOKEN).map_or(Ok(()), Err))
-}
-
-fn reported(permit: &Permit) -> Option<&policy::Refusal> {
-    match permit.reported() {
-        Some(Reported::Refused(refusal)) => Some(refusal),
-        Some(Reported::Unauthenticated(_)) | None => None,
-    }
 }
 
 /// The person of a legacy credential, unless it is void: of somebody sealed it proves nothing.
@@ -274,7 +312,7 @@ impl fmt::Display for Shadow {
         }
         let Some(evidence) = &self.evidence else { return Ok(()) };
         for (name, heard) in [("legacy", &evidence.legacy), ("clerk", &evidence.clerk)] {
-            write!(f, "; {name} alone: {} {}", heard.status(), heard.word())?;
+            write!(f, "; {name} alone: {} {}", status_of(heard.code), heard.word())?;
             if let Some(Err(refusal)) = &heard.permission {
                 write!(f, " ({refusal})")?;
             }

@@ -5,6 +5,7 @@ mod credentials;
 mod login;
 mod outage;
 mod ramp;
+mod shadow;
 mod strangers;
 
 use aws_lc_rs::hmac;
