@@ -47,6 +47,9 @@ mod tests {
     use crate::identity::{Facts, Method, Org};
     use crate::policy::RoleName;
 
+    /// What it is about, the legacy roles, Clerk's, and whether they agree.
+    type Row = (&'static str, &'static [&'static str], Option<&'static str>, Option<bool>);
+
     fn roles() -> Roles {
         let listed = [("org:admin", &["admin", "owner"][..]), ("org:member", &["editor"])];
         Roles::new(listed.map(|(name, legacy)| RoleName::new(name).meant_by(legacy.iter().map(|role| (*role).into()))))
@@ -64,7 +67,7 @@ mod tests {
 
     #[test]
     fn roles_are_compared_as_rules_compare_them() {
-        let table: [(&str, &[&str], Option<&str>, Option<bool>); 11] = [
+        let table: [Row; 11] = [
             ("the one that means it", &["admin"], Some("org:admin"), Some(true)),
             ("another one that means it", &["owner"], Some("org:admin"), Some(true)),
             ("beside one that means nothing", &["admin", "auditor"], Some("org:admin"), Some(true)),
