@@ -69,7 +69,7 @@ fn plan(bed: &Running, kind: usize, id: &str, is_clerk: bool) -> Planned {
     let (boss, plain) = (new(id, "org_1", "admin"), new(id, "org_1", "member"));
     // In turn either is the one that was sent on purpose.
     let both = |target: &str, old: LegacyToken, new: Token| {
-        let (by_old, by_new) = if kind % 2 == 0 { (header, cookie) } else { (cookie, header) };
+        let (by_old, by_new) = if kind.is_multiple_of(2) { (header, cookie) } else { (cookie, header) };
         with(bed.get(target), Some((&legacy(old), by_old)), Some((&new.sign(), by_new)))
     };
     let by_arm = |old: u16, new: u16| if is_clerk { new } else { old };
@@ -118,7 +118,7 @@ fn plan(bed: &Running, kind: usize, id: &str, is_clerk: bool) -> Planned {
         _ => (both("/me/x", admin.expired(), boss.expired()), "IIIIA", 401),
     };
     // A sealed credential that was sent on purpose is final.
-    let status = if status == 0 { if kind % 2 == 0 { 401 } else { 200 } } else { status };
+    let status = if status == 0 { if kind.is_multiple_of(2) { 401 } else { 200 } } else { status };
     Planned { call, compared, status, widens }
 }
 
