@@ -16,12 +16,13 @@ use crate::identity::clerk::{Instances, Keys};
 use crate::identity::legacy::LegacyVerifier;
 use crate::identity::{HeaderNames, Linking, cache::TokenCache};
 use crate::issuer::{Assertion, KeyFolder, Mint, Runner};
-use crate::policy::{OrgName, Policy};
+use crate::policy::{OrgName, Policy, Roles};
 use crate::request;
 use crate::rollout::Plan;
 use crate::route::Routes;
 use crate::status::Body;
 use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::shadow::Comparisons;
 use crate::tls::Tls;
 use crate::upstream::Upstream;
 
@@ -58,6 +59,8 @@ pub struct Snapshot {
     pub runner: Option<Arc<Runner>>,
     /// What the config says of the rollout. What is in force is `rollout::Rollout::current`.
     pub rollout: Option<Plan>,
+    /// Both logins are compared where both speak; `None` where nobody wants that, or there are no two.
+    pub shadow: Option<Shadow>,
     pub upstreams: Vec<Arc<Upstream>>,
     /// By listener; `None` where it speaks without TLS.
     pub tls: Vec<Option<Tls>>,
@@ -89,6 +92,14 @@ impl Snapshot {
         });
         assertion.into_iter().chain(runner).collect()
     }
+}
+
+/// `rollout.shadow`: what two logins are compared by, and where it is counted.
+#[derive(Debug)]
+pub struct Shadow {
+    /// `identity.roles`.
+    pub roles: Roles,
+    pub comparisons: Comparisons,
 }
 
 /// `cors`: whose pages may read crossgate's own answers, and who answers preflights.

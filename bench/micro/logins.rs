@@ -2,7 +2,7 @@
 //! `cargo bench --bench logins`.
 //!
 //! Every token is one that was seen before. `legacy` may cost at most 1.1 times `clerk`, and `both` (Clerk's in the header,
-//! the legacy one in a cookie, of one person) at most 1.3 times. `only_clerk` is a config without a legacy side.
+//! the legacy one in a cookie, of one person, both compared by shadow) at most 1.3 times. `both_unshadowed` is without shadow, `only_clerk` a config without a legacy side.
 //! The `pairs` print those ratios, each the median over rounds of one run with the sides in turn: on a busy machine two
 //! benches that ran one after the other cannot be compared. What they allocate: `cargo bench --bench allocations`.
 
@@ -49,12 +49,20 @@ fn both(bencher: Bencher<'_, '_>) {
     measure(bencher, &World::logins(Sent::Both));
 }
 
+#[divan::bench(sample_count = 200)]
+fn both_unshadowed(bencher: Bencher<'_, '_>) {
+    measure(bencher, &World::logins(Sent::BothUnshadowed));
+}
+
 fn pairs() {
-    let [clerk, legacy, both] = [Sent::Clerk, Sent::Legacy, Sent::Both].map(World::logins);
+    let all = [Sent::Clerk, Sent::Legacy, Sent::Both, Sent::BothUnshadowed];
+    let [clerk, legacy, both, unshadowed] = all.map(World::logins);
     let only_clerk = World::new();
     for (name, world, beside) in [
         ("legacy / clerk", &legacy, &clerk),
         ("both / clerk", &both, &clerk),
+        ("unshadowed / clerk", &unshadowed, &clerk),
+        ("both / unshadowed", &both, &unshadowed),
         ("clerk / only_clerk", &clerk, &only_clerk),
     ] {
         println!("{name:<20} {:.2}", ratio(world, beside));

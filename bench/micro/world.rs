@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crossgate::clock;
 use crossgate::config;
+use crossgate::gate::decide::shadow::Outcome;
 use crossgate::gate::decide::{self, Caller, Decided, Tries, decide};
 use crossgate::identity::clerk::Attempt;
 use crossgate::identity::legacy::Answers;
@@ -37,8 +38,10 @@ pub(crate) enum Sent {
     Clerk,
     /// In the header.
     Legacy,
-    /// Clerk's in the header, the legacy one in a cookie, of one person.
+    /// Clerk's in the header, the legacy one in a cookie, of one person; compared by shadow.
     Both,
+    /// The same without shadow.
+    BothUnshadowed,
 }
 
 /// A snapshot with a thousand routes and one request of a member.
@@ -68,7 +71,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let modulus = URL_SAFE_NO_PAD.encode(pair.public_key().modulus().big_endian_without_leading_zero());
-        write_config(folder.path(), &modulus, logins.is_some());
+        write_config(folder.path(), &modulus, logins);
         let metrics = Metrics::new().unwrap();
         let loaded = config::load(&folder.path().join("crossgate.yaml"), &|_| None, &metrics, None);
         let snapshot = loaded.compiled.unwrap_or_else(|| panic!("{:?}", loaded.problems)).snapshot;
@@ -81,7 +84,7 @@ impl World {
         let headers = match logins {
             None | Some(Sent::Clerk) => headers(&token, None),
             Some(Sent::Legacy) => headers(&sign_legacy(), None),
-            Some(Sent::Both) => headers(&token, Some(&sign_legacy())),
+            Some(Sent::Both | Sent::BothUnshadowed) => headers(&token, Some(&sign_legacy())),
         };
         let world = Self {
             request: sanitized(&headers, &target, &snapshot),
@@ -95,8 +98,11 @@ impl World {
         };
         let Decided::Done(done) = world.decide() else { panic!("nothing has to be fetched") };
         assert!(done.outcome.is_ok(), "{:?}", done.outcome);
-        if logins == Some(Sent::Both) {
+        if matches!(logins, Some(Sent::Both | Sent::BothUnshadowed)) {
             assert!(done.proven.legacy_cookie && done.proven.clerk.is_some(), "one person: {done:?}");
+            let compared =
+                done.shadow.as_ref().map(|shadow| shadow.comparison.each().all(|(_, how)| how == Outcome::Agree));
+            assert_eq!(compared, (logins == Some(Sent::Both)).then_some(true), "{:?}", done.shadow);
         }
         world
     }
@@ -161,7 +167,7 @@ fn headers(token: &str, legacy_cookie: Option<&str>) -> HeaderMap {
     headers
 }
 
-fn write_config(folder: &Path, modulus: &str, logins: bool) {
+fn write_config(folder: &Path, modulus: &str, logins: Option<Sent>) {
     let jwks =
         format!(r#"{{"keys":[{{"kty":"RSA","kid":"ins_1","use":"sig","alg":"RS256","n":"{modulus}","e":"AQAB"}}]}}"#);
     std::fs::write(folder.join("jwks.json"), jwks).unwrap();
@@ -171,14 +177,15 @@ fn write_config(folder: &Path, modulus: &str, logins: bool) {
          clerk: [{{ name: bench, issuer: {ISSUER}, jwks: {{ file: jwks.json }}, authorized_parties: [https://app.example.com] }}]\n\
          policies: [policy.yaml]\n"
     );
-    if logins {
+    if let Some(sent) = logins {
+        let shadow = sent != Sent::BothUnshadowed;
         config.push_str(&format!(
             "state_dir: {}\n\
              legacy:\n  \
                credential: {{ header: authorization, scheme: Bearer, cookie: session }}\n  \
                verify: {{ jwt: {{ algorithms: [HS256], secret_file: legacy.secret, issuer: {LEGACY_ISSUER} }} }}\n\
              identity: {{ map: {{ file: map.jsonl }}, roles: {{ \"org:admin\": [admin] }} }}\n\
-             rollout: {{ name: auth, source: file, percent: 50, unit: org, key_file: bucket.key }}\n",
+             rollout: {{ name: auth, source: file, percent: 50, unit: org, key_file: bucket.key, shadow: {{ enabled: {shadow} }} }}\n",
             folder.display()
         ));
         std::fs::write(folder.join("legacy.secret"), SECRET).unwrap();

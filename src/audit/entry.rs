@@ -24,7 +24,7 @@ pub enum Event {
     Authentication,
     Rollout,
     Config,
-    /// About the trail itself.
+    /// About the trail itself, or about what two logins would have meant ([`WIDENING`]).
     System,
 }
 
@@ -45,6 +45,10 @@ impl Event {
         }
     }
 }
+
+/// The action of an entry that is about no action: Clerk's login alone would be let through by a privileged route's rule,
+/// the same person's legacy one alone would not (`rollout.shadow`).
+pub const WIDENING: &str = "shadow.widening";
 
 /// 128 random bits: what an outcome refers to its attempt by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

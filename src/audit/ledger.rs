@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Entry, Event, Id, Text};
+use super::entry::{Entry, Event, Id, Text, WIDENING};
 use super::queue::Kind;
 use super::rollup::{Budget, Due, Noted, Rollup};
 use super::sample::Sample;
@@ -95,6 +95,28 @@ impl Ledger {
         }
     }
 
+    /// Sends what somebody did on its way: the first of a kind, and what repeats it as a count. Nobody waits for it, and
+    /// without room it is dropped. `what` names it where there are too many to be told apart.
+    pub fn notice(
+        &self,
+        caller: &impl Hash,
+        kind: &impl Hash,
+        what: &'static str,
+        entry: impl FnOnce() -> (Event, Vec<u8>),
+    ) {
+        let (caller, now) = (self.0.kinds.hash_one(caller), Instant::now());
+        let kind = self.0.kinds.hash_one((caller, kind));
+        match self.0.people.note(caller, kind, now) {
+            Noted::First => {
+                let (event, body) = entry();
+                self.0.trail.post(Kind::Other, event, body);
+            }
+            Noted::Second => self.0.people.keep(kind, entry().1),
+            Noted::Repeat => {}
+            Noted::Crowded => self.0.people.crowd(what, now),
+        }
+    }
+
     /// Writes down a change of the rollout. With `Ok` it is durable.
     ///
     /// # Errors
@@ -120,6 +142,13 @@ impl Ledger {
         for due in due(&self.0.people).into_iter().chain(due(&self.0.strangers)) {
             match due {
                 Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::Denied, body),
+                Due::Crowd { code: WIDENING, count } => {
+                    let mut entry = Entry::new(Id::random(), time, Event::System);
+                    entry.action = Some(Text(WIDENING));
+                    entry.reason = Some(Text("more than can be told apart"));
+                    entry.count = Some(count);
+                    self.post(&entry);
+                }
                 Due::Crowd { code, count } => {
                     let mut entry = Entry::new(Id::random(), time, Event::Denied);
                     entry.decision = Some("deny");

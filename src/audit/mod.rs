@@ -31,7 +31,7 @@ pub mod verify;
 mod witness;
 mod writer;
 
-pub use entry::{Actor, Before, Entry, Event, Id, Outcome, Policy, Request, RolloutPart, Shift, Text};
+pub use entry::{Actor, Before, Entry, Event, Id, Outcome, Policy, Request, RolloutPart, Shift, Text, WIDENING};
 pub use ledger::{Attempt, Ledger};
 pub use moves::Moves;
 pub use queue::Kind;

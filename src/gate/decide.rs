@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::identity::{self, Carrier, Identity, Method, Verdict, legacy};
 use crate::inject::Proven;
-use crate::policy::{self, Permit};
+use crate::policy::{self, Permit, Policy};
 use crate::request::{self, View};
 use crate::rollout::{Current, Side};
 use crate::route;
@@ -22,6 +22,7 @@ mod login;
 mod prove;
 mod resolve;
 mod runner;
+pub mod shadow;
 mod standing;
 pub mod table;
 mod verify;
@@ -30,7 +31,9 @@ pub use prove::{Proof, Proved, prove};
 pub(super) use standing::{Asked, standing};
 pub use verify::{Tries, Wait};
 
+use arm::Stand;
 use resolve::Moment;
+use shadow::Shadow;
 use verify::Verdicts;
 pub(super) use verify::verifier;
 
@@ -83,6 +86,8 @@ pub struct Decision {
     pub refetch: Option<Wait>,
     /// The answer carries an arm cookie that says so: the login began here.
     pub keeps: Option<Side>,
+    /// Where both logins spoke: how they compare. Changed nothing of the above.
+    pub shadow: Option<Shadow>,
 }
 
 impl Decision {
@@ -100,6 +105,7 @@ impl Decision {
             conflict: false,
             refetch: None,
             keeps: None,
+            shadow: None,
         }
     }
 }
@@ -189,9 +195,33 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         Caller::Credentials(_) => None,
         Caller::Assumed(_, arm) => Some(arm),
     };
-    let moment = Moment { now, assumed, takes_unproven: policy.asks_for_nothing() };
-    let resolution = resolve::resolve(&verdicts, route, view, world, moment);
-    let side = resolution.side;
+    let moment = Moment { now, assumed, stand: None, takes_unproven: policy.asks_for_nothing() };
+    let case = Case { world, view, found: &found, policy, moment };
+    let (mut decision, stand) = judge(&case, &verdicts, steps);
+    decision.shadow = shadow::compare(&case, &verdicts, &decision, stand);
+    if let Some(shadow) = &decision.shadow {
+        steps.step("shadow", shadow.comparison.overall().as_str(), || shadow.to_string());
+    }
+    decision.refetch = verdicts.refetch;
+    done(decision)
+}
+
+/// What of a request is the same whoever it turns out to be from.
+#[derive(Debug, Clone, Copy)]
+struct Case<'a> {
+    world: World<'a>,
+    view: &'a View<'a>,
+    found: &'a route::Found<'a, 'a>,
+    policy: &'a Policy,
+    moment: Moment,
+}
+
+/// What these verdicts come to, and where the person whom they name stands.
+fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decision, Stand) {
+    let Case { world, view, found, policy, moment } = *case;
+    let (snapshot, route) = (world.snapshot, found.route);
+    let resolution = resolve::resolve(verdicts, route, view, world, moment);
+    let (side, stand) = (resolution.side, resolution.stand);
     let bearer = match &view.request.credentials.authorization {
         request::Authorization::Absent => None,
         _ if verdicts.took_authorization => Some(Side::Legacy),
@@ -201,7 +231,6 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         side: Some(side),
         arm: Some(side).filter(|_| resolution.is_of_somebody),
         bearer,
-        refetch: verdicts.refetch,
         ..Decision::of(Some(route.index), Err(Refusal::Identity(identity::Refusal::NoCredential)))
     };
     let by_arm = |permit: Permit| permit.by(route, arm_upstream(snapshot, side));
@@ -221,7 +250,7 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
                 }
                 None => Err(Refusal::Identity(refusal)),
             };
-            return done(decision);
+            return (decision, stand);
         }
     };
     if view.request.handshake.is_some() {
@@ -230,7 +259,7 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         if !csrf::may_open(view, route, person.map(|(person, carrier)| (&**person, *carrier)), snapshot) {
             steps.step("websocket", "refused", || "its Origin may not open a WebSocket here".to_owned());
             decision.outcome = Err(Refusal::Identity(identity::Refusal::CrossSite));
-            return done(decision);
+            return (decision, stand);
         }
         steps.step("websocket", "allowed", || "the handshake is complete".to_owned());
     }
@@ -251,14 +280,15 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
     };
     let outcome = outcome.map(by_arm).and_then(|permit| provide(snapshot, route, permit, steps));
     told(&outcome, steps);
-    done(Decision {
+    let decision = Decision {
         identity: standing.person,
         outcome: outcome.map_err(Refusal::Policy),
         proven: standing.proven,
         upgrade: standing.upgrade,
         conflict: standing.conflict,
         ..decision
-    })
+    };
+    (decision, stand)
 }
 
 /// Tells whoever follows what the rule came to.
@@ -271,6 +301,9 @@ fn told(outcome: &Result<Permit, policy::Refusal>, steps: &mut impl Steps) {
         Err(refusal) => refusal.to_string(),
     });
 }
+
+/// The predicate of somebody whom every condition lets through, and of whom no token can be made.
+const LACKS_TOKEN: &str = "legacy_token";
 
 /// Whether the person has what a minted token says, where the API gets one. On a public route nobody has to be anybody:
 /// without a token, the request goes up as nobody's.
@@ -294,7 +327,7 @@ fn provide(
         return Ok(permit);
     }
     steps.step("legacy_token", "refused", || format!("nothing gives this person a {lacks}"));
-    permit.lacking(route, "legacy_token")
+    permit.lacking(route, LACKS_TOKEN)
 }
 
 /// Tells whoever follows what both sides said, and counts forgeries.

@@ -30,6 +30,7 @@ pub mod passage;
 mod privacy;
 mod record;
 pub mod reply;
+mod shadow;
 mod status;
 mod sticky;
 mod tail;
@@ -498,6 +499,9 @@ impl Gate {
                 Err(NotSigned) => passage.refusal = Some(Refusal::Upstream(Code::Internal)),
             },
             Err(refusal) => passage.refusal = Some(refusal),
+        }
+        if let Some(shadow) = &decision.shadow {
+            shadow::observe(self, session, passage, shadow);
         }
     }
 }

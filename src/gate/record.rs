@@ -38,7 +38,7 @@ pub struct Action {
 
 /// What an entry says that is made for it, so that the entry can borrow it.
 #[derive(Debug, Default)]
-struct Words {
+pub(super) struct Words {
     labels: Labels,
     client: String,
     peer: String,
@@ -261,7 +261,7 @@ fn route(passage: &Passage) -> Option<&Route> {
     passage.route.and_then(|index| passage.snapshot.routes.get(index))
 }
 
-fn words(gate: &Gate, session: &Session, passage: &Passage) -> Words {
+pub(super) fn words(gate: &Gate, session: &Session, passage: &Passage) -> Words {
     let snapshot = &passage.snapshot;
     let identity = passage.identity.as_ref().map(|(identity, _)| &**identity);
     let client = passage.client();
@@ -294,7 +294,7 @@ fn digest(identity: Option<&Identity>, passage: &Passage) -> Option<[u8; 32]> {
 }
 
 /// All that is known of a request, for any event about it.
-fn entry<'a>(passage: &'a Passage, words: &'a Words, event: Event) -> Entry<'a> {
+pub(super) fn entry<'a>(passage: &'a Passage, words: &'a Words, event: Event) -> Entry<'a> {
     let mut entry = Entry::new(Id::random(), clock::unix_micros(), event);
     let snapshot = &passage.snapshot;
     let mut policy = Policy { snapshot: Text(&snapshot.id), file: None, line: None };

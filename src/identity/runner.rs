@@ -258,7 +258,7 @@ pub fn read(token: &str, presented: Presented<'_>, names: &Names, world: World<'
     Ok(Read { identity, good_from_ms: validity.from_ms, good_until_ms })
 }
 
-/// What the login said, as [`write`] wrote it.
+/// What the login said, as it was written into the token.
 fn facts(claims: &mut Map<String, Value>, world: World<'_>) -> Option<Facts> {
     let text = |claims: &mut Map<String, Value>, name: &str| match claims.remove(name) {
         None | Some(Value::Null) => Some(None),

@@ -9,6 +9,7 @@ mod has;
 mod permit;
 mod possible;
 mod reverify;
+mod roles;
 mod rule;
 mod template;
 mod trace;
@@ -26,6 +27,7 @@ pub use claim::{ClaimPath, ClaimPathProblem, ClaimPathProblemKind, ClaimRule, Cl
 pub use has::{PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds};
 pub use permit::{Permit, Reported};
 pub use reverify::{Level, Preset, ReverificationParams, Reverified, reverified_holds};
+pub use roles::Roles;
 pub use rule::{OrgName, OrgRule, Rule, WorkspaceRule};
 pub use template::{Sources, Template, TemplateProblem, TemplateProblemKind};
 pub use trace::Trace;

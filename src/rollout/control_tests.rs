@@ -47,6 +47,7 @@ fn plan(folder: &Path, source: Source, at: &str) -> Plan {
         limits: Limits { min_dwell: Duration::from_secs(60), ..Limits::default() },
         lists: Default::default(),
         upstreams: Default::default(),
+        is_shadowed: true,
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Plan {
     pub limits: Limits,
     pub lists: Lists,
     pub upstreams: ArmUpstreams,
+    /// What both logins say of one request is compared (`shadow`).
+    pub is_shadowed: bool,
 }
 
 /// Indexes of the arms' upstreams; `None` is the one that the route would have anyway.

@@ -46,6 +46,7 @@ struct Series {
     rollout_state_broken: IntGaugeVec,
     identity_map_entries: IntGaugeVec,
     identity_conflicts: IntCounterVec,
+    shadow_comparisons: IntCounterVec,
     guard_refused: IntCounterVec,
     turned_away: IntCounter,
     unopened: IntCounterVec,
@@ -265,6 +266,11 @@ impl Metrics {
                 "Clerk credentials whose mapped claim was void, once a credential",
                 &["kind"],
             )?,
+            shadow_comparisons: counters(
+                "crossgate_shadow_comparisons_total",
+                "requests with both credentials, by whether the two logins mean the same",
+                &["rollout", "result", "dimension"],
+            )?,
             panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
             registry,
         };
@@ -414,6 +420,10 @@ impl Metrics {
             let counter = self.0.identity_conflicts.with_label_values(&[kind]);
             counter.inc_by(count.saturating_sub(counter.get()));
         }
+    }
+
+    pub(super) fn shadow_comparisons(&self, rollout: &str, result: &str, dimension: &str) -> IntCounter {
+        self.0.shadow_comparisons.with_label_values(&[rollout, result, dimension])
     }
 
     pub fn missing_azp(&self, issuer: &str) -> IntCounter {

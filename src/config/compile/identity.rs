@@ -16,7 +16,7 @@ use crate::config::source::Files;
 use crate::identity::headers::Fact;
 use crate::identity::map::Side;
 use crate::identity::{HeaderNames, Linking};
-use crate::policy::{ClaimPath, OrgName, RoleName};
+use crate::policy::{self, ClaimPath, OrgName, RoleName};
 use crate::request::fold::fold;
 
 /// What `identity` says.
@@ -106,6 +106,12 @@ pub(super) fn slug_beside_ids(at: At<'_>, instead: &str) -> Problem {
     let message = "a slug is chosen by whoever makes an org, and the identity map has legacy ids: people without a slug of \
                    Clerk's, as all legacy people, are refused, and an org that takes a slug is let in";
     Problem::at(codes::SLUG_BESIDE_IDS, at, message).help(format!("compare ids: {instead}")).warning()
+}
+
+/// The same for comparing people by.
+pub(super) fn listed_roles(roles: &Roles) -> policy::Roles {
+    let listed = roles.iter().map(|(name, legacy)| RoleName::new(name).meant_by(legacy.iter().cloned()));
+    policy::Roles::new(listed)
 }
 
 fn role_map(raw: Vec<(String, Vec<String>)>, at: At<'_>, problems: &mut Vec<Problem>) -> Roles {

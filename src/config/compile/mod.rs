@@ -44,8 +44,9 @@ use crate::policy::OrgName;
 use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, CredentialLine, ReadHeaders, Rules};
 use crate::route::{Access, Route};
-use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Snapshot};
+use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Shadow, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::shadow::Comparisons;
 use crate::tls::{Material, Tls};
 use crate::upstream::{Unusable, Upstream};
 use route::PolicyFile;
@@ -173,6 +174,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         return None;
     }
     let route::Compiled { routes, policies, audit: recorded, extra_methods, mut read_headers, hosts_named } = routes?;
+    let instances = instances?;
     let linking = Arc::new(identity.linking);
     let legacy = legacy.map(|spec| {
         let before = previous.and_then(|snapshot| snapshot.legacy.as_deref());
@@ -185,6 +187,11 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     let name: Arc<str> = rollout.as_ref().map_or_else(|| "auth".into(), |plan| Arc::clone(&plan.name));
     let by_route =
         routes.iter().map(|route| RouteMetrics::new(metrics, &name, &route.id, route.access.as_str())).collect();
+    let is_shadowed = rollout.as_ref().is_some_and(|plan| plan.is_shadowed);
+    let shadow = (is_shadowed && legacy.is_some() && !instances.is_empty()).then(|| Shadow {
+        roles: identity::listed_roles(&identity.roles),
+        comparisons: Comparisons::new(metrics, &name, policies.len()),
+    });
     let snapshot = Snapshot {
         id: files.id(),
         request: Rules {
@@ -200,7 +207,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         policies,
         metrics: by_route,
         unrouted: RouteMetrics::new(metrics, &name, "", "none"),
-        instances: instances?,
+        instances,
         legacy,
         cache: TokenCache::default(),
         headers: identity.headers,
@@ -210,6 +217,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         assertion,
         runner,
         rollout,
+        shadow,
         upstreams: peers,
         tls,
         cors,

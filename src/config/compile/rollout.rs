@@ -51,6 +51,7 @@ pub(super) fn compile(
         exclude,
         arms,
         limits: raw_limits,
+        shadow,
     } = raw?;
     let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -89,6 +90,7 @@ pub(super) fn compile(
         upstreams.choose(Some(&upstream?), at.key("arms").key(key), problems)
     };
     let arms = ArmUpstreams { legacy: arm(legacy, "legacy"), clerk: arm(clerk, "clerk") };
+    let raw::Shadow { enabled } = shadow.unwrap_or_default();
     Some(Plan {
         name: name.into(),
         source,
@@ -107,6 +109,7 @@ pub(super) fn compile(
         limits,
         lists,
         upstreams: arms,
+        is_shadowed: enabled.unwrap_or(true),
     })
 }
 

@@ -25,7 +25,7 @@ pub(crate) use legacy::{
 pub(crate) use policy::{
     Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
 };
-pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Source, Unit};
+pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Shadow, Source, Unit};
 pub(crate) use runner::Runner;
 pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
 pub(crate) use status::{Status, StatusAt};

@@ -19,6 +19,7 @@ pub(crate) struct Rollout {
     pub(crate) exclude: Option<Listed>,
     pub(crate) arms: Option<Arms>,
     pub(crate) limits: Option<RolloutLimits>,
+    pub(crate) shadow: Option<Shadow>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -71,4 +72,10 @@ pub(crate) struct RolloutLimits {
     pub(crate) max_percent: Option<Percent>,
     pub(crate) max_step: Option<Percent>,
     pub(crate) min_dwell: Option<Time>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a mapping like { enabled: true }")]
+pub(crate) struct Shadow {
+    pub(crate) enabled: Option<bool>,
 }

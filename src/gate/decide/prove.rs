@@ -47,7 +47,7 @@ pub fn prove(world: World<'_>, view: &View<'_>, tries: Tries<'_>, now: Now, step
         Err(Pause::Refused(refusal)) => return refused(refusal),
     };
     follow(&verdicts, Caller::Credentials(tries), world.snapshot, steps);
-    let moment = Moment { now, assumed: None, takes_unproven: false };
+    let moment = Moment { now, assumed: None, stand: None, takes_unproven: false };
     let resolution = resolve::resolve(&verdicts, &route, view, world, moment);
     let outcome = resolution.outcome.and_then(|standing| standing.person.ok_or(identity::Refusal::NoCredential));
     let verified = match &outcome {

@@ -30,6 +30,8 @@ pub(super) struct Resolution {
     /// Somebody's arm it is, or that of everybody: not only where nobody goes.
     pub(super) is_of_somebody: bool,
     pub(super) why: Option<Why>,
+    /// Where the person stands whom the credentials name, the legacy one first.
+    pub(super) stand: Stand,
     /// Who was verified, also where it was not enough: the trail says whose attempt it was.
     pub(super) verified: Option<Person>,
     pub(super) outcome: Result<Standing, Refusal>,
@@ -54,6 +56,8 @@ pub(super) struct Moment {
     pub(super) now: Now,
     /// Somebody who is only assumed: their keys have no age, and their arm may be assumed, too.
     pub(super) assumed: Option<Option<Side>>,
+    /// Where the person stands, when that is known already.
+    pub(super) stand: Option<Stand>,
     /// Nothing is asked of a person on this route.
     pub(super) takes_unproven: bool,
 }
@@ -85,6 +89,7 @@ pub(super) fn resolve(
         side,
         is_of_somebody: at.is_of_somebody,
         why: at.why,
+        stand: at,
         verified: if outcome.is_err() { verified() } else { None },
         outcome,
     };
@@ -114,7 +119,7 @@ pub(super) fn resolve(
             let person = clerk_person(&verdicts.clerk);
             let standing = Standing { proven: proven(verdicts, &person, beside), person, ..Standing::default() };
             let side = own.side(route.access);
-            Resolution { side, is_of_somebody: true, why: own.why, verified: None, outcome: Ok(standing) }
+            Resolution { side, is_of_somebody: true, why: own.why, stand: at, verified: None, outcome: Ok(standing) }
         }
         Ok(Resolved::Person(Side::Legacy, beside)) => {
             let person = legacy_person(&verdicts.legacy);
@@ -159,9 +164,10 @@ pub(super) fn question_of(
         _ => None,
     };
     let now = moment.of_keys();
-    let stand = match moment.assumed {
-        Some(Some(side)) => Stand::assumed(side),
-        Some(None) | None => stand(world, legacy_facts.or(clerk_facts)),
+    let stand = match (moment.assumed, moment.stand) {
+        (Some(Some(side)), _) => Stand::assumed(side),
+        (Some(None) | None, Some(known)) => known,
+        (Some(None) | None, None) => stand(world, legacy_facts.or(clerk_facts)),
     };
     let same = legacy_facts.map_or(Same::NotApplicable, |legacy| same(legacy, &verdicts.clerk));
     let (legacy, legacy_explicit) = legacy_word(&verdicts.legacy);
@@ -246,7 +252,7 @@ fn clerk_word(verdict: &Verdict) -> (Clerk, bool) {
 
 /// Whether Clerk's credential names the person of the legacy one. An id of the legacy side is compared, which Clerk's
 /// has only by the map or the mapped claim: two ids that merely look alike are two people.
-fn same(legacy: &Facts, clerk: &Verdict) -> Same {
+pub(super) fn same(legacy: &Facts, clerk: &Verdict) -> Same {
     let named = match clerk {
         Verdict::Valid { identity, .. } => identity.facts.legacy_user.as_deref(),
         Verdict::Expired { legacy_user, .. } | Verdict::Unverifiable { legacy_user, .. } => legacy_user.as_deref(),

@@ -170,7 +170,7 @@ enum Judged {
 }
 
 fn tell(world: World<'_>, verdicts: &Verdicts, now: Now) -> Told {
-    let moment = Moment { now, assumed: None, takes_unproven: false };
+    let moment = Moment { now, assumed: None, stand: None, takes_unproven: false };
     // It is read only: no other site's page does anything by it, and CORS keeps it from reading.
     let Question { inputs, stand: at, .. } = resolve::question_of(verdicts, Access::Protected, false, world, moment);
     let logins = logins(world, verdicts, inputs, now);

@@ -394,3 +394,29 @@ fn a_planted_clerk_cookie_does_not_win_over_the_victims_own_login() {
     let public = resolve(Inputs { access: Access::Public, ..planted }).unwrap();
     assert!(public.is_conflict_stripped() && !public.has_upgrade_hint() && public.side().is_none());
 }
+
+/// What shadow builds on: whoever somebody goes on as beside another credential, they would go on as alone; and alone, a good
+/// credential is enough on a protected route, whatever the keys and Clerk's health.
+#[test]
+fn whoever_counts_beside_another_counts_alone() {
+    let alone = |inputs: Inputs, side: Side| {
+        let sent = match side {
+            Side::Legacy => Sent { clerk: Clerk::Absent, ..inputs.sent },
+            Side::Clerk => Sent { legacy: Legacy::Absent, ..inputs.sent },
+        };
+        resolve(Inputs { sent: Sent { same: Same::NotApplicable, ..sent }, ..inputs })
+    };
+    always(|inputs, outcome| {
+        let Some(counts) = side(outcome) else { return true };
+        // Nobody's on a public route; there nothing is compared.
+        inputs.access == Access::Public || side(alone(inputs, counts)) == Some(counts)
+    });
+    always(|inputs, _| {
+        let is_good = |counts| match counts {
+            Side::Legacy => inputs.sent.legacy == Legacy::Valid && inputs.arm != Arm::Pinned,
+            Side::Clerk => inputs.sent.clerk == Clerk::Valid,
+        };
+        let holds = |counts| !is_good(counts) || side(alone(inputs, counts)) == Some(counts);
+        inputs.access != Access::Protected || (holds(Side::Legacy) && holds(Side::Clerk))
+    });
+}

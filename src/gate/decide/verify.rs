@@ -11,6 +11,7 @@ use crate::identity::clerk::{self, Attempt, Instance, Keys, Verifier};
 use crate::identity::legacy::{self, Answers, Judged, LegacyVerifier, Lookup, Question};
 use crate::identity::{self, Verdict};
 use crate::request::View;
+use crate::rollout::Side;
 use crate::route::Access;
 use crate::snapshot::Snapshot;
 
@@ -59,6 +60,16 @@ impl Verdicts {
             clerk: Verdict::Absent,
             refetch: None,
         }
+    }
+
+    /// What one side alone says.
+    pub(super) fn alone(&self, side: Side) -> Self {
+        let (legacy, clerk) = match side {
+            Side::Legacy => (self.legacy.clone(), Verdict::Absent),
+            Side::Clerk => (legacy::Verdict::Absent, self.clerk.clone()),
+        };
+        let &Self { cookie_agrees, took_authorization, .. } = self;
+        Self { legacy, cookie_agrees, took_authorization, clerk, refetch: None }
     }
 
     /// Of somebody who is only assumed.

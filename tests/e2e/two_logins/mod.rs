@@ -5,6 +5,7 @@ mod credentials;
 mod login;
 mod outage;
 mod ramp;
+mod shadow;
 mod status;
 mod strangers;
 
