@@ -25,8 +25,10 @@ impl Line {
         assert_eq!(outcome, self.expected, "{}: {said}", self.command);
         assert!(!said.contains("user_evil"), "a forged identity got through: {}", self.command);
         for fact in &self.facts {
-            // A header line of the answer, or one in the echo's JSON.
-            let is_there = said.lines().any(|line| line.trim() == fact) || said.contains(&format!("\"{fact}\""));
+            // A header line of the answer, one in the echo's JSON, or a member of crossgate's own.
+            let (name, value) = fact.split_once(": ").unwrap();
+            let members = [format!("\"{fact}\""), format!("\"{name}\":\"{value}\""), format!("\"{name}\":{value}")];
+            let is_there = said.lines().any(|line| line.trim() == fact) || members.iter().any(|it| said.contains(it));
             assert!(is_there, "{fact} is not there after {}: {said}", self.command);
         }
     }
@@ -48,16 +50,30 @@ impl Line {
 
     /// What `curl` would send, sent without it.
     fn send(&self) {
-        let answer = call(&self.command).send();
+        let answer = call(&self.settled()).send();
         let headers: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-        self.judge(&answer.outcome(), &format!("{headers}\n{}", answer.text()));
+        // An exchange is refused in the words of RFC 6749.
+        let refused = if answer.status == 400 { answer.json()["error"].as_str().map(str::to_owned) } else { None };
+        let outcome = refused.map_or_else(|| answer.outcome(), |error| format!("400 {error}"));
+        self.judge(&outcome, &format!("{headers}\n{}", answer.text()));
+    }
+
+    /// The line with its inner one, `$(curl … | sed …)`, run: the token that an exchange gives.
+    fn settled(&self) -> String {
+        let Some((before, rest)) = self.command.split_once("$(") else { return self.command.clone() };
+        let (inner, after) = rest.split_once(" | sed ").unwrap();
+        let (_, after) = after.split_once("')\"").unwrap();
+        let token = call(inner).send().json()["access_token"].as_str().unwrap().to_owned();
+        // As for the other headers: single quotes.
+        format!("{before}{token}\"{after}").replace('"', "'")
     }
 
     fn run_curl(&self) {
         let (code, said) = self.run();
         assert_eq!(code, Some(0), "{}: {said}", self.command);
         let status = said.split(' ').nth(1).unwrap_or_default();
-        let code = said.split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("ok");
+        let coded = said.split("\"code\":\"").nth(1).or_else(|| said.split("\"error\":\"").nth(1));
+        let code = coded.and_then(|rest| rest.split('"').next()).unwrap_or("ok");
         self.judge(&format!("{status} {code}"), &said);
     }
 }
@@ -71,7 +87,9 @@ fn lines(printed: &str) -> Vec<Line> {
             comment = Some(text);
         } else if let Some(text) = comment.take() {
             let words: Vec<&str> = text.split(' ').collect();
-            let is_fact = |word: &str| word.starts_with("x-crossgate-") || word.starts_with("token-");
+            let members = ["action:", "degraded:", "scope:"];
+            let is_fact =
+                |word: &str| word.starts_with("x-crossgate-") || word.starts_with("token-") || members.contains(&word);
             let facts = words.windows(2).filter(|pair| is_fact(pair[0]) && pair[0].ends_with(':'));
             found.push(Line {
                 expected: text.split(':').next().unwrap().to_owned(),
@@ -104,14 +122,19 @@ fn words(command: &str) -> Vec<String> {
 /// What this `curl` line would send.
 fn call(command: &str) -> Call {
     let mut method = None;
-    let (mut headers, mut body, mut url) = (Vec::new(), None, None);
-    let words = words(command);
+    let (mut headers, mut body, mut url, mut socket) = (Vec::new(), None::<String>, None, None);
+    // What is filtered for people is looked at whole here.
+    let words = words(command.split(" | ").next().unwrap());
     let mut words = words.iter().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "-sS" | "-i" | "--path-as-is" => {}
             "-X" => method = words.next().cloned(),
-            "-d" => body = words.next().cloned(),
+            "-d" => {
+                let more = words.next().unwrap();
+                body = Some(body.map_or_else(|| more.clone(), |body| format!("{body}&{more}")));
+            }
+            "--unix-socket" => socket = words.next().map(|path| Address::Unix(path.into())),
             "-H" => headers.push(words.next().unwrap().clone()),
             other if other.starts_with("http://") => url = Some(other.to_owned()),
             other => panic!("curl {other}"),
@@ -121,7 +144,7 @@ fn call(command: &str) -> Call {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_at(rest.find('/').unwrap());
     let method = method.unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.to_owned());
-    let mut call = Call::new(&Address::Tcp(host.parse().unwrap()), &method, path);
+    let mut call = Call::new(&socket.unwrap_or_else(|| Address::Tcp(host.parse().unwrap())), &method, path);
     for header in headers {
         let (name, value) = header.split_once(": ").unwrap();
         call = call.header(name, value);
@@ -166,6 +189,7 @@ fn each_line_of_the_demo_gives_what_it_announces() {
         "200 ok",
         "400 bad_path",
         "400 identity_conflict",
+        "400 invalid_scope",
         "401 no_credential",
         "401 clerk_expired",
         "401 clerk_invalid",

@@ -36,6 +36,7 @@ pub(super) fn story(addresses: &Addresses, key: &SigningKey, login: &Login) -> R
     who_may_what(&mut story, &people);
     two_logins(&mut story, &people);
     unchanged_api(&mut story, &people);
+    runners(&mut story, &people);
     moving(&mut story, &people);
     outage(&mut story, &people, &issuer);
 
@@ -54,6 +55,8 @@ struct People {
     ada_with_clerk: String,
     /// Her session as a browser brings it along.
     ada_cookie: String,
+    /// Bare, for the form of an exchange.
+    ada_session: String,
     ada_expired: String,
     bob: String,
     bob_tampered: String,
@@ -88,6 +91,8 @@ impl People {
             ada: bearer(&legacy("41")),
             ada_cookie: format!("-H 'cookie: __session={ada}; __client_uat=1' "),
             ada_with_clerk: bearer(&ada),
+            ada_session: ada.clone(),
+
             ada_expired: bearer(&clerk("user_ada", "org_acme", "org:admin", -TTL)?),
             bob: bearer(&legacy("42")),
             bob_tampered: bearer(&tampered(&legacy("42"))),
@@ -143,6 +148,19 @@ fn unchanged_api(story: &mut Story, people: &People) {
     story.read("200 ok: so it does for cleo, who never had a login there: token-sub: user_cleo", &people.cleo);
     let keys = "200 ok: x-crossgate-assertion says the same to what is new, and these keys verify it";
     story.get(keys, "", "/.crossgate/.well-known/jwks.json");
+    story.status("200 ok: and its frontend learns where it stands, here as nobody: action: sign_in", "");
+    story.status("200 ok: ada is signed in by the old login and has nothing to do: action: none", &people.ada);
+}
+
+fn runners(story: &mut Story, people: &People) {
+    story.heading("a runner on a laptop");
+    let expected =
+        "200 ok: the session of ada becomes a token of its own for ten minutes, narrowed to scope: executions:write";
+    story.exchange(expected, &people.ada_session);
+    let expected = "200 ok: it starts an execution in her name: x-crossgate-method: runner, x-crossgate-subject: 41";
+    story.act_as_runner(expected, &people.ada_session, "acme");
+    story.act_as_runner("403 forbidden: not in another org", &people.ada_session, "other");
+    story.exchange_wider("400 invalid_scope: nor is it given what runners never get", &people.ada_session);
 }
 
 fn moving(story: &mut Story, people: &People) {
@@ -160,6 +178,7 @@ fn moving(story: &mut Story, people: &People) {
         "200 ok: ada is served as before, her app is told x-crossgate-upgrade: clerk, the api x-crossgate-arm: clerk";
     story.read(expected, ada);
     story.act("401 step_up_clerk: but what is privileged takes clerk now", ada);
+    story.status("200 ok: which her app could ask before: action: step_up", ada);
     let expected = "200 ok: who begins to sign in now begins with clerk, and a signed cookie keeps them there: x-crossgate-arm: clerk";
     story.begin_login(expected);
     story.act("200 ok: so she comes with clerk: x-crossgate-method: clerk", ada_with_clerk);
@@ -167,6 +186,7 @@ fn moving(story: &mut Story, people: &People) {
         "200 ok: with both at once clerk is what counts now: x-crossgate-method: clerk",
         &format!("{ada}{ada_cookie}"),
     );
+    story.shadow("200 ok: wherever both came along, what each alone would have meant was compared and counted");
     story.act("200 ok: bob has no other login, and notices nothing: x-crossgate-arm: legacy", bob);
 }
 
@@ -180,6 +200,7 @@ fn outage(story: &mut Story, people: &People, clerk: &str) {
     story.begin_login("200 ok: who signs in now is sent to the old login: x-crossgate-arm: legacy");
     story.read("200 ok: and by her clerk session, as long as it lasts", ada_with_clerk);
     story.read("503 clerk_outage: nobody can renew one that ran out, and 401 would sign her out", ada_expired);
+    story.status("200 ok: so her app shows a banner, not a login: degraded: true", ada_expired);
     story.act("503 clerk_outage: nor step up: come back later", ada);
     story.act("503 jwks_stale_privileged: keys this old do for nothing privileged", ada_with_clerk);
     story.act("200 ok: bob notices nothing", bob);
@@ -237,6 +258,47 @@ impl Story {
     /// Reads invoices: protected, for members.
     fn read(&mut self, expected: &str, carried: &str) {
         self.get(expected, carried, "/api/orgs/acme/invoices");
+    }
+
+    /// Asks who somebody is.
+    fn status(&mut self, expected: &str, carried: &str) {
+        self.get(expected, carried, "/auth/status");
+    }
+
+    /// Exchanges a credential for a runner token.
+    fn exchange(&mut self, expected: &str, subject: &str) {
+        self.curl(expected, &self.form(subject, "executions:write"));
+    }
+
+    fn exchange_wider(&mut self, expected: &str, subject: &str) {
+        self.curl(expected, &self.form(subject, "members:write"));
+    }
+
+    fn form(&self, subject: &str, scope: &str) -> String {
+        let gate = &self.gate;
+        let fields = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+            ("subject_token", subject),
+            ("scope", scope),
+        ];
+        let fields: String = fields.iter().map(|(name, value)| format!("-d {name}={value} ")).collect();
+        format!("{fields}{gate}/.crossgate/token")
+    }
+
+    /// The same in one line: a token from the exchange, and an execution with it.
+    fn act_as_runner(&mut self, expected: &str, subject: &str, org: &str) {
+        let exchange = format!("curl -sS {}", self.form(subject, "executions:write"));
+        let token = format!("$({exchange} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')");
+        let carried = format!("-X POST -d '{{}}' -H \"authorization: Bearer {token}\" ");
+        self.get(expected, &carried, &format!("/api/orgs/{org}/workspaces/w1/executions"));
+    }
+
+    /// Where both logins spoke.
+    fn shadow(&mut self, expected: &str) {
+        let admin = self.admin.clone();
+        let metrics = "http://localhost/metrics | grep -e HTTP/ -e ^crossgate_shadow";
+        self.curl(expected, &format!("--unix-socket {admin} {metrics}"));
     }
 
     /// The first request of a login.
