@@ -297,7 +297,7 @@ impl Story {
     /// Where both logins spoke.
     fn shadow(&mut self, expected: &str) {
         let admin = self.admin.clone();
-        let metrics = "http://localhost/metrics | grep -e HTTP/ -e ^crossgate_shadow";
+        let metrics = "http://localhost/metrics | grep -e HTTP/ -e '^crossgate_shadow.* [1-9]'";
         self.curl(expected, &format!("--unix-socket {admin} {metrics}"));
     }
 
