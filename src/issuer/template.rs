@@ -2,9 +2,10 @@
 //!
 //! Compiled at load, so that a field that does not exist is told there. `{name}` must be known of the person, `{name?}`
 //! leaves its claim out where it is not, `{name:int}` writes a number. A list stands alone and becomes an array.
+//! `{claims.…}` is what the verified credential itself says: alone it keeps its type, beside other text it must be text.
 //! Never invents a fact: what a person lacks, the template lacks.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Roles;
 use crate::identity::{Facts, Login, Workspaces};
@@ -19,6 +20,7 @@ enum Node {
     Text(Vec<Part>),
     List(Use),
     Integer(Use),
+    Claim(Claim),
     Array(Vec<Node>),
     Object(Vec<(String, Node)>),
 }
@@ -27,7 +29,33 @@ enum Node {
 enum Part {
     Text(String),
     Field(Use),
+    Claim(Claim),
 }
+
+/// A claim of the credential, by its path.
+#[derive(Debug, Clone, PartialEq)]
+struct Claim {
+    path: Vec<String>,
+    is_optional: bool,
+}
+
+impl Claim {
+    /// Null and no text are as good as absent: Clerk's templates write them where a user has no such value.
+    fn of<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+        let (first, rest) = self.path.split_first()?;
+        let value = rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))?;
+        Some(value).filter(|value| !value.is_null() && value.as_str() != Some(""))
+    }
+
+    fn text_of<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a str> {
+        self.of(claims)?.as_str()
+    }
+}
+
+/// How a claim of the credential is called where somebody lacks it.
+const CLAIM: &str = "claim";
+/// Deeper than Clerk's claims go.
+const MAX_PATH: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Use {
@@ -199,6 +227,13 @@ impl Claims {
         self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
     }
 
+    /// The claims of the credential that the templates name, by the first word of their paths.
+    pub fn named(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        self.0.iter().for_each(|(_, node)| named(node, &mut found));
+        found
+    }
+
     /// Whether a claim needs this field of everybody.
     pub fn needs(&self, field: &str) -> bool {
         self.0.iter().any(|(_, node)| needs(node, field))
@@ -247,20 +282,27 @@ fn template(text: &str) -> Result<Node, TemplateProblem> {
         } else {
             let (inside, after) =
                 tail.strip_prefix('{').and_then(|tail| tail.split_once('}')).ok_or(TemplateProblem::Unbalanced)?;
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal)));
+            }
+            rest = after;
+            if let Some(path) = inside.strip_prefix("claims.") {
+                parts.push(Part::Claim(claim(path, inside)?));
+                continue;
+            }
             let (used, is_integer) = field(inside)?;
             if is_integer {
                 integer = Some(used);
             }
-            if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal)));
-            }
             parts.push(Part::Field(used));
-            rest = after;
         }
     }
     literal.push_str(rest);
     if !literal.is_empty() {
         parts.push(Part::Text(literal));
+    }
+    if let [Part::Claim(claim)] = parts.as_slice() {
+        return Ok(Node::Claim(claim.clone()));
     }
     if let [Part::Field(used)] = parts.as_slice() {
         match integer {
@@ -271,15 +313,15 @@ fn template(text: &str) -> Result<Node, TemplateProblem> {
     }
     let odd = parts.iter().find_map(|part| match part {
         Part::Field(used) if used.field.is_list() => Some(used.field),
-        Part::Field(_) | Part::Text(_) => None,
+        Part::Field(_) | Part::Text(_) | Part::Claim(_) => None,
     });
     match odd.or(integer.map(|used| used.field)) {
         Some(field) => Err(TemplateProblem::NotAlone(field.as_str())),
-        None if parts.iter().any(|part| matches!(part, Part::Field(_))) => Ok(Node::Text(parts)),
+        None if parts.iter().any(|part| !matches!(part, Part::Text(_))) => Ok(Node::Text(parts)),
         None => {
             let text = parts.into_iter().map(|part| match part {
                 Part::Text(text) => text,
-                Part::Field(_) => String::new(),
+                Part::Field(_) | Part::Claim(_) => String::new(),
             });
             Ok(Node::Literal(Value::String(text.collect())))
         }
@@ -300,10 +342,34 @@ fn field(inside: &str) -> Result<(Use, bool), TemplateProblem> {
     Ok((Use { field, is_optional }, is_integer))
 }
 
+fn claim(path: &str, whole: &str) -> Result<Claim, TemplateProblem> {
+    let (path, is_optional) = path.strip_suffix('?').map_or((path, false), |path| (path, true));
+    let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+    // A kind would be one of a text: what a claim is, it says itself.
+    let is_odd = |name: &String| name.is_empty() || name.contains(':');
+    if path.len() > MAX_PATH || path.iter().any(is_odd) {
+        return Err(TemplateProblem::UnknownField(whole.to_owned()));
+    }
+    Ok(Claim { path, is_optional })
+}
+
+fn named<'a>(node: &'a Node, found: &mut Vec<&'a str>) {
+    match node {
+        Node::Literal(_) | Node::List(_) | Node::Integer(_) => {}
+        Node::Claim(claim) => found.extend(claim.path.first().map(String::as_str)),
+        Node::Text(parts) => found.extend(parts.iter().filter_map(|part| match part {
+            Part::Claim(claim) => claim.path.first().map(String::as_str),
+            Part::Field(_) | Part::Text(_) => None,
+        })),
+        Node::Array(nodes) => nodes.iter().for_each(|node| named(node, found)),
+        Node::Object(members) => members.iter().for_each(|(_, node)| named(node, found)),
+    }
+}
+
 fn needs(node: &Node, name: &str) -> bool {
     let is_it = |used: &Use| !used.is_optional && used.field.as_str() == name;
     match node {
-        Node::Literal(_) => false,
+        Node::Literal(_) | Node::Claim(_) => false,
         Node::Text(parts) => parts.iter().any(|part| matches!(part, Part::Field(used) if is_it(used))),
         Node::List(used) | Node::Integer(used) => is_it(used),
         Node::Array(nodes) => nodes.iter().any(|node| needs(node, name)),
@@ -325,8 +391,12 @@ fn lacks(node: &Node, person: Person<'_>) -> Option<&'static str> {
         Node::Literal(_) => None,
         Node::Text(parts) => parts.iter().find_map(|part| match part {
             Part::Field(used) => missing(used),
+            Part::Claim(claim) => {
+                (!claim.is_optional && claim.text_of(&person.facts.claims).is_none()).then_some(CLAIM)
+            }
             Part::Text(_) => None,
         }),
+        Node::Claim(claim) => (!claim.is_optional && claim.of(&person.facts.claims).is_none()).then_some(CLAIM),
         Node::List(used) => missing(used),
         // What is no number cannot be written as one, whether it may be left out or not.
         Node::Integer(used) => match has(*used, person) {
@@ -342,7 +412,12 @@ fn lacks(node: &Node, person: Person<'_>) -> Option<&'static str> {
 fn is_left_out(node: &Node, person: Person<'_>) -> bool {
     let absent = |used: &Use| used.is_optional && !has(*used, person);
     match node {
-        Node::Text(parts) => parts.iter().any(|part| matches!(part, Part::Field(used) if absent(used))),
+        Node::Text(parts) => parts.iter().any(|part| match part {
+            Part::Field(used) => absent(used),
+            Part::Claim(claim) => claim.is_optional && claim.text_of(&person.facts.claims).is_none(),
+            Part::Text(_) => false,
+        }),
+        Node::Claim(claim) => claim.is_optional && claim.of(&person.facts.claims).is_none(),
         Node::List(used) | Node::Integer(used) => absent(used),
         Node::Literal(_) | Node::Array(_) | Node::Object(_) => false,
     }
@@ -374,6 +449,7 @@ fn write(node: &Node, person: Person<'_>, out: &mut String) -> Result<(), Lacks>
                     match part {
                         Part::Text(literal) => text.push_str(literal),
                         Part::Field(used) => text.push_str(person.text(used.field).ok_or(used.field.as_str())?),
+                        Part::Claim(claim) => text.push_str(claim.text_of(&person.facts.claims).ok_or(CLAIM)?),
                     }
                 }
                 quote(&text, out);
@@ -384,6 +460,7 @@ fn write(node: &Node, person: Person<'_>, out: &mut String) -> Result<(), Lacks>
             out.push_str(&Value::Array(list).to_string());
         }
         Node::Integer(used) => out.push_str(&integer(*used, person).ok_or(used.field.as_str())?.to_string()),
+        Node::Claim(claim) => out.push_str(&claim.of(&person.facts.claims).ok_or(CLAIM)?.to_string()),
         Node::Array(nodes) => {
             out.push('[');
             let mut is_first = true;

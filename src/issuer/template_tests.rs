@@ -26,6 +26,10 @@ fn person() -> Facts {
         session: Some("sess_1".to_owned()),
         org: Some(Org { id: "org_1".to_owned(), role: Some("org:admin".to_owned()), ..Org::default() }),
         workspaces: Workspaces::Known(vec![Workspace { id: "w1".to_owned(), role: None }]),
+        claims: match json!({ "email": "a@\"b", "meta": { "n": 7, "tags": ["x"], "gone": null, "empty": "" } }) {
+            Value::Object(claims) => claims,
+            _ => unreachable!(),
+        },
         ..Facts::default()
     }
 }
@@ -55,6 +59,16 @@ fn claims_of_a_person() {
         ("what may be left out", json!({"a": "{actor?}", "b": "x{actor?}", "p": "{permissions?}"}), json!({})),
         ("what is there", json!({"a": "{org?}", "n": "{legacy_user:int?}"}), json!({"a": "org_1", "n": 42})),
         ("none", json!({}), json!({})),
+        (
+            "what the credential says",
+            json!({"e": "{claims.email}", "to": "<{claims.email}>", "n": "{claims.meta.n}", "t": "{claims.meta.tags}"}),
+            json!({"e": "a@\"b", "to": "<a@\"b>", "n": 7, "t": ["x"]}),
+        ),
+        (
+            "what it does not say",
+            json!({"a": "{claims.meta.gone?}", "b": "{claims.meta.empty?}", "c": "x{claims.meta.n?}", "d": "{claims.email.x?}"}),
+            json!({}),
+        ),
     ];
     for (name, template, expected) in table {
         assert_eq!(rendered(template, &facts), Ok(expected), "{name}");
@@ -73,6 +87,8 @@ fn a_person_who_lacks_what_is_asked_for() {
         ("an org", json!({"a": "x{legacy_org}"}), &bare, "legacy_org"),
         ("a list", json!({"w": "{workspaces}"}), &bare, "workspaces"),
         ("deep inside", json!({"a": [{"b": "{legacy_org}"}]}), &bare, "legacy_org"),
+        ("a claim", json!({"e": "{claims.email}"}), &bare, "claim"),
+        ("a claim beside text that is none", json!({"e": "n {claims.meta.n}"}), &member, "claim"),
         ("a role that means nothing to the legacy side", json!({"r": "{role}"}), &member, "role"),
         ("a number that is none", json!({"n": "{legacy_user:int}"}), &named, "legacy_user"),
         ("nor one that may be left out", json!({"n": "{legacy_user:int?}"}), &named, "legacy_user"),
@@ -92,6 +108,10 @@ fn templates_that_cannot_be_read() {
     let table = [
         (json!("{legacy_usr}"), P::UnknownField("legacy_usr".to_owned())),
         (json!("{}"), P::UnknownField(String::new())),
+        (json!("{claims.}"), P::UnknownField("claims.".to_owned())),
+        (json!("{claims.a..b}"), P::UnknownField("claims.a..b".to_owned())),
+        (json!("{claims.a:int}"), P::UnknownField("claims.a:int".to_owned())),
+        (json!("{claims}"), P::UnknownField("claims".to_owned())),
         (json!("{org"), P::Unbalanced),
         (json!("org}"), P::Unbalanced),
         (json!("{org:text}"), P::UnknownKind("text".to_owned())),

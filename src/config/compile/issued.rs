@@ -134,7 +134,7 @@ fn template_help(why: &TemplateProblem) -> Option<String> {
         TemplateProblem::Unbalanced => "write {{ and }} for braces that are meant".to_owned(),
         TemplateProblem::UnknownField(name) => match near(name, TemplateProblem::fields()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known: {}", TemplateProblem::fields().join(", ")),
+            None => format!("known: {}, claims.…", TemplateProblem::fields().join(", ")),
         },
         TemplateProblem::UnknownKind(_) => "`int` is the only one, as in {legacy_user:int}".to_owned(),
         TemplateProblem::NotAlone(_) => "make it the whole value of its claim".to_owned(),

@@ -155,7 +155,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
     // An exchange is a privileged action, too.
     let privileged =
         runner.is_some() || routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));
-    let runner = runner::finish(runner, routes.as_ref(), previous, root, problems);
+    let minted = mint.iter().flat_map(|mint| mint.claims.named()).collect();
+    let runner = runner::finish(runner, routes.as_ref(), minted, previous, root, problems);
     let has_status_route = |claim: &status::Claim| {
         let routes = routes.iter().flat_map(|compiled| compiled.routes.iter());
         claim.is_default() && routes.into_iter().any(|route| claim.is_of(&route.pattern, &route.methods))

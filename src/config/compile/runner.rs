@@ -112,6 +112,7 @@ pub(super) fn is_scope(text: &str) -> bool {
 pub(super) fn finish(
     settings: Option<Settings>,
     routes: Option<&route::Compiled>,
+    minted: Vec<&str>,
     previous: Option<&Snapshot>,
     root: At<'_>,
     problems: &mut Vec<Problem>,
@@ -146,6 +147,9 @@ pub(super) fn finish(
             }
         }
         carried = takes_runner().flat_map(|policy| policy.claims()).map(Box::from).collect();
+        if takes_runner().next().is_some() {
+            carried.extend(minted.into_iter().map(Box::from));
+        }
         carried.sort_unstable();
         carried.dedup();
     }
