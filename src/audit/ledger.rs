@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Entry, Event, Id, Text, WIDENING};
+use super::entry::{Entry, Event, Id, Text};
 use super::queue::Kind;
 use super::rollup::{Budget, Due, Noted, Rollup};
 use super::sample::Sample;
@@ -20,6 +20,8 @@ use crate::clock;
 /// than three months to write the history away; people, who can be told apart and stopped, six weeks.
 const OF_STRANGERS: Budget = Budget { burst: 512, gap: Duration::from_secs(2) };
 const OF_PEOPLE: Budget = Budget { burst: 2048, gap: Duration::from_secs(1) };
+/// Of what is only worth knowing a tenth: on some routes everybody who has two logins gives rise to one.
+const OF_NOTICES: Budget = Budget { burst: 256, gap: Duration::from_secs(10) };
 
 /// The trail and what is known of its latest entries; cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ struct Inner {
     people: Rollup,
     /// Of everybody else: kept apart, so that strangers, of whom there may be any number, cannot crowd a person's denial out.
     strangers: Rollup,
+    /// Of what refused nobody: apart from both, so that it crowds no denial out.
+    notices: Rollup,
     sessions: Sample,
     /// Keyed at random: nobody outside can choose callers that are taken for one another.
     kinds: RandomState,
@@ -40,8 +44,8 @@ struct Inner {
 impl Ledger {
     pub fn new(trail: Trail) -> Self {
         let (people, strangers) = (Rollup::new(OF_PEOPLE), Rollup::new(OF_STRANGERS));
-        let (sessions, kinds) = (Sample::default(), RandomState::new());
-        Self(Arc::new(Inner { trail, people, strangers, sessions, kinds }))
+        let (notices, sessions, kinds) = (Rollup::new(OF_NOTICES), Sample::default(), RandomState::new());
+        Self(Arc::new(Inner { trail, people, strangers, notices, sessions, kinds }))
     }
 
     pub fn trail(&self) -> &Trail {
@@ -106,14 +110,14 @@ impl Ledger {
     ) {
         let (caller, now) = (self.0.kinds.hash_one(caller), Instant::now());
         let kind = self.0.kinds.hash_one((caller, kind));
-        match self.0.people.note(caller, kind, now) {
+        match self.0.notices.note(caller, kind, now) {
             Noted::First => {
                 let (event, body) = entry();
                 self.0.trail.post(Kind::Other, event, body);
             }
-            Noted::Second => self.0.people.keep(kind, entry().1),
+            Noted::Second => self.0.notices.keep(kind, entry().1),
             Noted::Repeat => {}
-            Noted::Crowded => self.0.people.crowd(what, now),
+            Noted::Crowded => self.0.notices.crowd(what, now),
         }
     }
 
@@ -139,16 +143,21 @@ impl Ledger {
     pub fn roll_up(&self, is_end: bool) {
         let (now, time) = (Instant::now(), clock::unix_micros());
         let due = |rollup: &Rollup| rollup.due((!is_end).then_some(now), time);
-        for due in due(&self.0.people).into_iter().chain(due(&self.0.strangers)) {
+        for due in due(&self.0.notices) {
             match due {
-                Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::Denied, body),
-                Due::Crowd { code: WIDENING, count } => {
+                Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::System, body),
+                Due::Crowd { code, count } => {
                     let mut entry = Entry::new(Id::random(), time, Event::System);
-                    entry.action = Some(Text(WIDENING));
+                    entry.action = Some(Text(code));
                     entry.reason = Some(Text("more than can be told apart"));
                     entry.count = Some(count);
                     self.post(&entry);
                 }
+            }
+        }
+        for due in due(&self.0.people).into_iter().chain(due(&self.0.strangers)) {
+            match due {
+                Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::Denied, body),
                 Due::Crowd { code, count } => {
                     let mut entry = Entry::new(Id::random(), time, Event::Denied);
                     entry.decision = Some("deny");
@@ -196,5 +205,29 @@ impl Drop for Attempt {
         entry.reason = Some(Text("unknown"));
         entry.attempt = Some(self.id);
         self.ledger.0.trail.post(Kind::Outcome(self.id), Event::Outcome, entry.body());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::entry::Event;
+    use super::super::testing::{Bed, denied};
+    use super::super::trail::Trail;
+    use super::Ledger;
+
+    /// On a route for one login everybody who has both gives rise to a notice.
+    #[tokio::test]
+    async fn no_crowd_of_notices_takes_a_denials_place() {
+        let bed = Bed::new();
+        let ledger = Ledger::new(Trail::open(bed.options(16 << 20, 3)).unwrap());
+        for person in 0..5_000 {
+            ledger.notice(&person, &"route", "shadow.widening", || (Event::System, denied()));
+        }
+        ledger.denial(&"victim", &"route", true, "forbidden", || (Event::Denied, denied())).await.unwrap();
+        assert_eq!(bed.chain().events("denied"), 1 + 256, "the first, and what was noticed");
+        ledger.finish(Duration::from_secs(20));
+        assert!(bed.chain().actions().contains(&"shadow.widening"), "the rest is counted");
     }
 }

@@ -80,6 +80,40 @@ fn seen(bed: &Running, name: &str) -> Vec<String> {
     bed.origin().last().values(name)
 }
 
+/// What the legacy login put into its tokens beside ids, Clerk's session token can say; also where a runner acts for somebody.
+#[test]
+fn a_minted_token_says_what_the_session_token_says() {
+    let mint = MINT.replace("ws: ", "email: \"{claims.email}\", plan: \"{claims.meta.plan?}\", ws: ");
+    let runner = "runner: { enabled: true, scopes: [work] }";
+    let policy = format!(
+        "{POLICY}  - {{ id: work, match: {{ path: \"/work/{{*rest}}\" }}, require: {{ token: [runner], scope: [work] }} }}\n"
+    );
+    let bed = Bed::new().policy(&policy).section(&mint).section(IDENTITY).section(runner);
+    let bed = bed.upstream_option("credentials: { authorization: legacy_token }");
+    files(&bed);
+    let bed = bed.start();
+    let of = |email: &str| token("user_ada").org("org_1", "acme", "admin").claim("email", json!(email));
+    let minted = || checked(bearer(&seen(&bed, "authorization")[0])).unwrap();
+    for email in ["ada@example.com", "ada@example.org"] {
+        let session = of(email).claim("meta", json!({ "plan": 3 })).sign();
+        assert_eq!(bed.get("/me/x").bearer(&session).send().outcome(), "200 ok");
+        assert_eq!((&minted()["email"], &minted()["plan"]), (&json!(email), &json!(3)));
+    }
+    assert_eq!(bed.get("/me/x").bearer(&of("a@b").sign()).send().outcome(), "200 ok");
+    assert!(minted().get("plan").is_none());
+    assert_eq!(bed.get("/me/x").bearer(&ada()).send().outcome(), "403 unmapped_principal", "no e-mail");
+
+    let form = format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token_type=urn:ietf:params:oauth:token-type:jwt&subject_token={}",
+        of("ada@example.com").sign()
+    );
+    let exchange = bed.post("/.crossgate/token").header("content-type", "application/x-www-form-urlencoded");
+    let answer = exchange.body(form).send();
+    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(bed.get("/work/x").bearer(&token).send().outcome(), "200 ok");
+    assert_eq!(minted()["email"], "ada@example.com");
+}
+
 #[test]
 fn an_api_that_checks_its_own_tokens_serves_people_of_both_logins() {
     let bed = minting("credentials: { authorization: legacy_token }");

@@ -176,6 +176,12 @@ pub(super) fn compare(case: &Case<'_>, verdicts: &Verdicts, made: &Decision, sta
     if !is_judged || !is_both {
         return None;
     }
+    // Junk is anybody's to send: two bad ones say nothing of the two logins, and would dilute what good ones say.
+    let is_good =
+        matches!(verdicts.legacy, legacy::Verdict::Valid { .. }) || matches!(verdicts.clerk, Verdict::Valid { .. });
+    if !is_good {
+        return None;
+    }
     let (old, new) = (legacy_person(&verdicts.legacy), clerk_person(&verdicts.clerk));
     // Choosing an arm is the dearest step: of one person with one org on both sides it is done.
     let stands_there = |facts: &Facts| match old.map(|old| &old.facts) {

@@ -165,7 +165,6 @@ fn each_dimension_has_its_table() {
         ("a bad Clerk one", "/me", admin(), forged(), "IIIID"),
         ("one that has expired", "/me", admin(), expired(Some("u1")), "IIIID"),
         ("one that has expired, of somebody else", "/me", admin(), expired(Some("u2")), "IIIID"),
-        ("both bad", "/me", bad(), forged(), "IIIIA"),
         ("a key that nobody has", "/me", admin(), untold(true), "IIIII"),
         ("no keys", "/me", admin(), untold(false), "IIIII"),
         (
@@ -191,6 +190,15 @@ fn each_dimension_has_its_table() {
         assert_eq!(letters(&shadow.comparison), expected, "{name}: {shadow}");
         assert_eq!(shadow.evidence.is_some(), expected.contains('D'), "{name}");
     }
+}
+
+/// Anybody can send two forgeries, and as many as they like: they are no comparison of two logins.
+#[test]
+fn junk_on_both_sides_is_not_compared() {
+    let (snapshot, now) = (snapshot(), clock::now());
+    let bad = legacy::Verdict::Invalid { reason: legacy::Reason::Expired, carrier: Carrier::Cookie };
+    let forged = Verdict::Invalid { reason: Reason::Pending, carrier: Carrier::Cookie };
+    assert!(shadow(&snapshot, now, "/me", bad, forged).1.is_none());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::gate::close::rfc3339;
 use crate::gate::reply::{self, Code};
 use crate::identity::clerk::{self, Health};
 use crate::identity::{self, Facts, Link, Method, Verdict, legacy};
-use crate::policy::OrgName;
+use crate::policy::{self, OrgName};
 use crate::request::View;
 use crate::rollout::Side;
 use crate::route::Access;
@@ -170,7 +170,10 @@ enum Judged {
 }
 
 fn tell(world: World<'_>, verdicts: &Verdicts, now: Now) -> Told {
-    let moment = Moment { now, assumed: None, stand: None, takes_unproven: false };
+    // There it is the API that says who somebody is, also beside a session that verifies.
+    let takes_unproven = matches!(verdicts.legacy, legacy::Verdict::Unproven { .. })
+        && world.snapshot.policies.iter().any(policy::Policy::asks_for_nothing);
+    let moment = Moment { now, assumed: None, stand: None, takes_unproven };
     // It is read only: no other site's page does anything by it, and CORS keeps it from reading.
     let Question { inputs, stand: at, .. } = resolve::question_of(verdicts, Access::Protected, false, world, moment);
     let logins = logins(world, verdicts, inputs, now);

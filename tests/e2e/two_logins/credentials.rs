@@ -413,5 +413,9 @@ routes:
             assert_eq!(answer.status, 200, "{target}{leftover}: {}", answer.outcome());
             assert_eq!(saw(&answer, "x-crossgate-method"), method, "{target}{leftover}");
         }
+        // A frontend that showed the session's person would show somebody else than its calls act as.
+        let told = bed.get("/auth/status").cookie(&format!("{}{leftover}", session(&own))).send().json();
+        let expected = if leftover.is_empty() { "clerk" } else { "none" };
+        assert_eq!(told["method"], expected, "{told}");
     }
 }
