@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use super::{ada, bed, entries, exchange, form, legacy, part, post, refusal, reload};
 use crate::bed::{Bed, Running, until};
-use crate::issuer::{tampered, token};
+use crate::issuer::{now, tampered, token};
 use crate::wire::{Response, Wire};
 
 const KIND: &str = "urn:ietf:params:oauth:token-type:";
@@ -209,6 +210,23 @@ fn a_legacy_credential_converts_once() {
     });
     assert_eq!(used.outcome(), "200 ok");
     assert_eq!(bed.origin().last().values("x-crossgate-legacy-user"), ["43"]);
+}
+
+#[test]
+fn one_person_does_not_use_up_what_can_be_converted() {
+    let bed = bed();
+    let whose = digest(&SHA256, b"43");
+    let person: String = whose.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let until = (now() + 3600) * 1000;
+    let lines: String = (0..1000).map(|number| format!("{number:064x} {until} {person}\n")).collect();
+    std::fs::create_dir_all(bed.folder().join("state")).unwrap();
+    std::fs::write(bed.folder().join("state/runner-converted"), lines).unwrap();
+    let bed = bed.start();
+    let answer = post(&bed, &form(&legacy("43", 3600)).body());
+    assert_eq!(refusal(&answer), "400 invalid_request");
+    assert!(answer.text().contains("too many legacy credentials"), "{}", answer.text());
+    assert!(denials(&bed).iter().any(|reason| reason == "conversions does not hold"), "{:?}", denials(&bed));
+    assert_eq!(post(&bed, &form(&legacy("42", 3600)).body()).status, 200, "somebody else");
 }
 
 #[test]
