@@ -170,7 +170,7 @@ async fn exchange(
     let scopes = scopes(&snapshot, runner, &asked, facts)?;
     let now = clock::now();
     let is_legacy = facts.method.login() == Login::Legacy;
-    let reserved = if is_legacy { Some(reserve(runner, &asked.subject, facts).await?) } else { None };
+    let reserved = if is_legacy { Some(reserve(&snapshot, runner, &asked.subject, facts).await?) } else { None };
     let until_ms = facts.expires_at_ms.filter(|_| is_legacy);
     let id = crate::audit::Id::random().to_string();
     let grant = runner.grant(facts, &scopes, &snapshot.linking, until_ms, &id, now).map_err(|why| match why {
@@ -247,12 +247,19 @@ fn scopes<'a>(
 }
 
 /// Keeps anybody else from exchanging the same legacy credential.
-async fn reserve(runner: &Runner, credential: &str, facts: &Facts) -> std::result::Result<Reservation, Denied> {
+async fn reserve(
+    snapshot: &crate::snapshot::Snapshot,
+    runner: &Runner,
+    credential: &str,
+    facts: &Facts,
+) -> std::result::Result<Reservation, Denied> {
     let now_ms = clock::now().unix_ms;
     // Of a token, what was signed: a signature can be written in two ways, and both are one credential.
     let what = runner::signing_input(credential).unwrap_or(credential);
     let broken = || Denied::later(Refusal::Upstream(Code::Internal));
-    let names = vec![sha256(what).ok_or_else(broken)?];
+    let told = snapshot.legacy.as_ref().and_then(|legacy| legacy.name_of(facts));
+    let names = [Some(what), told.as_deref()].into_iter().flatten().map(sha256).collect::<Option<Vec<_>>>();
+    let names = names.ok_or_else(broken)?;
     // As the login names them: a canonical id may be another one after a reload.
     let whose = sha256(facts.legacy_user.as_deref().unwrap_or(&facts.subject));
     let person = *whose.as_ref().and_then(|digest| digest.first_chunk()).ok_or_else(broken)?;
