@@ -14,6 +14,7 @@
 mod form;
 mod subject;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, PRAGMA, RETRY_AFTER};
 use http::{HeaderValue, Method};
 use pingora::http::ResponseHeader;
@@ -29,7 +30,7 @@ use super::{own, record};
 use crate::clock;
 use crate::guard;
 use crate::identity::{Facts, Login, Method as Way, TokenKind, runner};
-use crate::issuer::{Grant, NotGranted, Reservation, Runner, Unreserved};
+use crate::issuer::{Grant, NotGranted, Reservation, Runner, Spent, Unreserved};
 use crate::policy::{self, Why};
 use crate::request;
 use form::{Asked, Error, Told};
@@ -169,7 +170,7 @@ async fn exchange(
     let scopes = scopes(&snapshot, runner, &asked, facts)?;
     let now = clock::now();
     let is_legacy = facts.method.login() == Login::Legacy;
-    let reserved = if is_legacy { Some(reserve(runner, &asked.subject, facts).await?) } else { None };
+    let reserved = if is_legacy { Some(reserve(&snapshot, runner, &asked.subject, facts).await?) } else { None };
     let until_ms = facts.expires_at_ms.filter(|_| is_legacy);
     let id = crate::audit::Id::random().to_string();
     let grant = runner.grant(facts, &scopes, &snapshot.linking, until_ms, &id, now).map_err(|why| match why {
@@ -246,20 +247,34 @@ fn scopes<'a>(
 }
 
 /// Keeps anybody else from exchanging the same legacy credential.
-async fn reserve(runner: &Runner, credential: &str, facts: &Facts) -> std::result::Result<Reservation, Denied> {
+async fn reserve(
+    snapshot: &crate::snapshot::Snapshot,
+    runner: &Runner,
+    credential: &str,
+    facts: &Facts,
+) -> std::result::Result<Reservation, Denied> {
     let now_ms = clock::now().unix_ms;
     // Of a token, what was signed: a signature can be written in two ways, and both are one credential.
     let what = runner::signing_input(credential).unwrap_or(credential);
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, what.as_bytes());
     let broken = || Denied::later(Refusal::Upstream(Code::Internal));
-    let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| broken())?;
+    let told = snapshot.legacy.as_ref().and_then(|legacy| legacy.name_of(facts));
+    let names = [Some(what), told.as_deref()].into_iter().flatten().map(sha256).collect::<Option<Vec<_>>>();
+    let names = names.ok_or_else(broken)?;
+    // As the login names them: a canonical id may be another one after a reload.
+    let whose = sha256(facts.legacy_user.as_deref().unwrap_or(&facts.subject));
+    let person = *whose.as_ref().and_then(|digest| digest.first_chunk()).ok_or_else(broken)?;
     let until_ms = facts.expires_at_ms.unwrap_or(now_ms.saturating_add(REMEMBERED_MS)).saturating_add(LEEWAY_MS);
     let once = std::sync::Arc::clone(runner.once());
-    let reserved = tokio::task::spawn_blocking(move || once.reserve(digest, until_ms, now_ms)).await;
+    let spent = Spent { names, person, until_ms };
+    let reserved = tokio::task::spawn_blocking(move || once.reserve(spent, now_ms)).await;
     match reserved.map_err(|_| broken())? {
         Ok(reservation) => Ok(reservation),
         Err(why) => Err(unreserved(&why)),
     }
+}
+
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    digest(&SHA256, text.as_bytes()).as_ref().try_into().ok()
 }
 
 fn unreserved(why: &Unreserved) -> Denied {
@@ -267,6 +282,10 @@ fn unreserved(why: &Unreserved) -> Denied {
         Unreserved::Used => {
             let told = (Error::InvalidRequest, "a legacy credential converts once: sign in again");
             Denied::forbidden(told, "once")
+        }
+        Unreserved::TooMany => {
+            let told = (Error::InvalidRequest, "too many legacy credentials of this person were converted: wait");
+            Denied::forbidden(told, "conversions")
         }
         Unreserved::Full => {
             tracing::error!("no more converted legacy credentials can be remembered until older ones have expired");

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -191,14 +191,14 @@ impl SigningKey {
         Some(token)
     }
 
-    /// The encoded header of its tokens: `alg`, `typ`, and `kid` where there is one.
-    pub(super) fn header(&self, kid: Option<&str>, kind: &str) -> String {
-        let alg = self.algorithm.as_str();
-        let header = match kid {
-            Some(kid) => json!({ "alg": alg, "kid": kid, "typ": kind }),
-            None => json!({ "alg": alg, "typ": kind }),
-        };
-        URL_SAFE_NO_PAD.encode(header.to_string())
+    /// The encoded header of its tokens: `alg`, `typ`, `kid` where there is one, and one more that only crossgate knows.
+    pub(super) fn header(&self, kid: Option<&str>, kind: &str, private: Option<(&str, &str)>) -> String {
+        let mut header = Map::new();
+        let members = [("alg", self.algorithm.as_str()), ("typ", kind)];
+        for (name, value) in members.into_iter().chain(kid.map(|kid| ("kid", kid))).chain(private) {
+            header.insert(name.to_owned(), value.into());
+        }
+        URL_SAFE_NO_PAD.encode(Value::Object(header).to_string())
     }
 
     /// The public half as a JSON Web Key with its thumbprint (RFC 7638) as `kid`; none of a secret.

@@ -15,8 +15,8 @@ mod tokens;
 
 pub use assertion::{Assertion, AssertionSpec};
 pub use key::{Algorithm, KeyProblem, SigningKey};
-pub use mint::{Mint, MintSpec, Roles};
-pub use once::{Once, Reservation, Unreserved};
+pub use mint::{Mint, MintSpec, Roles, is_minted};
+pub use once::{Once, Reservation, Spent, Unreserved};
 pub use ring::{Ring, RingKey, RingProblem, Schedule, Stage};
 pub use runner::{Grant, Judged, KeyFolder, NotGranted, Runner, RunnerSpec};
 pub use template::{Claims, TemplateProblem};

@@ -1,12 +1,13 @@
 //! Which legacy credentials have been exchanged: each of them once.
 //!
-//! A file of one line a credential, its SHA-256 and until when it has to be remembered: appended and synced before the token
-//! leaves, so that no restart gives a second go. Where it cannot be read or written, nothing is exchanged. A credential that
+//! A file of one line a credential, its SHA-256, until when it has to be remembered, and a hash of whose it is: appended and
+//! synced before the token leaves, so that no restart gives a second go. Each person has a share of it, so that nobody
+//! fills it for all others. Where it cannot be read or written, nothing is exchanged. A credential that
 //! is being exchanged is reserved in memory, so that of two requests at once one wins; processes that share the file (an old
 //! and a new one during a restart, replicas with one `state_dir`) lock it and see each other's lines. Blocks on the disk:
 //! never called on a thread that serves, but for giving a reservation back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -15,20 +16,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// Credentials that are remembered; 64 bytes each in memory, 80 on disk.
+/// What is remembered; 100 bytes each in memory, 112 on disk.
 const MOST: usize = 100_000;
+/// Credentials of one person: a runner that signs in anew every ten minutes, with tokens that live for almost a week.
+const MOST_OF_ONE: usize = MOST / 100;
 /// What the file may hold until it is written anew.
 const MAX_BYTES: u64 = 16 << 20;
 /// A clock that is set back must not make anybody forget too early.
 const GRACE_MS: i64 = 3_600_000;
 
 type Digest = [u8; 32];
+type Person = [u8; 16];
+
+/// A credential that is to be used up.
+#[derive(Debug, Clone)]
+pub struct Spent {
+    /// SHA-256 of what it is known by: all of these are used up together.
+    pub names: Vec<[u8; 32]>,
+    /// The first half of a SHA-256 of whose it is.
+    pub person: [u8; 16],
+    /// Until when it has to be remembered, in milliseconds since the epoch.
+    pub until_ms: i64,
+}
 
 /// Why a credential cannot be exchanged.
 #[derive(Debug)]
 pub enum Unreserved {
     /// It has been, or is just being exchanged.
     Used,
+    /// The person has as many that are remembered as anybody may have.
+    TooMany,
     /// No more can be remembered now.
     Full,
     Disk(io::Error),
@@ -46,25 +63,41 @@ pub struct Once {
     path: PathBuf,
     kept: Mutex<Option<Kept>>,
     /// Apart, so that nobody who gives one back waits for a disk.
-    reserved: Mutex<HashSet<Digest>>,
+    reserved: Mutex<HashMap<Digest, Option<Person>>>,
 }
 
 /// What is in the file.
 #[derive(Debug)]
 struct Kept {
     file: File,
-    /// Until when each is remembered, in milliseconds since the epoch.
-    used: HashMap<Digest, i64>,
+    used: HashMap<Digest, Entry>,
+    /// How many are whose.
+    shares: HashMap<Person, usize>,
     /// How much of the file has been read.
     bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// Until when it is remembered, in milliseconds since the epoch.
+    until_ms: i64,
+    /// None of a further name of the same credential, and of lines of before.
+    person: Option<Person>,
 }
 
 /// The right to exchange a credential, given back unless it is [kept](Self::keep).
 #[derive(Debug)]
 pub struct Reservation {
     once: Arc<Once>,
-    digest: Digest,
-    until_ms: i64,
+    spent: Spent,
+}
+
+impl Spent {
+    /// What is remembered of each of its names: it counts once.
+    fn entries(&self) -> impl Iterator<Item = (Digest, Entry)> {
+        let entry = |at| Entry { until_ms: self.until_ms, person: (at == 0).then_some(self.person) };
+        self.names.iter().enumerate().map(move |(at, name)| (*name, entry(at)))
+    }
 }
 
 impl Once {
@@ -89,28 +122,37 @@ impl Once {
         })
     }
 
-    /// Reserves a credential that has to be remembered until `until_ms`.
+    /// Reserves a credential.
     ///
     /// # Errors
     /// [`Unreserved`].
-    pub fn reserve(self: &Arc<Self>, digest: Digest, until_ms: i64, now_ms: i64) -> Result<Reservation, Unreserved> {
+    pub fn reserve(self: &Arc<Self>, spent: Spent, now_ms: i64) -> Result<Reservation, Unreserved> {
         self.with(|kept| {
-            if kept.used.contains_key(&digest) {
+            let mut reserved = self.reserved();
+            if spent.names.iter().any(|name| kept.used.contains_key(name) || reserved.contains_key(name)) {
                 return Err(Unreserved::Used);
             }
-            let mut reserved = self.reserved();
-            if kept.used.len() + reserved.len() >= MOST {
-                kept.forget(now_ms);
-                if kept.used.len() + reserved.len() >= MOST {
-                    return Err(Unreserved::Full);
+            let has_room = |kept: &Kept| {
+                let own = reserved.values().filter(|person| **person == Some(spent.person)).count();
+                if kept.shares.get(&spent.person).copied().unwrap_or(0) + own >= MOST_OF_ONE {
+                    Err(Unreserved::TooMany)
+                } else if kept.used.len() + reserved.len() + spent.names.len() > MOST {
+                    Err(Unreserved::Full)
+                } else {
+                    Ok(())
                 }
+            };
+            if has_room(kept).is_err() {
+                kept.forget(now_ms);
+                has_room(kept)?;
             }
-            if reserved.insert(digest) { Ok(()) } else { Err(Unreserved::Used) }
+            reserved.extend(spent.entries().map(|(name, entry)| (name, entry.person)));
+            Ok(())
         })?;
-        Ok(Reservation { once: Arc::clone(self), digest, until_ms })
+        Ok(Reservation { once: Arc::clone(self), spent })
     }
 
-    fn reserved(&self) -> MutexGuard<'_, HashSet<Digest>> {
+    fn reserved(&self) -> MutexGuard<'_, HashMap<Digest, Option<Person>>> {
         self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,18 +177,20 @@ impl Reservation {
     /// [`Unreserved`]: another process was faster, or the disk fails, and then the credential may be used up or not.
     pub fn keep(self, now_ms: i64) -> Result<(), Unreserved> {
         self.once.with(|kept| {
-            if kept.used.contains_key(&self.digest) {
+            if self.spent.names.iter().any(|name| kept.used.contains_key(name)) {
                 return Err(Unreserved::Used);
             }
             if kept.bytes > MAX_BYTES {
                 kept.forget(now_ms);
                 kept.rewrite(&self.once.path)?;
             }
-            let line = line(&self.digest, self.until_ms);
-            kept.file.write_all(line.as_bytes())?;
+            let lines: String = self.spent.entries().map(|(name, entry)| line(&name, entry)).collect();
+            kept.file.write_all(lines.as_bytes())?;
             kept.file.sync_data()?;
-            kept.bytes += line.len() as u64;
-            kept.used.insert(self.digest, self.until_ms);
+            kept.bytes += lines.len() as u64;
+            for (name, entry) in self.spent.entries() {
+                kept.remember(name, entry);
+            }
             Ok(())
         })
     }
@@ -154,7 +198,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.once.reserved().remove(&self.digest);
+        let mut reserved = self.once.reserved();
+        for name in &self.spent.names {
+            reserved.remove(name);
+        }
     }
 }
 
@@ -163,7 +210,7 @@ impl Kept {
         if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        Ok(Self { file: open(path)?, used: HashMap::new(), bytes: 0 })
+        Ok(Self { file: open(path)?, used: HashMap::new(), shares: HashMap::new(), bytes: 0 })
     }
 
     /// Waits until no other process writes, and reads what others wrote.
@@ -197,25 +244,42 @@ impl Kept {
         // What a power cut left of the last line was never acknowledged.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let (digest, until_ms) = parse(line).ok_or_else(|| {
-                let why = "a line is not `<sha-256> <milliseconds>`: move the file away";
+            let (digest, entry) = parse(line).ok_or_else(|| {
+                let why = "a line is not `<sha-256> <milliseconds> <person>`: move the file away";
                 io::Error::new(io::ErrorKind::InvalidData, why)
             })?;
-            self.used.insert(digest, until_ms);
+            self.remember(digest, entry);
         }
         self.bytes += whole as u64;
         self.file.set_len(self.bytes)
     }
 
+    /// A line may be read again.
+    fn remember(&mut self, digest: Digest, entry: Entry) {
+        if let Some(before) = self.used.insert(digest, entry) {
+            leave(&mut self.shares, before);
+        }
+        if let Some(person) = entry.person {
+            *self.shares.entry(person).or_default() += 1;
+        }
+    }
+
     fn forget(&mut self, now_ms: i64) {
-        self.used.retain(|_, until_ms| until_ms.saturating_add(GRACE_MS) > now_ms);
+        let Self { used, shares, .. } = self;
+        used.retain(|_, entry| {
+            let is_kept = entry.until_ms.saturating_add(GRACE_MS) > now_ms;
+            if !is_kept {
+                leave(shares, *entry);
+            }
+            is_kept
+        });
     }
 
     /// What is remembered in a new file, which takes the place of the old one and is locked as that was.
     fn rewrite(&mut self, path: &Path) -> io::Result<()> {
         let half = path.with_extension("half");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
-        let text: String = self.used.iter().map(|(digest, until_ms)| line(digest, *until_ms)).collect();
+        let text: String = self.used.iter().map(|(digest, entry)| line(digest, *entry)).collect();
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&half, path)?;
@@ -231,21 +295,42 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
-fn line(digest: &Digest, until_ms: i64) -> String {
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{hex} {until_ms}\n")
+/// One less is theirs.
+fn leave(shares: &mut HashMap<Person, usize>, entry: Entry) {
+    let Some(person) = entry.person else { return };
+    if let Some(share) = shares.get_mut(&person) {
+        *share = share.saturating_sub(1);
+        if *share == 0 {
+            shares.remove(&person);
+        }
+    }
 }
 
-fn parse(line: &[u8]) -> Option<(Digest, i64)> {
-    let (hex, until) = std::str::from_utf8(line).ok()?.split_once(' ')?;
-    let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+fn line(digest: &Digest, entry: Entry) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let person = entry.person.map(|person| format!(" {}", hex(&person))).unwrap_or_default();
+    format!("{} {}{person}\n", hex(digest), entry.until_ms)
+}
+
+fn parse(line: &[u8]) -> Option<(Digest, Entry)> {
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let (digest, until_ms) = (unhex(words.next()?)?, words.next()?.parse().ok()?);
+    let person = match words.next() {
+        None => None,
+        Some(person) => Some(unhex(person)?),
+    };
+    words.next().is_none().then_some((digest, Entry { until_ms, person }))
+}
+
+fn unhex<const LENGTH: usize>(hex: &str) -> Option<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    if hex.len() != LENGTH * 2 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    for (at, byte) in digest.iter_mut().enumerate() {
+    for (at, byte) in bytes.iter_mut().enumerate() {
         *byte = u8::from_str_radix(hex.get(at * 2..at * 2 + 2)?, 16).ok()?;
     }
-    Some((digest, until.parse().ok()?))
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -444,7 +444,7 @@ fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, Ring
     file.take(MAX_BYTES).read_to_end(&mut pem).map_err(unreadable)?;
     let key = SigningKey::from_pem(algorithm, &pem).map_err(|why| problem(why.to_string()))?;
     let (kid, jwk) = key.jwk().ok_or_else(|| problem("has no public half".to_owned()))?;
-    let (header, access_header) = (key.header(Some(&kid), "JWT"), key.header(Some(&kid), runner::TYPE));
+    let (header, access_header) = (key.header(Some(&kid), "JWT", None), key.header(Some(&kid), runner::TYPE, None));
     let since_ms = created.saturating_mul(1000);
     let signed_ms = AtomicI64::new(i64::MIN);
     let path = path.to_owned();

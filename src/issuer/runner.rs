@@ -156,8 +156,7 @@ impl Runner {
         if !key.verifies(presented.signed.as_bytes(), &presented.signature) {
             return Err(Reason::Signature);
         }
-        let kid = presented.kid.clone();
-        let mut read = runner::read(token, presented, &self.spec.names, world, now)?;
+        let mut read = runner::read(token, &presented, &self.spec.names, world, now)?;
         if let Some(scopes) = &mut read.identity.facts.scopes {
             // One that the config names no more is nobody's any more.
             scopes.retain(|scope| self.spec.scopes.iter().any(|known| **known == **scope));
@@ -166,7 +165,7 @@ impl Runner {
         let identity = Arc::new(read.identity);
         let known = Known {
             identity: Arc::clone(&identity),
-            kid,
+            kid: presented.kid,
             good_from_ms: read.good_from_ms,
             good_until_ms: read.good_until_ms,
             deadline: now.mono.checked_add(Duration::from_millis(left)).unwrap_or(now.mono),

@@ -162,6 +162,7 @@ fn headers_and_signatures() {
         ("a header that was not signed", with("x", json!(1)), Reason::Signature),
         ("no signature", format!("{}.AA", token.rsplit_once('.').unwrap().0), Reason::Signature),
         ("padding", format!("{token}="), Reason::Signature),
+        ("a payload that is none", format!("{header}.AA.{}", rest.rsplit_once('.').unwrap().1), Reason::Signature),
     ];
     for (name, token, expected) in table {
         assert_eq!(bed.reason(&token, now()), Some(expected), "{name}");

@@ -102,11 +102,6 @@ impl Tokens {
         Self { entries: Cache::with_weighter(MAX_ENTRIES, MAX_BYTES, ByBytes), ttl }
     }
 
-    /// Whether this token is kept. Looks at each: not for the way of a request.
-    pub(super) fn has(&self, token: &str) -> bool {
-        self.entries.iter().any(|(_, kept)| kept.bare.as_bytes() == token.as_bytes())
-    }
-
     /// The token of these claims: a kept one, else a new one. `holds` says whether a kept one's key is still published.
     pub(super) fn get(
         self: &Arc<Self>,

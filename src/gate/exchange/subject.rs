@@ -17,6 +17,7 @@ use crate::gate::decide::{self, Proof, Proved, Refusal, prove};
 use crate::gate::passage::Passage;
 use crate::identity::legacy;
 use crate::identity::{Identity, Refusal as Unauthenticated, runner};
+use crate::issuer;
 use crate::request::{CanonicalPath, Client, Credentials, Peer, Request, TrustedProxies, View};
 use crate::snapshot::Snapshot;
 
@@ -42,13 +43,13 @@ pub(super) async fn person(gate: &Gate, passage: &mut Passage, asked: &Asked) ->
     fetch_aside(refetch);
     passage.arm = arm;
     passage.identity = verified;
-    let (person, _) = outcome.map_err(denied)?;
-    let is_minted = snapshot.mint.as_ref().is_some_and(|mint| mint.has_made(token));
-    if is_minted { Err(wrong_class()) } else { Ok(person) }
+    outcome.map(|(person, _)| person).map_err(denied)
 }
 
+/// Of minted ones also those of another replica, another configuration and before a restart: the key is the login's.
 fn is_made_here(snapshot: &Snapshot, token: &str) -> bool {
-    snapshot.runner.as_ref().is_some_and(|runner| runner.owns(token) || runner.ring().made(token))
+    issuer::is_minted(token)
+        || snapshot.runner.as_ref().is_some_and(|runner| runner.owns(token) || runner.ring().made(token))
         || snapshot.assertion.as_ref().is_some_and(|assertion| assertion.ring().made(token))
 }
 

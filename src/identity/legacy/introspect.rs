@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ask::{Said, Useless};
 use super::claims::Claims;
@@ -75,6 +75,17 @@ impl IntrospectionSpec {
     }
 }
 
+/// What an answer calls the credential, however that was spelled: by its `jti`, else by whose it is, since and until when.
+pub(super) fn name_of(facts: &Facts) -> Option<String> {
+    let user = facts.legacy_user.as_ref()?;
+    let claim = |name: &str| facts.claims.get(name).filter(|value| !value.is_null());
+    match (claim("jti"), claim("iat"), claim("exp")) {
+        (Some(id @ (Value::String(_) | Value::Number(_))), _, _) => Some(json!([user, { "jti": id }]).to_string()),
+        (_, None, None) => None,
+        (_, since, until) => Some(json!([user, { "iat": since, "exp": until }]).to_string()),
+    }
+}
+
 impl ClientCredentials {
     /// Both halves are form-encoded before they are joined (RFC 6749 2.3.1): an id may hold a colon.
     fn basic(&self) -> Option<HeaderValue> {
@@ -101,5 +112,38 @@ fn form_encode(bytes: &[u8], out: &mut String) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::name_of;
+    use crate::identity::legacy::Claims;
+
+    #[test]
+    fn what_an_answer_calls_the_credential() {
+        let name = |answer: Value| {
+            let Value::Object(claims) = answer else { panic!("an object") };
+            name_of(&Claims::default().read(claims).unwrap())
+        };
+        let by_id = name(json!({ "sub": "a", "jti": "x", "exp": 2 }));
+        let by_time = name(json!({ "sub": "a", "iat": 1, "exp": 2 }));
+        let table = [
+            ("the same, asked again", json!({ "sub": "a", "jti": "x", "exp": 3, "iat": 1 }), &by_id, true),
+            ("another id", json!({ "sub": "a", "jti": "y", "exp": 2 }), &by_id, false),
+            ("of somebody else", json!({ "sub": "b", "jti": "x", "exp": 2 }), &by_id, false),
+            ("without an id", json!({ "sub": "a", "jti": null, "iat": 1, "exp": 2 }), &by_time, true),
+            ("an id of no kind", json!({ "sub": "a", "jti": ["x"], "iat": 1, "exp": 2 }), &by_time, true),
+            ("a later one", json!({ "sub": "a", "iat": 2, "exp": 2 }), &by_time, false),
+            ("another end", json!({ "sub": "a", "iat": 1, "exp": 3 }), &by_time, false),
+            ("no beginning", json!({ "sub": "a", "exp": 2 }), &by_time, false),
+        ];
+        assert!(by_id.is_some() && by_time.is_some());
+        for (case, answer, other, expected) in table {
+            assert_eq!(name(answer) == *other, expected, "{case}");
+        }
+        assert_eq!(name(json!({ "sub": "a", "org": "acme" })), None, "nothing but who it is: all of theirs are alike");
     }
 }

@@ -342,6 +342,15 @@ impl LegacyVerifier {
         owner::is_ours(token, &self.kind, clerk.instances)
     }
 
+    /// What the server that was asked about a good credential calls it, where it says so: servers may take one credential
+    /// in many spellings (case, padding). A signed token has one.
+    pub fn name_of(&self, facts: &Facts) -> Option<String> {
+        match self.spec.verify {
+            Verify::Introspection(_) => introspect::name_of(facts),
+            Verify::Jwt(_) | Verify::ForwardAuth(_) | Verify::Passthrough(_) => None,
+        }
+    }
+
     /// The credentials of a request that brings this token alone, where the side looks whose it is by its content.
     pub fn carrying(&self, token: &str, clerk: &Verifier<'_>) -> Credentials {
         let Carriers { header, cookie } = &self.spec.carriers;

@@ -126,6 +126,13 @@ fn refusal(answer: &Response) -> String {
     format!("{} {}", answer.status, body["error"].as_str().unwrap_or_default())
 }
 
+fn reload(bed: &Running) {
+    let loads = |text: &str| text.matches("config loaded").count();
+    let before = loads(&bed.process.stderr.text());
+    bed.process.signal("HUP");
+    until("the reload", || (loads(&bed.process.stderr.text()) > before).then_some(()));
+}
+
 fn part(token: &str, index: usize) -> Value {
     let part = token.split('.').nth(index).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()

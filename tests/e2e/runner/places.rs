@@ -1,9 +1,12 @@
 //! The same with legacy credentials of other forms and in other places, and over other connections.
 
+use serde_json::json;
+
 use super::{RULES, ada, bed, exchange, form, legacy, post, refusal};
 use crate::bed::{Bed, until};
-use crate::issuer::{tampered, token};
+use crate::issuer::{now, tampered, token};
 use crate::legacy_server::{Kind, LegacyServer, Mode};
+use crate::origin::{Answer, Origin};
 use crate::wire::Wire;
 
 const READ: &str = "/api/orgs/acme/executions";
@@ -60,6 +63,32 @@ fn a_server_that_judges_credentials_hears_of_no_runner_token_and_converts_once()
         let answer = call.body(form("good-44").body()).send();
         assert_eq!(refusal(&answer), "503 temporarily_unavailable", "{kind:?}");
         assert_eq!(bed.get("/x").bearer(&runner).send().outcome(), "200 ok", "{kind:?}: needs no server");
+    }
+}
+
+/// A server that takes one credential in many spellings names it all the same.
+#[test]
+fn an_opaque_credential_converts_once_in_whatever_spelling() {
+    for names in [json!({ "jti": "1" }), json!({ "iat": now() - 60 })] {
+        let server = Origin::start();
+        let said = names.clone();
+        server.answers(move |asked| {
+            let body = String::from_utf8_lossy(&asked.body).to_ascii_lowercase();
+            let mut answer = said.clone();
+            answer["active"] = json!(true);
+            answer["sub"] = json!(if body.contains("other") { "44" } else { "43" });
+            Answer::text(200, &answer.to_string()).with("content-type", "application/json")
+        });
+        let side = format!("legacy: {{ verify: {{ introspection: {{ url: \"http://{}/ask\" }} }} }}", server.address);
+        let runner = "runner: { enabled: true, scopes: [a] }";
+        let bed = Bed::new().policy(SIMPLE).section(&side).section(runner).start();
+        exchange(&bed, "credential", "a");
+        for spelling in ["CREDENTIAL", "credential=", "credential"] {
+            assert_eq!(refusal(&post(&bed, &form(spelling).body())), "400 invalid_request", "{names} {spelling}");
+        }
+        exchange(&bed, "other", "a");
+        let bed = bed.restart();
+        assert_eq!(refusal(&post(&bed, &form("Credential").body())), "400 invalid_request", "{names} after a restart");
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use super::{ada, bed, entries, exchange, form, legacy, part, post, refusal};
+use super::{ada, bed, entries, exchange, form, legacy, part, post, refusal, reload};
 use crate::bed::{Bed, Running, until};
-use crate::issuer::{tampered, token};
+use crate::issuer::{now, tampered, token};
 use crate::wire::{Response, Wire};
 
 const KIND: &str = "urn:ietf:params:oauth:token-type:";
@@ -210,6 +213,23 @@ fn a_legacy_credential_converts_once() {
 }
 
 #[test]
+fn one_person_does_not_use_up_what_can_be_converted() {
+    let bed = bed();
+    let whose = digest(&SHA256, b"43");
+    let person: String = whose.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let until = (now() + 3600) * 1000;
+    let lines: String = (0..1000).map(|number| format!("{number:064x} {until} {person}\n")).collect();
+    std::fs::create_dir_all(bed.folder().join("state")).unwrap();
+    std::fs::write(bed.folder().join("state/runner-converted"), lines).unwrap();
+    let bed = bed.start();
+    let answer = post(&bed, &form(&legacy("43", 3600)).body());
+    assert_eq!(refusal(&answer), "400 invalid_request");
+    assert!(answer.text().contains("too many legacy credentials"), "{}", answer.text());
+    assert!(denials(&bed).iter().any(|reason| reason == "conversions does not hold"), "{:?}", denials(&bed));
+    assert_eq!(post(&bed, &form(&legacy("42", 3600)).body()).status, 200, "somebody else");
+}
+
+#[test]
 fn of_two_conversions_at_once_one_wins() {
     let bed = bed().start();
     let body = form(&legacy("43", 3600)).body();
@@ -241,15 +261,63 @@ fn an_exchange_is_no_way_around_clerk() {
     assert_eq!(post(&bed, &form(&ada()).body()).status, 200);
 }
 
+/// The same ECDSA signature in its other form: `s` for `n - s`.
+fn flipped(token: &str) -> String {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for at in (0..32).rev() {
+        let left = i16::from(ORDER[at]) - i16::from(bytes[32 + at]) - borrow;
+        borrow = i16::from(left < 0);
+        bytes[32 + at] = u8::try_from(left + 256 * borrow).unwrap();
+    }
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Else a runner whose API gives it back would renew itself for ever.
 #[test]
 fn a_minted_token_that_an_api_echoes_is_not_converted() {
-    let minting = "legacy:\n  verify: { jwt: { secret_file: legacy.secret } }\n  mint: { key_file: legacy.secret, claims: { sub: \"{legacy_user}\", org: \"{legacy_org}\", roles: [\"{role}\"] } }";
-    let bed = bed().section(minting).upstream_option("credentials: { authorization: legacy_token }").start();
-    assert_eq!(bed.get("/me/x").bearer(&ada()).send().outcome(), "200 ok");
-    let line = bed.origin().last().values("authorization").remove(0);
-    let minted = line.strip_prefix("Bearer ").unwrap();
-    assert_eq!(refusal(&post(&bed, &form(minted).body())), "400 invalid_request");
-    assert!(denials(&bed).iter().any(|reason| reason == "runner: token-type-mismatch"), "{:?}", denials(&bed));
+    let claims = "claims: { sub: \"{legacy_user}\", org: \"{legacy_org}\", roles: [\"{role}\"] }";
+    for (verify, key) in [
+        ("secret_file: legacy.secret", "key_file: legacy.secret"),
+        ("algorithms: [ES256], jwks: { file: mint.json }", "algorithm: ES256, key_file: mint.pem, kid: m"),
+    ] {
+        let minting = format!("legacy:\n  verify: {{ jwt: {{ {verify} }} }}\n  mint: {{ {key}, ttl: 1h, {claims} }}");
+        let bed = bed().section(&minting).upstream_option("credentials: { authorization: legacy_token }");
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let [x, y] = [1, 33].map(|at| URL_SAFE_NO_PAD.encode(&pair.public_key_raw()[at..at + 32]));
+        let set = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "m", "alg": "ES256", "x": x, "y": y }] });
+        std::fs::write(bed.folder().join("mint.pem"), pair.serialize_pem()).unwrap();
+        std::fs::write(bed.folder().join("mint.json"), set.to_string()).unwrap();
+        let mut bed = bed.start();
+        let runner = exchange(&bed, &ada(), "executions:read");
+        assert_eq!(bed.get("/api/orgs/acme/executions").bearer(&runner).send().outcome(), "200 ok");
+        let line = bed.origin().last().values("authorization").remove(0);
+        let minted = line.strip_prefix("Bearer ").unwrap().to_owned();
+        let other = if key.contains("ES256") { flipped(&minted) } else { minted.clone() };
+        for step in ["while it is remembered", "after a reload", "after a restart"] {
+            for token in [&minted, &other] {
+                // As good as one of the login's own.
+                assert_eq!(bed.get("/me/x").bearer(token).send().outcome(), "200 ok", "{key} {step}");
+                assert_eq!(refusal(&post(&bed, &form(token).body())), "400 invalid_request", "{key} {step}");
+            }
+            let wrong = denials(&bed).into_iter().filter(|reason| reason == "runner: token-type-mismatch").count();
+            assert!(wrong > 0 && wrong == denials(&bed).len(), "{key} {step}: {:?}", denials(&bed));
+            match step {
+                "while it is remembered" => {
+                    let before = std::fs::read_to_string(bed.folder().join("crossgate.yaml")).unwrap();
+                    let after = before.replace("ttl: 1h", "ttl: 50m");
+                    std::fs::write(bed.folder().join("crossgate.yaml"), after).unwrap();
+                    reload(&bed);
+                }
+                _ => bed = bed.restart(),
+            }
+        }
+    }
 }
 
 #[test]

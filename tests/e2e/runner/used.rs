@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{IDENTITY, MAP, RULES, START, ada, bed, exchange, legacy, part};
-use crate::bed::{Running, until};
+use super::{IDENTITY, MAP, RULES, START, ada, bed, exchange, legacy, part, reload};
+use crate::bed::until;
 use crate::issuer::{tampered, token};
 use crate::wire::{Call, Response};
 
@@ -12,13 +12,6 @@ const READ: &str = "/api/orgs/acme/executions";
 /// The answer, once the disk is not too slow for what is recorded.
 fn settled(call: &Call) -> Response {
     until("a record in time", || Some(call.send()).filter(|answer| answer.outcome() != "503 audit_unavailable"))
-}
-
-fn reload(bed: &Running) {
-    let loads = |text: &str| text.matches("config loaded").count();
-    let before = loads(&bed.process.stderr.text());
-    bed.process.signal("HUP");
-    until("the reload", || (loads(&bed.process.stderr.text()) > before).then_some(()));
 }
 
 #[test]
