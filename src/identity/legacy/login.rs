@@ -5,7 +5,7 @@
 //! is not told. Never pauses, never refuses.
 
 use super::owner;
-use super::{Answers, Judged, Judgment, LegacyVerifier, Pause, Question, Sent, Verdict};
+use super::{Answers, Judged, Judgment, Kind, LegacyVerifier, Pause, Question, Sent, Verdict};
 use crate::clock::Now;
 use crate::identity::Carrier;
 use crate::identity::clerk::Attempt;
@@ -26,6 +26,12 @@ pub struct Glance {
 impl LegacyVerifier {
     /// What is known of a request's credentials here and now.
     pub fn glance(&self, question: &Question<'_>, now: Now, attempt: Attempt) -> Glance {
+        let attempt = match &self.kind {
+            // Whatever the address has spent: whoever has a sealed person's token could spend it on purpose and have the
+            // token pass unchecked. Checking it asks nobody, and costs less than sending the request on.
+            Kind::Jwt(_) => Attempt::Last,
+            Kind::Asked(_) | Kind::Passthrough => attempt,
+        };
         let header = self.header(question, now);
         let took_authorization =
             self.takes_bearer() && (!matches!(header, Sent::Nothing) || self.is_own_opaque(question, now));

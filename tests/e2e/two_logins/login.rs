@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::bed::{Bed, Running, crossgate, until};
 use super::super::issuer::{Issuer, Keys, tampered, token};
 use super::super::origin::{Answer, Origin};
-use super::super::wire::{Call, Response};
+use super::super::wire::{Call, Response, Wire};
 use super::{
     By, LEGACY_JWT, SECRET, legacy, linked, order, saw, seen, session, set_percent, two, unknown_key,
     until_keys_are_stale, user, with,
@@ -536,6 +536,38 @@ fn who_sent_too_many_bad_tokens_can_still_sign_in() {
         unchecked += u32::from(wire.exchange(&bed.get("/me/1").bearer(&bad)).status == 503);
     }
     assert!(unchecked > 0, "the flood was over before it was tried");
+}
+
+/// Found by attack: over its budget an address had its sealed tokens passed unchecked.
+#[test]
+fn a_flood_lets_no_sealed_token_through() {
+    let bed = bed().start();
+    let bad = legacy("1").sign_with(b"another secret of enough bytes, as they say");
+    let mut wire = bed.connect();
+    let is_spent = |wire: &mut Wire, at: &str| {
+        let fresh = legacy("1").claim("jti", json!(at)).sign_with(b"another secret of enough bytes, as they say");
+        wire.exchange(&bed.get("/me/1").bearer(&fresh)).outcome() == "503 overloaded"
+    };
+    until("the end of the budget", || {
+        let answer = (0..50).map(|_| wire.exchange(&bed.get("/me/1").bearer(&bad))).last()?;
+        (answer.outcome() == "503 overloaded").then_some(())
+    });
+    let mut tried = 0;
+    until("sealed tokens over the budget", || {
+        // Bad ones go on being counted, and refused by nobody.
+        let answer = (0..20).map(|_| wire.exchange(&bed.get("/login/x").bearer(&bad))).last()?;
+        assert_eq!(seen(&answer, "authorization"), [format!("Bearer {bad}")]);
+        let jti = tried.to_string();
+        for user in ["sealed", "gone"] {
+            let fresh = legacy(user).claim("jti", json!(jti)).sign();
+            assert!(seen(&wire.exchange(&bed.get("/login/x").bearer(&fresh)), "authorization").is_empty(), "{user}");
+            let fresh = legacy(user).claim("jti", json!(format!("c{jti}"))).sign();
+            let answer = wire.exchange(&bed.get("/login/x").cookie(&format!("a=1; session={fresh}")));
+            assert_eq!(seen(&answer, "cookie"), ["a=1"], "{user}");
+        }
+        tried += u32::from(is_spent(&mut wire, &jti));
+        (tried > 3).then_some(())
+    });
 }
 
 #[test]
