@@ -244,8 +244,9 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
                     steps.step("mode", "report", || "let through as nobody".to_owned());
                     // The API decides about its own credential, as it did before crossgate stood in front of it.
                     // One that was sealed proves nothing there either: the map is newer than the API.
-                    let passes = refusal != identity::Refusal::LegacySealed && !names_somebody_sealed(&verdicts.legacy);
-                    decision.proven = Proven { legacy_header: passes, legacy_cookie: passes, clerk: None };
+                    if refusal != identity::Refusal::LegacySealed && !names_somebody_sealed(&verdicts.legacy) {
+                        decision.proven = login::left_to_the_api(snapshot, view, moment.now);
+                    }
                     Ok(by_arm(permit))
                 }
                 None => Err(Refusal::Identity(refusal)),

@@ -214,7 +214,7 @@ fn is_tchar(byte: u8) -> bool {
 }
 
 /// RFC 9110 11.2, and nothing else: no space, comma, quote or control can hide a second credential.
-fn is_token68(byte: u8) -> bool {
+pub(super) fn is_token68(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 

@@ -5,6 +5,13 @@
 //! else's beside the person who was verified. What is found here is taken away before the request goes up; it never proves
 //! anything.
 
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
+
+use super::credential::is_token68;
+
 /// Whether a pair of a Cookie line could be read as having a name that it does not have to the letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mention {
@@ -87,6 +94,41 @@ pub fn tokens(value: &[u8]) -> impl Iterator<Item = String> {
     found.into_iter()
 }
 
+/// Whether a text looks like a signed token and is not spelled as one is issued, so that a lenient reader finds a token in it
+/// which crossgate has not judged. What its signature covers stands as it was signed; the signature itself does not: padding,
+/// the standard alphabet, stray bits and bytes between change nothing to many. Nor do parts too many, quotes and escapes.
+pub fn is_respelled(token: &str) -> bool {
+    let read = decoded(token.as_bytes());
+    let parts: Vec<&[u8]> = read.split(|byte| *byte == b'.').collect();
+    let mut full = parts.iter().filter(|part| !part.is_empty());
+    let (Some(header), Some(_), Some(_)) = (full.next(), full.next(), full.next()) else { return false };
+    let header = decoded_leniently(header);
+    if !header.trim_ascii_start().starts_with(b"{") {
+        return false;
+    }
+    let is_odd = |byte: &u8| !(is_token68(*byte) && *byte != b'~');
+    // An encrypted token has five parts, and says so (RFC 7516 4.1.2).
+    let is_encrypted = || parts.len() == 5 && memchr::memmem::find(&header, b"\"enc\"").is_some();
+    let is_complete = parts.len() == 3 || is_encrypted();
+    let is_canonical = |part: &&[u8]| URL_SAFE_NO_PAD.decode(part).is_ok();
+    read != token.as_bytes() || read.iter().any(is_odd) || !is_complete || !parts.last().is_some_and(is_canonical)
+}
+
+/// As the most lenient decoder reads it: either alphabet, padded or not, whatever stands between.
+fn decoded_leniently(part: &[u8]) -> Vec<u8> {
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
+    let letter = |byte: &u8| match byte {
+        b'+' => Some(b'-'),
+        b'/' => Some(b'_'),
+        byte => Some(*byte).filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')),
+    };
+    let mut letters: Vec<u8> = part.iter().filter_map(letter).collect();
+    if letters.len() % 4 == 1 {
+        letters.pop();
+    }
+    ENGINE.decode(letters).unwrap_or_default()
+}
+
 /// Percents and backslashes taken for what they may stand for.
 fn decoded(bytes: &[u8]) -> Vec<u8> {
     let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
@@ -133,7 +175,7 @@ const fn is_trimmed(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mention, begins, mentions, tokens};
+    use super::{Mention, begins, is_respelled, mentions, tokens};
 
     #[test]
     fn names_in_other_readings() {
@@ -217,6 +259,49 @@ mod tests {
         for (value, expected) in table {
             let found = tokens(value).any(|token| token == "eyJ.eyJ.sig");
             assert_eq!(found, expected, "{}", String::from_utf8_lossy(value));
+        }
+    }
+
+    #[test]
+    fn signed_tokens_in_other_spellings() {
+        // {"alg":"HS256"} and two bytes, three and four of a signature.
+        let (header, short) = ("eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJIUzI1NiJ9.e30.-_8");
+        let table = [
+            ("as it is issued", short.to_owned(), false),
+            ("without stray bits", format!("{header}.e30.AAAA"), false),
+            ("padded", format!("{short}="), true),
+            ("padded twice", format!("{short}=="), true),
+            ("the standard alphabet", format!("{header}.e30.+/8"), true),
+            ("half of it", format!("{header}.e30.-/8"), true),
+            ("stray bits", format!("{header}.e30.-_9"), true),
+            ("a letter too many", format!("{header}.e30.AAAAA"), true),
+            ("a byte between", format!("{header}.e30.-!_8"), true),
+            ("a tilde between", format!("{header}.e30.-~_8"), true),
+            ("a blank behind", format!("{short} x"), true),
+            ("quoted", format!("\"{short}\""), true),
+            ("half quoted", format!("'{short}"), true),
+            ("an escape in the signature", format!("{header}.e30.-%5F8"), true),
+            ("an escape in the header", format!("%65{}.e30.-_8", &header[1..]), true),
+            ("an octal escape", format!("\\145{}.e30.-_8", &header[1..]), true),
+            ("escaped dots", format!("{header}%2Ee30%2E-_8"), true),
+            ("a dot behind", format!("{short}."), true),
+            ("a dot before", format!(".{short}"), true),
+            ("two dots", format!("{header}..e30.-_8"), true),
+            ("a fourth part", format!("{short}.AA"), true),
+            ("a fifth part", format!("{short}.AA.AA"), true),
+            // {"enc":1}
+            ("encrypted", "eyJlbmMiOjF9..AA.AA.AA".to_owned(), false),
+            ("encrypted, padded", "eyJlbmMiOjF9..AA.AA.AA==".to_owned(), true),
+            ("a header that is padded", format!("{header}=.e30.-_8"), false),
+            ("two parts", format!("{header}.e30="), false),
+            ("no object in front", "WyJhIl0.e30.AA==".to_owned(), false),
+            ("opaque", "rt_0123456789+/==".to_owned(), false),
+            ("words with dots", "a.b.c=".to_owned(), false),
+            ("a percent", "50%.of.all".to_owned(), false),
+            ("nothing", String::new(), false),
+        ];
+        for (name, token, expected) in table {
+            assert_eq!(is_respelled(&token), expected, "{name}: {token}");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::verify::{Verdicts, Wait, verifier};
 use super::{Caller, Decision, Refusal, Steps, Tries, World, arm_upstream, csrf, follow};
 use crate::clock::Now;
 use crate::identity::clerk::{self, Attempt};
-use crate::identity::legacy::{self, Glance, Question};
+use crate::identity::legacy::{self, Answers, Glance, Question};
 use crate::identity::{self, Carrier, Facts, Verdict};
 use crate::inject::Proven;
 use crate::policy::{self, Policy};
@@ -176,6 +176,16 @@ fn look(snapshot: &Snapshot, view: &View<'_>, found: &Found<'_, '_>, tries: Trie
         proven: Proven { clerk: carrier, legacy_header: header_passes, legacy_cookie: cookie_passes },
         is_forged,
     }
+}
+
+/// Which legacy credentials go on as they came, although they prove nobody: each by itself, so that a bad one hides none of
+/// somebody sealed. Asks nobody anything.
+pub(super) fn left_to_the_api(snapshot: &Snapshot, view: &View<'_>, now: Now) -> Proven {
+    let question =
+        Question { credentials: &view.request.credentials, clerk: verifier(snapshot), answers: &Answers::default() };
+    let Some(side) = &snapshot.legacy else { return Proven::default() };
+    let Glance { header_passes, cookie_passes, .. } = side.glance(&question, now, Attempt::KnownOnly);
+    Proven { clerk: None, legacy_header: header_passes, legacy_cookie: cookie_passes }
 }
 
 /// What the arm cookie says.

@@ -1,8 +1,8 @@
-//! Legacy credentials on routes where people sign in: looked at without waiting, and left to the API.
+//! Legacy credentials that are left to the API, on routes where people sign in and in report mode: looked at without waiting.
 //!
 //! A refresh or a handoff brings what the API itself will judge: an expired token, one that nobody here can read. So each
 //! carrier is judged by itself, only to learn whose arm it is and whether the map has ended it; what cannot be told now
-//! is not told. Never pauses, never refuses.
+//! is not told. What is spelled so that the API could read another token in it stays here. Never pauses, never refuses.
 
 use super::owner;
 use super::{Answers, Judged, Judgment, Kind, LegacyVerifier, Pause, Question, Sent, Verdict};
@@ -10,6 +10,7 @@ use crate::clock::Now;
 use crate::identity::Carrier;
 use crate::identity::clerk::Attempt;
 use crate::request::credential::Authorization;
+use crate::request::loose;
 
 /// What a glance tells.
 #[derive(Debug, Clone, Default)]
@@ -32,10 +33,10 @@ impl LegacyVerifier {
             Kind::Jwt(_) => Attempt::Last,
             Kind::Asked(_) | Kind::Passthrough => attempt,
         };
-        let header = self.header(question, now);
-        let took_authorization =
-            self.takes_bearer() && (!matches!(header, Sent::Nothing) || self.is_own_opaque(question, now));
-        let (cookie, is_ambiguous) = match self.cookie(question, now) {
+        let in_header = self.header(question, now);
+        let opaque = self.own_opaque(question, now);
+        let took_authorization = self.takes_bearer() && (!matches!(in_header, Sent::Nothing) || opaque.is_some());
+        let (in_cookie, is_ambiguous) = match self.cookie(question, now) {
             Ok(cookie) => (cookie, false),
             // Which of the two the API would read cannot be told, and neither can whose that is.
             Err(_) => (Sent::Nothing, true),
@@ -46,8 +47,10 @@ impl LegacyVerifier {
             Sent::Malformed => Judgment::Invalid(super::Reason::Malformed),
             Sent::Token(token) => self.judge(token, carrier, &answers, now, attempt),
         };
-        let (header, cookie) = (judge(header, Carrier::Header), judge(cookie, Carrier::Cookie));
-        let (header_passes, cookie_passes) = (!is_ended(&header), !is_ended(&cookie) && !is_ambiguous);
+        let (header, cookie) = (judge(in_header, Carrier::Header), judge(in_cookie, Carrier::Cookie));
+        let is_unclear = self.is_unclear(in_header) || opaque.is_some_and(loose::is_respelled);
+        let header_passes = !is_ended(&header) && !is_unclear;
+        let cookie_passes = !is_ended(&cookie) && !is_ambiguous && !self.is_unclear(in_cookie);
         let is_forged = [&header, &cookie].iter().any(|judgment| is_forgery(judgment));
         let proves = |judgment: &Judgment| matches!(judgment, Judgment::Valid(_)) && !is_ended(judgment);
         let is_cookies = !proves(&header) && proves(&cookie) || matches!(header, Judgment::Absent);
@@ -66,11 +69,24 @@ impl LegacyVerifier {
         }
     }
 
+    /// Whether an API could read in it what crossgate does not.
+    fn is_unclear(&self, sent: Sent<'_>) -> bool {
+        match sent {
+            // The API's alone to judge, however it is spelled.
+            _ if matches!(self.kind, Kind::Passthrough) => false,
+            Sent::Nothing => false,
+            Sent::Malformed => true,
+            Sent::Token(token) => loose::is_respelled(token),
+        }
+    }
+
     /// A bearer token without the form of anybody's: here it is the API's own, as refresh tokens are.
-    fn is_own_opaque(&self, question: &Question<'_>, now: Now) -> bool {
+    fn own_opaque<'a>(&self, question: &Question<'a>, now: Now) -> Option<&'a str> {
         match &question.credentials.authorization {
-            Authorization::Bearer(token) => !question.clerk.knows(token, now) && owner::is_formless(token),
-            Authorization::Absent | Authorization::Malformed => false,
+            Authorization::Bearer(token) if self.takes_bearer() => {
+                Some(&**token).filter(|token| !question.clerk.knows(token, now) && owner::is_formless(token))
+            }
+            Authorization::Bearer(_) | Authorization::Absent | Authorization::Malformed => None,
         }
     }
 }

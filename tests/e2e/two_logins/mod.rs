@@ -8,6 +8,7 @@ mod ramp;
 mod shadow;
 mod status;
 mod strangers;
+mod unproven;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
