@@ -101,6 +101,9 @@ pub trait Ours: std::fmt::Debug {
 
     /// Whether a text that looks like a token is one of either side.
     fn is_token(&self, text: &str) -> bool;
+
+    /// Whether a text holds a runner token, in any reading: those are no API's to see, proven or not.
+    fn is_runner_in(&self, text: &[u8]) -> bool;
 }
 
 impl LegacyCookie<'_> {
@@ -203,7 +206,7 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
     if let Some((name, Stays::Removed)) = &own.line {
         head.remove(name);
     }
-    let is_own_line = own.line.is_some_and(|(name, _)| *name == AUTHORIZATION);
+    let is_own_line = own.line.is_some_and(|(name, stays)| *name == AUTHORIZATION && stays != Stays::Untouched);
     // A foreign scheme is the API's matter. Some read whatever stands behind the first blank, though.
     if let Some(ours) = own.ours.filter(|_| own.bearer == Stays::Untouched && !is_own_line)
         && head
@@ -213,6 +216,7 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
         head.remove(&AUTHORIZATION);
     }
     strip_arm(head);
+    strip_runners(own, head);
     let clerks_leave = own.clerk_cookies == Stays::Removed;
     let legacy = own.legacy_cookie.zip(own.ours);
     if clerks_leave || legacy.is_some() || own.token_cookie.is_some() {
@@ -224,6 +228,19 @@ fn strip(own: &Own<'_>, head: &mut impl Head) {
                     && is_clerk_cookie(pair)
                     && !legacy.is_some_and(|(cookie, ours)| cookie.is_kept(pair, ours))
         });
+    }
+}
+
+/// A runner token may travel where a legacy credential does, or in any cookie: whoever finds it there could use it.
+fn strip_runners(own: &Own<'_>, head: &mut impl Head) {
+    let Some(ours) = own.ours else { return };
+    for name in [Some(&AUTHORIZATION), own.line.map(|(name, _)| name)].into_iter().flatten() {
+        if head.value(name).is_some_and(|line| ours.is_runner_in(line.as_bytes())) {
+            head.remove(name);
+        }
+    }
+    if head.value(&COOKIE).is_some_and(|line| ours.is_runner_in(line.as_bytes())) {
+        strip_cookies(head, |pair| ours.is_runner_in(pair));
     }
 }
 
@@ -294,7 +311,7 @@ fn is_clerk_cookie(pair: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use http::header::{AUTHORIZATION, COOKIE};
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::{LegacyCookie, Ours, Own, Stays, strip};
 
@@ -338,6 +355,10 @@ mod tests {
 
         fn is_token(&self, text: &str) -> bool {
             ["leg.a.cy", "cl.er.k"].contains(&text)
+        }
+
+        fn is_runner_in(&self, text: &[u8]) -> bool {
+            crate::request::loose::tokens(text).any(|text| text == "run.n.er")
         }
     }
 
@@ -405,6 +426,41 @@ mod tests {
         ];
         for (name, sent, cookie, clerk, legacy, expected) in table {
             assert_eq!(stripped(sent, &own(cookie, clerk, legacy)).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_runner_token_leaves_wherever_it_travels() {
+        let line = HeaderName::from_static("x-legacy-token");
+        let own = Own {
+            bearer: Stays::Kept,
+            line: Some((&line, Stays::Kept)),
+            clerk_cookies: Stays::Kept,
+            legacy_cookie: Some(LegacyCookie { name: "session", stays: Stays::Kept }),
+            ours: Some(&Names),
+            token_cookie: None,
+        };
+        let table = [
+            ("none", "leg.a.cy", "session=leg.a.cy; a=1", true, Some("session=leg.a.cy; a=1")),
+            ("the legacy cookie", "x", "session=run.n.er; a=1", true, Some("a=1")),
+            ("Clerk's", "x", "__session=run.n.er; __session_x=cl.er.k", true, Some("__session_x=cl.er.k")),
+            ("any cookie", "x", "a=1; foo=run.n.er", true, Some("a=1")),
+            ("behind a word", "x", "foo=Bearer run.n.er; a=1", true, Some("a=1")),
+            ("escaped", "x", "foo=%72un.n.er; bar=\"run\\056n.er\"", true, None),
+            ("without a name", "x", "run.n.er; =run.n.er; a=1", true, Some("a=1")),
+            ("the header", "run.n.er", "a=1", false, Some("a=1")),
+            ("the header, quoted", "\"run.n.er\"", "a=1", false, Some("a=1")),
+        ];
+        for (name, sent, jar, stays, expected) in table {
+            let mut head = HeaderMap::new();
+            for header in [&line, &AUTHORIZATION] {
+                head.insert(header, HeaderValue::from_static(sent));
+            }
+            head.insert(COOKIE, HeaderValue::from_static(jar));
+            strip(&own, &mut head);
+            assert_eq!(head.contains_key(&line), stays, "{name}");
+            assert_eq!(head.contains_key(AUTHORIZATION), stays, "{name}");
+            assert_eq!(head.get(COOKIE).map(|line| line.to_str().unwrap()), expected, "{name}");
         }
     }
 

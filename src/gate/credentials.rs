@@ -27,10 +27,11 @@ pub(super) fn own<'a>(passage: &'a Passage, permit: &Permit, request: &Request, 
     };
     let carriers = passage.snapshot.legacy.as_ref().map(|legacy| legacy.carriers());
     let line = match carriers.and_then(|carriers| carriers.header.as_ref()) {
-        Some(HeaderCarrier::Own(line)) if request.credentials.line != Line::Absent => {
-            Some((&line.header, legacy_header))
-        }
-        Some(HeaderCarrier::Own(_) | HeaderCarrier::Bearer) | None => None,
+        Some(HeaderCarrier::Own(line)) => match request.credentials.line {
+            Line::Absent => Some((&line.header, Stays::Untouched)),
+            Line::Token(_) | Line::Malformed => Some((&line.header, legacy_header)),
+        },
+        Some(HeaderCarrier::Bearer) | None => None,
     };
     let cookie = carriers.and_then(|carriers| carriers.cookie.as_deref());
     let keeps_cookie = stays(proven.legacy_cookie && forward.legacy);
@@ -58,5 +59,9 @@ impl Ours for ByContent<'_> {
     fn is_token(&self, text: &str) -> bool {
         self.0.legacy.as_ref().is_some_and(|legacy| legacy.owns_token(text, &super::decide::verifier(self.0)))
             || self.0.runner.as_ref().is_some_and(|runner| runner.owns(text))
+    }
+
+    fn is_runner_in(&self, text: &[u8]) -> bool {
+        super::decide::holds_runner_token(self.0, text)
     }
 }

@@ -28,6 +28,7 @@ pub mod table;
 mod verify;
 
 pub use prove::{Proof, Proved, prove};
+pub(super) use runner::is_in as holds_runner_token;
 pub(super) use standing::{Asked, standing};
 pub use verify::{Tries, Wait};
 

@@ -21,6 +21,8 @@ use crate::clock::Now;
 
 /// `typ` of the header (RFC 9068 2.1).
 pub const TYPE: &str = "at+jwt";
+/// [`TYPE`] in base64, at each of the three places in a group of bytes at which it may begin.
+const ENCODED: [&str; 3] = ["YXQrand0", "F0K2p3d", "hdCtqd3"];
 /// Clocks of replicas differ by less.
 const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
@@ -158,13 +160,16 @@ fn scoped(granted: &Scoped) -> Value {
 /// looked for before anything is parsed. Whoever hides it behind an escape has made no token of ours, and the other
 /// verifiers refuse it.
 pub fn claims_to_be(token: &str, issuer: &str) -> bool {
-    /// [`TYPE`] in base64, at each of the three places in a group of bytes at which it may begin.
-    const ENCODED: [&str; 3] = ["YXQrand0", "F0K2p3d", "hdCtqd3"];
     let Some((header, _)) = token.split_once('.') else { return false };
     ENCODED.iter().any(|text| header.contains(text))
         && Parts::split(token)
             .and_then(|parts| parts.payload())
             .is_ok_and(|claims| claims.get("iss").is_some_and(|claimed| claimed == issuer))
+}
+
+/// Whether a text may hold such a token at all: nearly no other does.
+pub fn may_be_in(text: &[u8]) -> bool {
+    ENCODED.iter().any(|encoded| memchr::memmem::find(text, encoded.as_bytes()).is_some())
 }
 
 /// What the signature of a token covers; `None` of what is no token.
@@ -365,7 +370,7 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-    use super::{TYPE, claims_to_be};
+    use super::{TYPE, claims_to_be, may_be_in};
 
     #[test]
     fn a_type_is_found_wherever_it_stands() {
@@ -376,6 +381,7 @@ mod tests {
                 let header = format!(r#"{{"x":"{padding}","typ":"{TYPE}","y":"{behind}"}}"#);
                 let token = format!("{}.{payload}.AA", encode(&header));
                 assert!(claims_to_be(&token, "us"), "{header}");
+                assert!(may_be_in(format!("a=1; b={token}").as_bytes()), "{header}");
                 assert!(!claims_to_be(&token, "them"), "{header}");
             }
         }
@@ -390,5 +396,6 @@ mod tests {
         for token in others {
             assert!(!claims_to_be(&token, "us"), "{token}");
         }
+        assert!(!may_be_in(encode(r#"{"typ":"JWT"}"#).as_bytes()));
     }
 }

@@ -83,15 +83,26 @@ const fn is_separator(byte: u8) -> bool {
 /// All that looks like a signed token, in any reading: three parts of base64url with dots between. Some take the first three
 /// of more, and some drop empty ones.
 pub fn tokens(value: &[u8]) -> impl Iterator<Item = String> {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let mut found: Vec<String> = Vec::new();
-    for read in [value.to_vec(), decoded(value)] {
-        for run in read.split(|byte| !is_part(byte)) {
-            let parts: Vec<&[u8]> = run.split(|byte| *byte == b'.').filter(|part| !part.is_empty()).collect();
-            found.extend(parts.windows(3).map(|three| String::from_utf8_lossy(&three.join(&b'.')).into_owned()));
-        }
-    }
+    let mut found = tokens_as_they_stand(value);
+    found.extend(tokens_as_they_stand(&decoded(value)));
     found.into_iter()
+}
+
+/// Whether some reading holds a token like this. `may_hold` is asked of a whole reading first, and spares nearly all of them
+/// the search.
+pub fn holds(value: &[u8], may_hold: impl Fn(&[u8]) -> bool, is_one: impl Fn(&str) -> bool) -> bool {
+    let is_in = |read: &[u8]| may_hold(read) && tokens_as_they_stand(read).iter().any(|token| is_one(token));
+    is_in(value) || memchr::memchr2(b'%', b'\\', value).is_some() && is_in(&decoded(value))
+}
+
+fn tokens_as_they_stand(value: &[u8]) -> Vec<String> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let mut found = Vec::new();
+    for run in value.split(|byte| !is_part(byte)) {
+        let parts: Vec<&[u8]> = run.split(|byte| *byte == b'.').filter(|part| !part.is_empty()).collect();
+        found.extend(parts.windows(3).map(|three| String::from_utf8_lossy(&three.join(&b'.')).into_owned()));
+    }
+    found
 }
 
 /// Whether a text looks like a signed token and is not spelled as one is issued, so that a lenient reader finds a token in it
@@ -175,7 +186,7 @@ const fn is_trimmed(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mention, begins, is_respelled, mentions, tokens};
+    use super::{Mention, begins, holds, is_respelled, mentions, tokens};
 
     #[test]
     fn names_in_other_readings() {
@@ -259,6 +270,9 @@ mod tests {
         for (value, expected) in table {
             let found = tokens(value).any(|token| token == "eyJ.eyJ.sig");
             assert_eq!(found, expected, "{}", String::from_utf8_lossy(value));
+            let may_hold = |read: &[u8]| read.windows(3).any(|text| text == b"eyJ");
+            assert_eq!(holds(value, may_hold, |token| token == "eyJ.eyJ.sig"), expected);
+            assert!(!holds(value, |_| false, |_| true), "{}", String::from_utf8_lossy(value));
         }
     }
 

@@ -62,12 +62,17 @@ impl LegacyServer {
 
     /// A bed whose legacy side asks this server; good answers are kept for a second.
     pub(crate) fn bed(&self, kind: Kind) -> Bed {
+        self.bed_with(kind, "{ header: authorization, scheme: Bearer }")
+    }
+
+    /// The same where credentials travel so.
+    pub(crate) fn bed_with(&self, kind: Kind, credential: &str) -> Bed {
         let address = self.origin.address;
         let verify = match kind {
             Kind::Introspection => format!("introspection: {{ url: \"http://{address}/ask\", cache: 1s }}"),
             Kind::ForwardAuth => format!("forward_auth: {{ url: \"http://{address}/ask\", cache: 1s }}"),
         };
-        Bed::new().section(&format!("legacy: {{ verify: {{ {verify} }} }}"))
+        Bed::new().section(&format!("legacy: {{ credential: {credential}, verify: {{ {verify} }} }}"))
     }
 }
 

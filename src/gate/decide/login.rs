@@ -135,10 +135,9 @@ fn look(snapshot: &Snapshot, view: &View<'_>, found: &Found<'_, '_>, tries: Trie
         // No login of either side, and nobody else's to see.
         return Seen { verdicts: Verdicts::none(), proven: Proven::default(), is_forged: false };
     }
-    let glance = snapshot
-        .legacy
-        .as_ref()
-        .map(|side| side.glance(&Question { credentials, clerk, answers: tries.answers }, now, tries.legacy));
+    let glance = snapshot.legacy.as_ref().map(|side| {
+        side.glance(&Question { credentials, clerk, foreign: snapshot, answers: tries.answers }, now, tries.legacy)
+    });
     let Glance { judged, header_passes, cookie_passes, is_forged } = glance.unwrap_or_default();
     let ask = |attempt| {
         if judged.took_authorization {
@@ -181,8 +180,8 @@ fn look(snapshot: &Snapshot, view: &View<'_>, found: &Found<'_, '_>, tries: Trie
 /// Which legacy credentials go on as they came, although they prove nobody: each by itself, so that a bad one hides none of
 /// somebody sealed. Asks nobody anything.
 pub(super) fn left_to_the_api(snapshot: &Snapshot, view: &View<'_>, now: Now) -> Proven {
-    let question =
-        Question { credentials: &view.request.credentials, clerk: verifier(snapshot), answers: &Answers::default() };
+    let (credentials, clerk) = (&view.request.credentials, verifier(snapshot));
+    let question = Question { credentials, clerk, foreign: snapshot, answers: &Answers::default() };
     let Some(side) = &snapshot.legacy else { return Proven::default() };
     let Glance { header_passes, cookie_passes, .. } = side.glance(&question, now, Attempt::KnownOnly);
     Proven { clerk: None, legacy_header: header_passes, legacy_cookie: cookie_passes }

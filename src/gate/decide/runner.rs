@@ -9,11 +9,12 @@ use std::sync::Arc;
 use super::arm::{Stand, stand};
 use super::{Caller, Decision, Refusal, Steps, World, arm_upstream, csrf, provide};
 use crate::clock::Now;
-use crate::identity::runner::World as Beside;
+use crate::identity::legacy::Foreign;
+use crate::identity::runner::{World as Beside, may_be_in};
 use crate::identity::{self, Carrier, Identity, Method};
 use crate::issuer::Judged;
 use crate::policy::{self, Permit, Policy};
-use crate::request::{Authorization, View};
+use crate::request::{Authorization, View, loose};
 use crate::route::{Access, Captures, Route};
 use crate::snapshot::Snapshot;
 
@@ -118,6 +119,18 @@ pub(super) fn is_there(snapshot: &Snapshot, view: &View<'_>) -> bool {
     match &view.request.credentials.authorization {
         Authorization::Bearer(token) => snapshot.runner.as_ref().is_some_and(|runner| runner.owns(token)),
         Authorization::Absent | Authorization::Malformed => false,
+    }
+}
+
+/// Whether a text holds a runner token, in any reading: wherever it travels, it is for no API and no legacy server.
+pub(in crate::gate) fn is_in(snapshot: &Snapshot, text: &[u8]) -> bool {
+    let Some(runner) = &snapshot.runner else { return false };
+    loose::holds(text, may_be_in, |token| runner.owns(token))
+}
+
+impl Foreign for Snapshot {
+    fn is_in(&self, text: &str) -> bool {
+        is_in(self, text.as_bytes())
     }
 }
 

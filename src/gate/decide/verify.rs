@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Refusal, runner};
 use crate::clock::Now;
 use crate::identity::clerk::{self, Attempt, Instance, Keys, Verifier};
-use crate::identity::legacy::{self, Answers, Judged, LegacyVerifier, Lookup, Question};
+use crate::identity::legacy::{self, Answers, Foreign, Judged, LegacyVerifier, Lookup, Question};
 use crate::identity::{self, Verdict};
 use crate::request::View;
 use crate::rollout::Side;
@@ -113,7 +113,7 @@ pub(super) fn verify(
     }
     let clerk = verifier(snapshot);
     let Judged { verdict: legacy, took_authorization, cookie_agrees } = match &snapshot.legacy {
-        Some(side) => ask_legacy(side, clerk, view, access, tries, now)?,
+        Some(side) => ask_legacy(side, (clerk, snapshot), view, access, tries, now)?,
         None => Judged::default(),
     };
     let ask = |attempt| {
@@ -144,13 +144,13 @@ pub(super) fn verify(
 
 fn ask_legacy(
     side: &LegacyVerifier,
-    clerk: Verifier<'_>,
+    (clerk, foreign): (Verifier<'_>, &dyn Foreign),
     view: &View<'_>,
     access: Access,
     tries: Tries<'_>,
     now: Now,
 ) -> Result<Judged, Pause> {
-    let question = Question { credentials: &view.request.credentials, clerk, answers: tries.answers };
+    let question = Question { credentials: &view.request.credentials, clerk, foreign, answers: tries.answers };
     match side.verify(&question, now, tries.legacy) {
         Ok(judged) => Ok(judged),
         Err(legacy::Pause::NeedKeys { keys, kid }) => Err(Pause::Wait(Wait::Legacy { keys, kid })),

@@ -83,7 +83,7 @@ impl LegacyVerifier {
     /// A bearer token without the form of anybody's: here it is the API's own, as refresh tokens are.
     fn own_opaque<'a>(&self, question: &Question<'a>, now: Now) -> Option<&'a str> {
         match &question.credentials.authorization {
-            Authorization::Bearer(token) if self.takes_bearer() => {
+            Authorization::Bearer(token) if self.takes_bearer() && !question.foreign.is_in(token) => {
                 Some(&**token).filter(|token| !question.clerk.knows(token, now) && owner::is_formless(token))
             }
             Authorization::Bearer(_) | Authorization::Absent | Authorization::Malformed => None,

@@ -54,7 +54,7 @@ fn credentials(lines: &[(&'static str, &str)]) -> Credentials {
 /// As the gate does it: asks, awaits, asks again.
 async fn ask(legacy: &LegacyVerifier, lines: &[(&'static str, &str)], now: Now) -> (String, usize) {
     let (bench, credentials) = (bench(), credentials(lines));
-    let question = |answers| Question { credentials: &credentials, clerk: bench.verifier(), answers };
+    let question = |answers| Question { credentials: &credentials, clerk: bench.verifier(), foreign: &(), answers };
     let none = Answers::default();
     match legacy.verify(&question(&none), now, Attempt::First) {
         Ok(judged) => (word(&judged.verdict), 0),
@@ -281,7 +281,8 @@ async fn a_suspect_is_asked_about_nothing() {
     let network = told(|_| answer(200, r#"{"active":true,"sub":"ann"}"#));
     let legacy = verifier(introspection("http://a/", Duration::from_secs(30)), network);
     let (bench, credentials) = (bench(), credentials(&[("authorization", "Bearer abc")]));
-    let question = Question { credentials: &credentials, clerk: bench.verifier(), answers: &Answers::default() };
+    let question =
+        Question { credentials: &credentials, clerk: bench.verifier(), foreign: &(), answers: &Answers::default() };
     assert!(matches!(legacy.verify(&question, now(), Attempt::KnownOnly), Err(Pause::Unchecked)));
     assert_eq!(bearer(&legacy, "abc").await, "valid ann");
     assert!(legacy.verify(&question, now(), Attempt::KnownOnly).is_ok(), "known by now");
@@ -346,7 +347,8 @@ async fn a_client_that_goes_away_takes_nobodys_answer_along() {
     let network = told(|_| answer(200, r#"{"active":true,"sub":"ann"}"#));
     let legacy = verifier(introspection("http://a/", Duration::ZERO), network.clone());
     let (bench, credentials) = (bench(), credentials(&[("authorization", "Bearer abc")]));
-    let question = Question { credentials: &credentials, clerk: bench.verifier(), answers: &Answers::default() };
+    let question =
+        Question { credentials: &credentials, clerk: bench.verifier(), foreign: &(), answers: &Answers::default() };
     let pause = || legacy.verify(&question, now(), Attempt::First).unwrap_err();
     let (Pause::NeedLookup(one), Pause::NeedLookup(other)) = (pause(), pause()) else { panic!("lookups") };
     let mut gone = Box::pin(Answers::fetch(one));

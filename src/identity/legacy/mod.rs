@@ -198,8 +198,23 @@ pub struct Question<'a> {
     pub credentials: &'a Credentials,
     /// The other side, as far as telling credentials apart needs it; of a config without `clerk` it has no instances.
     pub clerk: Verifier<'a>,
+    pub foreign: &'a dyn Foreign,
     /// What was looked up for this request.
     pub answers: &'a Answers,
+}
+
+/// Tells what is neither login's although it stands where their credentials travel: nobody judges it, and no server is
+/// asked about it.
+pub trait Foreign: std::fmt::Debug + Sync {
+    /// Whether a text holds such a token, in any reading.
+    fn is_in(&self, text: &str) -> bool;
+}
+
+/// There is nothing foreign.
+impl Foreign for () {
+    fn is_in(&self, _: &str) -> bool {
+        false
+    }
 }
 
 /// The compiled legacy side. Belongs to one configuration; keys and answers outlive a reload that leaves them alone.
@@ -366,13 +381,14 @@ impl LegacyVerifier {
     }
 
     fn header<'a>(&self, question: &Question<'a>, now: Now) -> Sent<'a> {
-        let Question { credentials, clerk, .. } = question;
+        let Question { credentials, clerk, foreign, .. } = question;
         match &self.spec.carriers.header {
             None => Sent::Nothing,
             Some(HeaderCarrier::Bearer) => match &credentials.authorization {
                 Authorization::Absent => Sent::Nothing,
                 Authorization::Malformed if clerk.instances.is_empty() => Sent::Malformed,
                 Authorization::Malformed => Sent::Nothing,
+                Authorization::Bearer(token) if foreign.is_in(token) => Sent::Nothing,
                 Authorization::Bearer(token) => {
                     // A token that was accepted before needs no second look: the verifier that knows it owns it.
                     let is_ours = self.knows(token)
@@ -384,6 +400,7 @@ impl LegacyVerifier {
             Some(HeaderCarrier::Own(_)) => match &credentials.line {
                 Line::Absent => Sent::Nothing,
                 Line::Malformed => Sent::Malformed,
+                Line::Token(token) if foreign.is_in(token) => Sent::Nothing,
                 Line::Token(token) => match owner::of_own_header(token, clerk.instances) {
                     Owner::Legacy => Sent::Token(token),
                     Owner::Clerk | Owner::Nobody => Sent::Nothing,
@@ -396,7 +413,7 @@ impl LegacyVerifier {
         let Some(name) = self.spec.carriers.cookie.as_deref() else { return Ok(Sent::Nothing) };
         let mut found = Sent::Nothing;
         for value in question.credentials.cookies.all(name) {
-            if !self.is_own_cookie(value, &question.clerk, now) {
+            if question.foreign.is_in(value) || !self.is_own_cookie(value, &question.clerk, now) {
                 continue;
             }
             if !matches!(found, Sent::Nothing) {

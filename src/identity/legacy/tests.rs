@@ -60,7 +60,7 @@ fn credentials(legacy: &LegacyVerifier, lines: &[(&'static str, &str)]) -> Crede
 fn both(legacy: &LegacyVerifier, bench: &Bench, lines: &[(&'static str, &str)]) -> (String, String) {
     let credentials = credentials(legacy, lines);
     let clerk = bench.verifier();
-    let question = Question { credentials: &credentials, clerk, answers: &Answers::default() };
+    let question = Question { credentials: &credentials, clerk, foreign: &(), answers: &Answers::default() };
     let judged = match legacy.verify(&question, now(), Attempt::First) {
         Ok(judged) => judged,
         Err(pause) => return (word(&Err(pause)), String::new()),
@@ -225,7 +225,8 @@ fn what_the_api_hears_of_a_legacy_person() {
     let bench = Bench::usual();
     let claims = json!({"org": 7, "roles": ["admin", "a,b"], "workspaces": ["w1", "w2"]});
     let credentials = credentials(&legacy, &[("authorization", &format!("Bearer {}", token("ann", &claims)))]);
-    let question = Question { credentials: &credentials, clerk: bench.verifier(), answers: &Answers::default() };
+    let question =
+        Question { credentials: &credentials, clerk: bench.verifier(), foreign: &(), answers: &Answers::default() };
     let Ok(Verdict::Valid { identity, .. }) =
         legacy.verify(&question, now(), Attempt::First).map(|judged| judged.verdict)
     else {

@@ -1,6 +1,7 @@
 //! Runner tokens: a person's credential becomes one, it does what its person and its scopes may do, and nothing else becomes
 //! one or passes for one.
 
+mod elsewhere;
 mod places;
 mod refused;
 mod used;
