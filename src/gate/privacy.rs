@@ -3,8 +3,8 @@
 //! An API that was never asked who is calling may mark its answers as public; behind crossgate they no longer are. What
 //! is stricter already stays as it is. Never touches answers of routes that do not ask for it.
 
-use http::HeaderMap;
 use http::header::{CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderName};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 
@@ -13,6 +13,9 @@ pub(super) fn apply(answer: &mut ResponseHeader, is_personal: bool) -> Result<()
     if is_personal {
         let value = cache_control(&answer.headers);
         answer.insert_header(CACHE_CONTROL, value)?;
+        for name in targeted(&answer.headers) {
+            answer.remove_header(&name);
+        }
     }
     // Also without an identity: a cache must not hand what strangers got to people who are known.
     if let Some(value) = vary(&answer.headers) {
@@ -39,6 +42,14 @@ fn cache_control(headers: &HeaderMap) -> String {
         kept.insert(0, "private".to_owned());
     }
     kept.join(", ")
+}
+
+/// The headers that speak to some caches only, which heed them and not `Cache-Control` (RFC 9213 2.2).
+fn targeted(headers: &HeaderMap) -> Vec<HeaderName> {
+    // The names before the RFC: the Edge Architecture's, Akamai's, nginx's.
+    let is_older = |name: &str| matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires");
+    let is_targeted = |name: &&HeaderName| name.as_str().ends_with("-cache-control") || is_older(name.as_str());
+    headers.keys().filter(is_targeted).cloned().collect()
 }
 
 /// Splits at commas outside of quotes.
@@ -72,8 +83,9 @@ fn vary(headers: &HeaderMap) -> Option<String> {
 mod tests {
     use http::HeaderMap;
     use http::header::{CACHE_CONTROL, VARY};
+    use pingora::http::ResponseHeader;
 
-    use super::{cache_control, vary};
+    use super::{apply, cache_control, vary};
 
     #[test]
     fn what_opens_shared_caches_goes_and_what_closes_them_stays() {
@@ -94,6 +106,34 @@ mod tests {
                 headers.append(CACHE_CONTROL, line.parse().unwrap());
             }
             assert_eq!(cache_control(&headers), expected, "{lines:?}");
+        }
+    }
+
+    /// Found by attack: a CDN goes by these, whatever `Cache-Control` says.
+    #[test]
+    fn what_speaks_to_some_caches_only_goes_with_an_answer_to_somebody() {
+        let names = [
+            ("CDN-Cache-Control", false),
+            ("Cloudflare-CDN-Cache-Control", false),
+            ("vercel-cdn-cache-control", false),
+            ("Surrogate-Control", false),
+            ("Edge-Control", false),
+            ("X-Accel-Expires", false),
+            ("Surrogate-Key", true),
+            ("x-cache-controls", true),
+            ("expires", true),
+        ];
+        for is_personal in [true, false] {
+            let mut answer = ResponseHeader::build(200, None).unwrap();
+            for (name, _) in names {
+                answer.append_header(name, "max-age=60").unwrap();
+                answer.append_header(name, "max-age=61").unwrap();
+            }
+            apply(&mut answer, is_personal).unwrap();
+            for (name, stays) in names {
+                assert_eq!(answer.headers.contains_key(name), stays || !is_personal, "{name}");
+            }
+            assert_eq!(answer.headers.contains_key(CACHE_CONTROL), is_personal);
         }
     }
 

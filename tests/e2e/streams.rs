@@ -138,6 +138,24 @@ routes:
     assert_eq!(both("/open/x", true), pair("private, max-age=5", "Accept, Authorization, Cookie"));
     assert_eq!(both("/open/x", false), pair("public, s-maxage=60, max-age=5", "Accept, Authorization, Cookie"));
     assert_eq!(both("/other/x", true), pair("public, s-maxage=60, max-age=5", "Accept"));
+    // CDNs go by these instead.
+    bed.origin().answers(|_| {
+        let answer =
+            Answer::text(200, "ok").with("CDN-Cache-Control", "max-age=60").with("Surrogate-Control", "max-age=60");
+        answer.with("Vercel-CDN-Cache-Control", "max-age=60").with("X-Other", "1")
+    });
+    let targeted = |target: &str, signed_in: bool| {
+        let call = bed.get(target);
+        let answer = if signed_in { call.bearer(&ada) } else { call }.send();
+        assert_eq!(answer.header("x-other"), Some("1"));
+        let names = ["cdn-cache-control", "surrogate-control", "vercel-cdn-cache-control"];
+        names.iter().filter(|name| answer.header(name).is_some()).count()
+    };
+    for (target, signed_in, expected) in
+        [("/private/x", true, 0), ("/open/x", true, 0), ("/open/x", false, 3), ("/other/x", true, 3)]
+    {
+        assert_eq!(targeted(target, signed_in), expected, "{target}");
+    }
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn the_cookie_is_set_once_and_kept_from_caches_and_from_the_api() {
         Answer::text(200, &json!({ "headers": echoed }).to_string())
             .with("content-type", "application/json")
             .with("cache-control", "public, max-age=60")
+            .with("cdn-cache-control", "max-age=60")
             .with("set-cookie", "session=theirs; Path=/")
             .with("set-cookie", "__Host-crossgate-arm=planted; Path=/; Secure")
             .with("set-cookie", "=__Host-crossgate-arm=nameless; Path=/; Secure")
@@ -135,6 +136,7 @@ fn the_cookie_is_set_once_and_kept_from_caches_and_from_the_api() {
     let parts: Vec<&str> = value.strip_prefix("__Host-crossgate-arm=").unwrap().split('.').collect();
     assert_eq!((parts.len(), &parts[..4]), (6, &["v1", "auth", "1", "legacy"][..]), "{value}");
     assert_eq!(answer.header("cache-control"), Some("private, max-age=60"), "whoever shares it shares an arm");
+    assert_eq!(answer.header("cdn-cache-control"), None, "a CDN goes by it");
     assert!(answer.header("vary").unwrap().contains("Cookie"));
 
     // On the way up it leaves, in every reading, on every route; an answer without a new one is the API's.
@@ -144,6 +146,7 @@ fn the_cookie_is_set_once_and_kept_from_caches_and_from_the_api() {
         assert_eq!(seen(&answer, "cookie"), ["a=1; b=2"], "{target}");
         assert_eq!(set(&answer), None, "{target}");
         assert_eq!(answer.header("cache-control"), Some("public, max-age=60"), "{target}");
+        assert_eq!(answer.header("cdn-cache-control"), Some("max-age=60"), "{target}");
     }
 }
 
