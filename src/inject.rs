@@ -335,6 +335,11 @@ mod tests {
             ("a name that only ends alike", "my__session=x", Some("my__session=x")),
             ("crossgate's own", "a=1; __Host-crossgate-arm=v1.x; b=2", Some("a=1; b=2")),
             (
+                "crossgate's own, behind no name",
+                "a=1; =__Host-crossgate-arm=v1.x; =__session=x; =c=d",
+                Some("a=1; =c=d"),
+            ),
+            (
                 "crossgate's own, hidden",
                 "%5f_Host-crossgate-arm=x; __host-CROSSGATE-arm=y; a=1 __Host-crossgate-arm=z; \"__Host-crossgate-arm\"=w; b=2",
                 Some("b=2"),

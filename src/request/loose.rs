@@ -25,7 +25,12 @@ pub enum Mention {
 /// Looks for a cookie's name in a pair, which is what stands between two semicolons.
 pub fn mentions(pair: &[u8], name: &str) -> Mention {
     let trimmed = trim(pair);
-    let key = trim(trimmed.split(|byte| *byte == b'=').next().unwrap_or_default());
+    if let Some(nameless) = nameless(trimmed) {
+        // To the letter a cookie without a name; some drop what stands before the name, and browsers send such.
+        let is_said = key_of(nameless) == name.as_bytes() || mentions(nameless, name) != Mention::No;
+        return if is_said { Mention::Hidden } else { Mention::No };
+    }
+    let key = key_of(trimmed);
     if key == name.as_bytes() {
         // The name itself. Where a byte beside it is no text, crossgate does not read the pair at all; others do.
         return if std::str::from_utf8(pair).is_ok() { Mention::No } else { Mention::Hidden };
@@ -37,11 +42,22 @@ pub fn mentions(pair: &[u8], name: &str) -> Mention {
     if is_hidden { Mention::Hidden } else { Mention::No }
 }
 
+/// What stands behind the `=` with which a pair begins.
+fn nameless(pair: &[u8]) -> Option<&[u8]> {
+    let at = pair.iter().position(|byte| *byte != b'=' && !is_trimmed(*byte)).unwrap_or(pair.len());
+    let (before, rest) = pair.split_at_checked(at)?;
+    before.contains(&b'=').then_some(rest)
+}
+
+fn key_of(pair: &[u8]) -> &[u8] {
+    trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default())
+}
+
 /// Whether the key of a pair, or of what somebody takes for one, has one of these prefixes in any reading.
 pub fn begins(pair: &[u8], prefixes: &[&[u8]]) -> bool {
     let is_one = |key: &[u8]| {
         let read = decoded(key);
-        let read = trim_odd(&read);
+        let read = trim_odd(nameless(&read).unwrap_or(&read));
         prefixes.iter().any(|prefix| read.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix)))
     };
     pair.split(|byte| is_separator(*byte)).any(is_one)
@@ -62,9 +78,11 @@ fn is_behind_a_separator(pair: &[u8], name: &str) -> bool {
     if !pair.iter().any(|byte| is_separator(*byte)) {
         return false;
     }
-    let key =
-        |piece: &[u8]| piece.iter().position(|byte| *byte == b'=').and_then(|at| piece.get(..at).map(<[u8]>::to_vec));
-    let escaped = |piece: &[u8]| key(piece).is_some_and(|key| is_name(&key, name));
+    let escaped = |piece: &[u8]| {
+        let piece = nameless(piece).unwrap_or(piece);
+        let at = piece.iter().position(|byte| *byte == b'=');
+        at.and_then(|at| piece.get(..at)).is_some_and(|key| is_name(key, name))
+    };
     pair.split(|byte| is_separator(*byte)).any(escaped)
         || pair.windows(name.len().max(1)).enumerate().any(|(at, found)| {
             let before = at.checked_sub(1).and_then(|before| pair.get(before));
@@ -191,7 +209,16 @@ mod tests {
     #[test]
     fn names_in_other_readings() {
         use Mention::{Hidden, No, OtherCase};
-        let table: [(&[u8], Mention); 25] = [
+        let table: [(&[u8], Mention); 34] = [
+            (b"a=1 =session=x", Hidden),
+            (b"=session=x", Hidden),
+            (b"==session=x", Hidden),
+            (b" = session=x", Hidden),
+            (b"\"=session=x", Hidden),
+            (b"=Session=x", Hidden),
+            (b"=%73ession=x", Hidden),
+            (b"=x=session", No),
+            (b"=", No),
             (b"a=1,%73ession=x", Hidden),
             (b"ret=%2Fa%3Fx%3D1%20session%3D2", No),
             (b"%22session%22=x", Hidden),
@@ -226,8 +253,11 @@ mod tests {
     #[test]
     fn prefixes_in_other_readings() {
         let prefixes: [&[u8]; 1] = [b"__session"];
-        let table: [(&[u8], bool); 7] = [
+        let table: [(&[u8], bool); 10] = [
             (b"__session_x=1", true),
+            (b"=__session_x=1", true),
+            (b"a=1 =__session_x=1", true),
+            (b"=a=__session", false),
             (b"\xA0__session_x=1", true),
             (b"a=1 __session_x=1", true),
             (b"%5f_session_x=1", true),

@@ -141,7 +141,8 @@ fn the_cookie_is_set_once_and_kept_from_caches_and_from_the_api() {
 
     // On the way up it leaves, in every reading, on every route; an answer without a new one is the API's.
     for target in ["/login/complete", "/public/1"] {
-        let jar = format!("a=1; {value}; b=2; %5f_Host-crossgate-arm=x; __host-Crossgate-Arm=y");
+        let jar =
+            format!("a=1; {value}; b=2; %5f_Host-crossgate-arm=x; __host-Crossgate-Arm=y; =__Host-crossgate-arm=z");
         let answer = bed.get(target).cookie(&jar).send();
         assert_eq!(seen(&answer, "cookie"), ["a=1; b=2"], "{target}");
         assert_eq!(set(&answer), None, "{target}");
