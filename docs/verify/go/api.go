@@ -31,14 +31,16 @@ const (
 // The gate's keys cannot be had: nobody's fault, so 503 and not 401.
 var errUnavailable = errors.New("the key set cannot be fetched")
 var errUnauthorized = errors.New("no good assertion")
+var errNotHeld = errors.New("the key set must be fetched")
 
 // Keys is the gate's published key set, kept for ten minutes.
 type Keys struct {
-	url     string
-	mutex   sync.Mutex
-	keys    map[string]key
-	fetched time.Time
-	failed  time.Time
+	url      string
+	fetching sync.Mutex // one fetch at a time
+	mutex    sync.Mutex // over the fields below; never held while the set is fetched
+	keys     map[string]key
+	fetched  time.Time
+	failed   time.Time
 }
 
 type key struct {
@@ -46,35 +48,47 @@ type key struct {
 	public    interface{}
 }
 
-// Get finds a key by its id.
+// Get finds a key by its id. Who asks for a key that is held waits for no fetch: else forged key ids would hold up
+// everybody while the key server hangs.
 func (k *Keys) Get(id string) (key, error) {
-	// One fetch at a time; the others wait for it.
-	k.mutex.Lock()
-	defer k.mutex.Unlock()
-	isFresh := k.keys != nil && time.Since(k.fetched) < life
-	found, ok := k.keys[id]
-	if isFresh && (ok || time.Since(k.fetched) < cooldown) {
-		return found, isKnown(ok)
+	if found, err := k.held(id); err != errNotHeld {
+		return found, err
 	}
-	if time.Since(k.failed) < retry {
-		return key{}, errUnavailable
+	k.fetching.Lock()
+	defer k.fetching.Unlock()
+	// The one before may have asked already.
+	if found, err := k.held(id); err != errNotHeld {
+		return found, err
 	}
 	keys, err := fetch(k.url)
-	if err != nil {
-		k.failed = time.Now()
-		log.Print(err)
-		return key{}, errUnavailable
-	}
-	k.keys, k.fetched = keys, time.Now()
-	found, ok = k.keys[id]
-	return found, isKnown(ok)
+	k.fill(keys, err)
+	return k.held(id)
 }
 
-func isKnown(ok bool) error {
-	if !ok {
-		return errUnauthorized
+func (k *Keys) held(id string) (key, error) {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	found, ok := k.keys[id]
+	switch age := time.Since(k.fetched); {
+	case ok && age < life:
+		return found, nil
+	case age < cooldown:
+		return key{}, errUnauthorized
+	case time.Since(k.failed) < retry:
+		return key{}, errUnavailable
 	}
-	return nil
+	return key{}, errNotHeld
+}
+
+func (k *Keys) fill(keys map[string]key, err error) {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	if err != nil {
+		log.Print(err)
+		k.failed = time.Now()
+		return
+	}
+	k.keys, k.fetched = keys, time.Now()
 }
 
 var client = &http.Client{

@@ -27,13 +27,16 @@ let retryAt = 0
 
 async function key(header, token) {
   if (typeof header.kid !== 'string') throw new errors.JWKSNoMatchingKey()
-  const isKnown = keys.fresh && keys.jwks().keys.some((one) => one.kid === header.kid)
-  const asks = !isKnown && !keys.coolingDown
+  const known = keys.fresh && keys.jwks().keys.find((one) => one.kid === header.kid)
+  if (known && known.alg !== header.alg) throw new errors.JWKSNoMatchingKey()
+  const asks = !known && !keys.coolingDown
   if (asks && Date.now() < retryAt) throw new Unavailable('the key set could not be fetched a moment ago')
   try {
     return await keys(header, token)
   } catch (problem) {
-    if (!asks || problem instanceof errors.JWKSNoMatchingKey) throw problem
+    // A set without a key that can be used says nothing about a token.
+    const isEmpty = !keys.jwks()?.keys.some((one) => one.use === 'sig' && RULES.algorithms.includes(one.alg))
+    if (!isEmpty && (!asks || problem instanceof errors.JWKSNoMatchingKey)) throw problem
     retryAt = Date.now() + 5_000
     throw new Unavailable('the key set cannot be fetched', { cause: problem })
   }
@@ -46,7 +49,7 @@ async function caller(request) {
   if (!token) throw new errors.JWTInvalid('no assertion')
   const { payload } = await jwtVerify(token, key, RULES)
   // One audience, not a list with it; and somebody.
-  if (typeof payload.aud !== 'string' || typeof payload.sub !== 'string') throw new errors.JWTInvalid('odd claims')
+  if (typeof payload.aud !== 'string' || typeof payload.sub !== 'string' || !payload.sub) throw new errors.JWTInvalid('odd claims')
   return payload
 }
 

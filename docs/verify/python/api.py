@@ -1,7 +1,9 @@
 """An API that believes nothing but the assertion of the gate in front of it: docs/verify.md."""
 
 import json
+import math
 import os
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,22 +17,48 @@ class Unavailable(Exception):
     """The gate's keys cannot be had: nobody's fault, so 503 and not 401."""
 
 
-class Keys(jwt.PyJWKClient):
+class Keys:
     """Kept for ten minutes. A key id that is not in it is looked up again, at most every 30 seconds."""
 
-    retry_at = 0.0
-
     def __init__(self, url):
-        super().__init__(url, lifespan=600, cooldown_duration=30, timeout=5)
+        # Only fetches and parses: its own cache makes everybody wait while it asks.
+        self.client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=5)
+        self.fetching = threading.Lock()  # one fetch at a time
+        self.held, self.fetched, self.failed = {}, -math.inf, -math.inf
 
-    def fetch_data(self):
-        if time.monotonic() < self.retry_at:
+    def get(self, kid):
+        """Who asks for a key that is held waits for no fetch: else forged key ids would hold up everybody while the
+        key server hangs."""
+        key = self.find(kid)
+        if key is None:
+            with self.fetching:
+                key = self.find(kid)  # the one before may have asked already
+                if key is None:
+                    self.fetch()
+                    key = self.find(kid)
+        return key
+
+    def find(self, kid):
+        """None where the set must be fetched."""
+        now, fetched = time.monotonic(), self.fetched
+        if now - fetched < 600 and kid in self.held:
+            return self.held[kid]
+        if now - fetched < 30:
+            raise jwt.InvalidTokenError("an unknown key")
+        if now - self.failed < 5:
             raise Unavailable("the key set could not be fetched a moment ago")
+        return None
+
+    def fetch(self):
         try:
-            return super().fetch_data()
+            keys = self.client.get_signing_keys()
+            usable = {key.key_id: key for key in keys if key.algorithm_name in ALGORITHMS}
+            if not usable:
+                raise jwt.PyJWKSetError("the key set has no key that can be used")
         except Exception as problem:
-            self.retry_at = time.monotonic() + 5
+            self.failed = time.monotonic()
             raise Unavailable("the key set cannot be fetched") from problem
+        self.held, self.fetched = usable, time.monotonic()
 
 
 keys = Keys(os.environ["JWKS_URL"])
@@ -46,10 +74,10 @@ def caller(headers):
     header = jwt.get_unverified_header(token)
     if header.get("typ") != "JWT" or header.get("alg") not in ALGORITHMS or not isinstance(header.get("kid"), str):
         raise jwt.InvalidTokenError("no assertion of the gate")
-    key = keys.get_signing_key(header["kid"])
+    key = keys.get(header["kid"])
     if key.algorithm_name != header["alg"]:
         raise jwt.InvalidTokenError("the key is for another algorithm")
-    return jwt.decode(
+    claims = jwt.decode(
         token,
         key.key,
         algorithms=[key.algorithm_name],
@@ -58,6 +86,9 @@ def caller(headers):
         leeway=5,
         options={"require": ["iss", "aud", "exp", "sub"], "strict_aud": True},
     )
+    if not claims["sub"]:
+        raise jwt.InvalidTokenError("about nobody")
+    return claims
 
 
 class Api(BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 
 /// Never what the token asks for: no HS256 by a public key.
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::ES256, Algorithm::RS256];
@@ -40,7 +40,10 @@ enum Refusal {
 struct Keys {
     url: String,
     client: reqwest::Client,
-    held: Mutex<Held>,
+    /// One fetch at a time.
+    fetching: Arc<Mutex<()>>,
+    /// Never held while the set is fetched.
+    held: RwLock<Held>,
 }
 
 #[derive(Default)]
@@ -49,35 +52,55 @@ struct Held {
     failed: Option<Instant>,
 }
 
-impl Keys {
-    async fn get(&self, kid: &str) -> Result<Jwk, Refusal> {
-        // One fetch at a time; the others wait for it.
-        let mut held = self.held.lock().await;
-        if let Some((set, fetched)) = held.set.as_ref().filter(|(_, fetched)| fetched.elapsed() < LIFE) {
+impl Held {
+    /// `None` where the set must be fetched.
+    fn find(&self, kid: &str) -> Option<Result<Jwk, Refusal>> {
+        if let Some((set, fetched)) = self.set.as_ref().filter(|(_, fetched)| fetched.elapsed() < LIFE) {
             match set.find(kid) {
-                Some(key) => return Ok(key.clone()),
-                None if fetched.elapsed() < COOLDOWN => return Err(Refusal::Unauthorized),
+                Some(key) => return Some(Ok(key.clone())),
+                None if fetched.elapsed() < COOLDOWN => return Some(Err(Refusal::Unauthorized)),
                 None => {}
             }
         }
-        if held.failed.is_some_and(|failed| failed.elapsed() < RETRY) {
-            return Err(Refusal::Unavailable);
+        self.failed.filter(|failed| failed.elapsed() < RETRY).map(|_| Err(Refusal::Unavailable))
+    }
+}
+
+impl Keys {
+    /// Who asks for a key that is held waits for no fetch: else forged key ids would hold up everybody while the key
+    /// server hangs.
+    async fn get(self: &Arc<Self>, kid: &str) -> Result<Jwk, Refusal> {
+        if let Some(found) = self.held.read().await.find(kid) {
+            return found;
         }
-        match self.fetch().await {
-            Ok(set) => {
-                let found = set.find(kid).cloned();
-                held.set = Some((set, Instant::now()));
-                found.ok_or(Refusal::Unauthorized)
-            }
+        let alone = Arc::clone(&self.fetching).lock_owned().await;
+        // The one before may have asked already.
+        if let Some(found) = self.held.read().await.find(kid) {
+            return found;
+        }
+        // A task of its own: a caller that goes away would end the fetch, and the next forger begin another.
+        let keys = Arc::clone(self);
+        let fetch = tokio::spawn(async move {
+            keys.fill().await;
+            drop(alone);
+        });
+        fetch.await.map_err(|_| Refusal::Unavailable)?;
+        self.held.read().await.find(kid).unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    async fn fill(&self) {
+        let fetched = self.fetch().await;
+        let mut held = self.held.write().await;
+        match fetched {
+            Ok(set) => held.set = Some((set, Instant::now())),
             Err(why) => {
                 eprintln!("the key set cannot be fetched: {why}");
                 held.failed = Some(Instant::now());
-                Err(Refusal::Unavailable)
             }
         }
     }
 
-    async fn fetch(&self) -> Result<JwkSet, Box<dyn Error>> {
+    async fn fetch(&self) -> Result<JwkSet, Box<dyn Error + Send + Sync>> {
         let mut answer = self.client.get(&self.url).send().await?.error_for_status()?;
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await? {
@@ -86,13 +109,20 @@ impl Keys {
                 return Err("too large".into());
             }
         }
-        let set: JwkSet = serde_json::from_slice(&bytes)?;
-        if set.keys.is_empty() { Err("no keys".into()) } else { Ok(set) }
+        let mut set: JwkSet = serde_json::from_slice(&bytes)?;
+        set.keys.retain(|key| algorithm(key).is_some() && DecodingKey::from_jwk(key).is_ok());
+        if set.keys.is_empty() { Err("no key that can be used".into()) } else { Ok(set) }
     }
 }
 
+/// What a key of the set may sign with.
+fn algorithm(key: &Jwk) -> Option<Algorithm> {
+    let named = key.common.key_algorithm.and_then(|algorithm| algorithm.to_string().parse().ok());
+    named.filter(|named| ALGORITHMS.contains(named) && key.common.public_key_use == Some(PublicKeyUse::Signature))
+}
+
 struct Verifier {
-    keys: Keys,
+    keys: Arc<Keys>,
     issuer: String,
     audience: String,
 }
@@ -119,8 +149,7 @@ impl Verifier {
             return Err(Refusal::Unauthorized);
         }
         let jwk = self.keys.get(kid).await?;
-        let meant = jwk.common.key_algorithm.and_then(|algorithm| algorithm.to_string().parse().ok());
-        if meant != Some(header.alg) || jwk.common.public_key_use != Some(PublicKeyUse::Signature) {
+        if algorithm(&jwk) != Some(header.alg) {
             return Err(Refusal::Unauthorized);
         }
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| Refusal::Unauthorized)?;
@@ -129,7 +158,8 @@ impl Verifier {
         rules.set_audience(&[&self.audience]);
         rules.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
         rules.leeway = 5;
-        decode::<Claims>(token, &key, &rules).map(|data| data.claims).map_err(|_| Refusal::Unauthorized)
+        let claims = decode::<Claims>(token, &key, &rules).map_err(|_| Refusal::Unauthorized)?.claims;
+        if claims.sub.is_empty() { Err(Refusal::Unauthorized) } else { Ok(claims) }
     }
 }
 
@@ -159,8 +189,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Only because this package builds reqwest without one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(RETRY).redirect(reqwest::redirect::Policy::none()).build()?;
-    let keys = Keys { url: var("JWKS_URL")?, client, held: Mutex::default() };
-    let verifier = Arc::new(Verifier { keys, issuer: var("ISSUER")?, audience: var("AUDIENCE")? });
+    let keys = Keys { url: var("JWKS_URL")?, client, fetching: Arc::default(), held: RwLock::default() };
+    let verifier = Arc::new(Verifier { keys: Arc::new(keys), issuer: var("ISSUER")?, audience: var("AUDIENCE")? });
     let port = var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     loop {
