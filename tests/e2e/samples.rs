@@ -495,6 +495,14 @@ fn forged_key_ids_hold_up_nobody_while_the_key_server_hangs() {
 }
 
 #[test]
+fn the_snippets_for_clients_survive_every_answer() {
+    let mut command = Command::new("node");
+    command.arg(root().join("tests/samples/clients.mjs")).arg(root().join("docs"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn the_sample_in_node_verifies() {
     verifies(Language::Node);
 }
