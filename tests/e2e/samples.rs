@@ -4,8 +4,8 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -447,7 +447,9 @@ fn fails_closed(language: Language) {
 }
 
 /// Forged key ids make a verifier ask for the set once the pause is over. While that hangs, whoever's key is held goes on.
-fn serves_while_the_key_server_hangs(language: Language) {
+fn serves_while_the_key_server_hangs(language: Language, starting: &Mutex<()>) {
+    // One after the other: a process that is just being made still holds the ports that others give to theirs.
+    let starts = starting.lock().unwrap();
     let bed = gate(&reserve(), Algorithm::ES256, "none");
     let set = bed.get("/.crossgate/.well-known/jwks.json").send();
     let kid = set.json()["keys"][0]["kid"].as_str().unwrap().to_owned();
@@ -458,6 +460,7 @@ fn serves_while_the_key_server_hangs(language: Language) {
     let api = Api::verifier(language, reserve(), &format!("http://{}/keys", server.address));
     let good = || key.sign(&header, &claims());
     assert_eq!(api.direct(Place::Assertion, &good()).status, 200, "{language:?}");
+    drop(starts);
     server.answers(|_| Answer::Hang);
     let (ended, deadline) = (AtomicBool::new(false), Instant::now() + 2 * PAUSE);
     std::thread::scope(|scope| {
@@ -487,9 +490,11 @@ fn serves_while_the_key_server_hangs(language: Language) {
 
 #[test]
 fn forged_key_ids_hold_up_nobody_while_the_key_server_hangs() {
+    let starting = Mutex::new(());
     std::thread::scope(|scope| {
         for language in [Language::Node, Language::Python, Language::Go, Language::Rust] {
-            scope.spawn(move || serves_while_the_key_server_hangs(language));
+            let starting = &starting;
+            scope.spawn(move || serves_while_the_key_server_hangs(language, starting));
         }
     });
 }

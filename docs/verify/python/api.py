@@ -116,5 +116,9 @@ class Api(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # not 5, which many callers at once overrun
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "3000"))), Api).serve_forever()
+    Server(("127.0.0.1", int(os.environ.get("PORT", "3000"))), Api).serve_forever()
