@@ -69,12 +69,13 @@ impl Reloader {
             );
         }
         let snapshot = Arc::new(compiled.snapshot);
+        // Before it serves: a crash in between must not leave a map in use whose loss nobody would notice.
+        snapshot.linking.keep_extent(&self.settings.state_dir);
         self.live.store(Arc::clone(&snapshot));
         // A rollout that only one side has was told as a problem.
         if let (Some(rollout), Some(plan)) = (&self.rollout, &snapshot.rollout) {
             rollout.configure(plan, clock::now().unix_ms);
         }
-        snapshot.linking.keep_extent(&self.settings.state_dir);
         self.metrics.config_stale().set(0);
         self.readiness.set_stale_config(None);
         for keys in snapshot.keys() {
