@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use super::{Ring, Schedule, Stage};
+use super::{KEPT, Ring, Schedule, Stage};
 use crate::clock::Now;
 use crate::issuer::Algorithm;
 
@@ -54,12 +54,51 @@ fn a_key_is_known_before_it_signs_and_after() {
     assert_eq!(stages(&other, at(ROTATE + OVERLAP)), [Leaving, Signing]);
     let kids = |ring: &Ring| ring.stages(SCHEDULE, at(0)).iter().map(|(key, _)| key.kid().clone()).collect::<Vec<_>>();
     assert_eq!(kids(&ring), kids(&other));
-    // The private key of the first goes when it is published no more.
-    let files = || fs::read_dir(folder.path().join("keys")).unwrap().count();
-    ring.tend(SCHEDULE, at(ROTATE + 2 * OVERLAP + TTL - 1)).unwrap();
-    assert_eq!(files(), 2);
-    ring.tend(SCHEDULE, at(ROTATE + 2 * OVERLAP + TTL)).unwrap();
-    assert_eq!(files(), 1);
+}
+
+#[test]
+fn a_file_goes_only_when_its_key_has_been_gone_for_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    let schedule = Schedule { rotate: None, ..SCHEDULE };
+    let files = || fs::read_dir(folder.path()).unwrap().count();
+    // The clocks apart: seconds on the wall, and of this process.
+    let start = at(0).mono;
+    let tend = |ring: &Ring, wall: u64, mono: u64| {
+        ring.tend(schedule, Now { unix_ms: at(wall).unix_ms, mono: start + Duration::from_secs(mono) }).unwrap();
+        files()
+    };
+    tend(&ring, 0, 0);
+    let second = ring.rotate(schedule, at(100)).unwrap();
+    let written = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_100);
+    fs::File::options().write(true).open(&second.path).unwrap().set_modified(written).unwrap();
+    let day = KEPT.as_secs();
+    assert_eq!(tend(&ring, 50_000_000, 200), 2, "a clock that is years ahead, while the successor waits");
+    assert_eq!(tend(&ring, 200, 300), 2, "and back");
+    assert_eq!(stages(&ring, at(200)), [Stage::Signing, Stage::Waiting]);
+    let late = 100 + 2 * OVERLAP + TTL;
+    assert_eq!(tend(&ring, late, late), 2, "gone");
+    assert_eq!(tend(&ring, late + day, late + day - 1), 2, "not for long enough by this process's clock");
+    let other = Ring::new(folder.path().to_owned());
+    assert_eq!(tend(&other, 50_000_000, 9 * day), 2, "never at the first look");
+    assert_eq!(tend(&ring, late - 1, late + day), 2, "the clock went back: it is published again");
+    assert_eq!(tend(&ring, late + day, late + day + 1), 2, "from the beginning then");
+    assert_eq!(tend(&ring, 99 + day, late + 2 * day + 1), 2, "the successor is younger than that");
+    assert_eq!(tend(&ring, late + 2 * day, late + 2 * day + 1), 1);
+    assert_eq!(ring.signer(schedule, at(late + 2 * day).unix_ms).unwrap().kid(), second.kid());
+}
+
+#[test]
+fn files_that_are_kept_end_no_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    for number in 0..40 {
+        ring.rotate(SCHEDULE, at(number * 4 * OVERLAP)).unwrap();
+    }
+    let start = at(40 * 4 * OVERLAP + 30 * 3600);
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, start).unwrap();
+    assert!(ring.published(SCHEDULE, start).len() <= 3, "what is long over is not published again");
 }
 
 #[test]
@@ -171,8 +210,6 @@ fn a_longer_overlap_calls_no_key_back_that_nobody_holds() {
     let late = at(100 + 2 * OVERLAP + TTL);
     ring.tend(SCHEDULE, late).unwrap();
     let longer = Schedule { overlap: Duration::from_secs(20 * OVERLAP), ..SCHEDULE };
-    for ring in [&ring, &Ring::new(folder.path().to_owned())] {
-        ring.tend(longer, late).unwrap();
-        assert_eq!(ring.signer(longer, late.unix_ms).unwrap().kid(), second.kid());
-    }
+    ring.tend(longer, late).unwrap();
+    assert_eq!(ring.signer(longer, late.unix_ms).unwrap().kid(), second.kid());
 }
