@@ -26,6 +26,8 @@ const MAX_KEYS: usize = 1024;
 /// A key that is gone keeps its file for this long: the longest `ttl`, and a day for replicas that have another `overlap`
 /// while a change rolls over them, and for a clock that is wrong.
 const KEPT: Duration = Duration::from_secs(25 * 3600);
+/// Seconds: the end of the year 9999. What is later is no time.
+const LAST: i64 = 253_402_300_799;
 /// A key is less than 4 KiB.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -84,7 +86,8 @@ pub struct RingKey {
 /// What this process saw of a key. Outlives each look.
 #[derive(Debug)]
 struct Seen {
-    first: Instant,
+    /// When it came; `None` is at the first look.
+    came: Option<Instant>,
     /// Milliseconds at which it was last the one that signs, as far as is known here. What its successor's `overlap` says
     /// is not enough: a shorter one, by a reload, would put its end into the past.
     signed_ms: AtomicI64,
@@ -95,9 +98,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn first(first: Instant) -> Arc<Self> {
+    fn since(came: Option<Instant>) -> Arc<Self> {
         let (signed_ms, gone_ms) = (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MAX));
-        Arc::new(Self { first, signed_ms, gone_ms, gone: Mutex::new(None) })
+        Arc::new(Self { came, signed_ms, gone_ms, gone: Mutex::new(None) })
     }
 }
 
@@ -140,6 +143,10 @@ impl RingKey {
     /// Milliseconds at which it begins to sign, as the successor of another.
     fn signs_at(&self, schedule: Schedule) -> i64 {
         self.since_ms.saturating_add(millis(schedule.overlap))
+    }
+
+    fn is_ahead(&self, schedule: Schedule, now: Now) -> bool {
+        self.created.saturating_mul(1000) > now.unix_ms.saturating_add(millis(schedule.overlap))
     }
 
     /// By its name and by its file.
@@ -198,6 +205,8 @@ pub struct Ring {
     folder: PathBuf,
     /// By age, the oldest first.
     keys: ArcSwap<Vec<Arc<RingKey>>>,
+    /// The command that begins again.
+    command: &'static str,
     /// One reader of the folder at a time, so that an older look never replaces a newer one.
     turn: Mutex<()>,
     /// Why the last look came to nothing.
@@ -205,9 +214,15 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Nothing is read yet.
+    /// Of assertions. Nothing is read yet.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, keys: ArcSwap::default(), turn: Mutex::new(()), problem: ArcSwapOption::empty() }
+        let (keys, turn, problem) = (ArcSwap::default(), Mutex::new(()), ArcSwapOption::empty());
+        Self { folder, keys, command: "crossgate keys rotate", turn, problem }
+    }
+
+    /// Of runner tokens.
+    pub fn of_runner(folder: PathBuf) -> Self {
+        Self { command: "crossgate keys rotate --of runner", ..Self::new(folder) }
     }
 
     pub fn folder(&self) -> &Path {
@@ -243,8 +258,19 @@ impl Ring {
         looked
     }
 
+    /// A key that is dated in the future: it was made while a clock was wrong, and would wait until then. The keys beside
+    /// it rotate without it.
+    pub fn ahead(&self, schedule: Schedule, now: Now) -> Option<RingProblem> {
+        let keys = self.keys.load();
+        let key = keys.iter().find(|key| key.is_ahead(schedule, now))?;
+        let what = "is dated in the future, as made while a clock was wrong, and is passed over: when all clocks are \
+                    right and another key signs, remove it";
+        Some(RingProblem::new(&key.path, what))
+    }
+
     fn emptied(&self) -> RingProblem {
-        let what = "holds no key any more: put the files back, or `crossgate keys rotate` begins again with a new key";
+        let command = self.command;
+        let what = format!("holds no key any more: put the files back, or `{command}` begins again with a new key");
         RingProblem::new(&self.folder, what)
     }
 
@@ -253,13 +279,13 @@ impl Ring {
         let known: HashMap<&str, &Arc<RingKey>> = before.iter().map(|key| (&*key.kid, key)).collect();
         let mut keys = Vec::new();
         for (created, algorithm, path) in self.files()? {
-            let key = open(&path, created, algorithm, now)?;
+            let key = open(&path, created, algorithm)?;
             // What was there at the start had been published by whoever ran before; what comes later is seen by
             // verifiers from now on only.
             let (since_ms, seen) = match known.get(&*key.kid) {
                 Some(known) => (known.since_ms, Arc::clone(&known.seen)),
                 None if before.is_empty() => (key.since_ms, key.seen),
-                None => (key.since_ms.max(now.unix_ms), key.seen),
+                None => (key.since_ms.max(now.unix_ms), Seen::since(Some(now.mono))),
             };
             keys.push(Arc::new(RingKey { since_ms, seen, ..key }));
         }
@@ -362,7 +388,8 @@ impl Ring {
     }
 
     fn make_if_due(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
-        let is_due = match self.keys.load().last() {
+        let keys = self.keys.load_full();
+        let is_due = match keys.iter().rfind(|key| !key.is_ahead(schedule, now)) {
             None => true,
             Some(newest) => {
                 let is_old = schedule.rotate.is_some_and(|rotate| {
@@ -383,7 +410,7 @@ impl Ring {
         self.look(now)?;
         let keys = self.keys.load_full();
         let is_waiting = |at: &usize| stage(&keys, *at, schedule, now.unix_ms) == Stage::Waiting;
-        let waits = keys.iter().enumerate().find(|(at, _)| is_waiting(at));
+        let waits = keys.iter().enumerate().find(|(at, key)| is_waiting(at) && !key.is_ahead(schedule, now));
         if let Some((_, key)) = waits {
             let left = key.signs_at(schedule).saturating_sub(now.unix_ms).div_euclid(1000) + 1;
             let what = format!("a new key is there already and signs in {left} seconds");
@@ -397,7 +424,8 @@ impl Ring {
         let old = self.keys.load_full();
         let pem = SigningKey::make(schedule.algorithm).map_err(|why| problem(&self.folder, why.to_string()))?;
         // Never the name of one that is there: a key may be made in the second of another.
-        let created = old.iter().map(|key| key.created + 1).fold(now.unix_seconds(), i64::max);
+        let known = old.iter().filter(|key| !key.is_ahead(schedule, now));
+        let created = known.map(|key| key.created.saturating_add(1)).fold(now.unix_seconds(), i64::max);
         let name = format!("{created}-{}.pem", schedule.algorithm.as_str().to_ascii_lowercase());
         let path = self.folder.join(name);
         match write(&self.folder, &path, pem.as_bytes()) {
@@ -466,7 +494,7 @@ fn signing(keys: &[Arc<RingKey>], schedule: Schedule, now_ms: i64) -> Option<usi
     let grown = keys.iter().rposition(|key| key.signs_at(schedule) <= now_ms && !key.is_retired(now_ms));
     let known = || {
         let kept = keys.iter().enumerate().filter(|(_, key)| !key.is_retired(now_ms));
-        kept.min_by_key(|(_, key)| key.seen.first).map(|(at, _)| at)
+        kept.min_by_key(|(_, key)| key.seen.came).map(|(at, _)| at)
     };
     grown.or_else(known).or_else(|| (!keys.is_empty()).then_some(0))
 }
@@ -498,10 +526,10 @@ fn parse_name(name: &str) -> Option<(i64, Algorithm)> {
         _ => return None,
     };
     let is_number = !created.is_empty() && created.bytes().all(|byte| byte.is_ascii_digit());
-    Some((created.parse().ok().filter(|_| is_number)?, algorithm))
+    Some((created.parse().ok().filter(|created| is_number && *created <= LAST)?, algorithm))
 }
 
-fn open(path: &Path, created: i64, algorithm: Algorithm, now: Now) -> Result<RingKey, RingProblem> {
+fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, RingProblem> {
     let problem = |what: String| RingProblem::new(path, what);
     let unreadable = |why: io::Error| RingProblem::unreadable(path, &why);
     // Asked first: opening a pipe waits for its writer.
@@ -515,7 +543,7 @@ fn open(path: &Path, created: i64, algorithm: Algorithm, now: Now) -> Result<Rin
     let (kid, jwk) = key.jwk().ok_or_else(|| problem("has no public half".to_owned()))?;
     let (header, access_header) = (key.header(Some(&kid), "JWT"), key.header(Some(&kid), runner::TYPE));
     let since_ms = created.saturating_mul(1000);
-    let seen = Seen::first(now.mono);
+    let seen = Seen::since(None);
     let path = path.to_owned();
     Ok(RingKey { kid: kid.into(), created, since_ms, seen, path, key, header, access_header, jwk })
 }

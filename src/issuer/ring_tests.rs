@@ -213,3 +213,46 @@ fn a_longer_overlap_calls_no_key_back_that_nobody_holds() {
     ring.tend(longer, late).unwrap();
     assert_eq!(ring.signer(longer, late.unix_ms).unwrap().kid(), second.kid());
 }
+
+#[test]
+fn a_key_from_the_future_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    let year = 365 * 86_400;
+    let ahead = Ring::new(folder.path().to_owned()).rotate(SCHEDULE, at(year)).unwrap();
+    ring.tend(SCHEDULE, at(2000)).unwrap();
+    assert_eq!(ring.ahead(SCHEDULE, at(2000)).unwrap().path, ahead.path);
+    let made = ring.rotate(SCHEDULE, at(2010)).unwrap();
+    assert_eq!(made.created(), at(2010).unix_seconds());
+    assert!(ring.rotate(SCHEDULE, at(2020)).is_err(), "the new one waits");
+    let late = at(2010 + OVERLAP);
+    assert_eq!(ring.signer(SCHEDULE, late.unix_ms).unwrap().kid(), made.kid());
+    // By the clock, too.
+    ring.tend(SCHEDULE, at(2010 + ROTATE)).unwrap();
+    assert_eq!(ring.stages(SCHEDULE, at(2010 + ROTATE)).len(), 4);
+    // Where it is the only one, it signs until its successor has waited.
+    for file in fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).filter(|path| *path != ahead.path)
+    {
+        fs::remove_file(file).unwrap();
+    }
+    let alone = Ring::new(folder.path().to_owned());
+    alone.tend(SCHEDULE, at(5000)).unwrap();
+    let signer = |seconds: u64| alone.signer(SCHEDULE, at(seconds).unix_ms).unwrap().kid().clone();
+    assert_eq!(signer(5000), *ahead.kid());
+    assert_eq!(signer(4999 + OVERLAP), *ahead.kid());
+    assert_ne!(signer(5000 + OVERLAP), *ahead.kid());
+    // No time at all.
+    let name = folder.path().join("9223372036854775807-es256.pem");
+    fs::copy(&ahead.path, &name).unwrap();
+    assert_eq!(alone.tend(SCHEDULE, at(6000)).unwrap_err().path, name);
+}
+
+#[test]
+fn an_emptied_folder_names_the_command_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::of_runner(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    fs::remove_file(&ring.keys.load()[0].path).unwrap();
+    assert!(ring.tend(SCHEDULE, at(1)).unwrap_err().what.contains("`crossgate keys rotate --of runner`"));
+}
