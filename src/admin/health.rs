@@ -112,6 +112,9 @@ impl Readiness {
         for problem in snapshot.key_folders().iter().filter_map(|folder| folder.ring.problem()) {
             say("signing_keys", None, format!("the keys that are known sign on, and none is made: {problem}"));
         }
+        for problem in snapshot.key_folders().iter().filter_map(|folder| folder.ring.ahead(folder.schedule, now)) {
+            say("signing_keys", None, format!("a key is of no use: {problem}"));
+        }
         if let Some(problem) = self.stale_config.load_full() {
             say("stale_config", None, format!("the last good config serves; the new one was refused: {problem}"));
         }

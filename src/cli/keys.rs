@@ -91,7 +91,9 @@ impl Keys {
 }
 
 fn list(folder: &KeyFolder, format: Option<Format>) -> String {
-    let stages = folder.ring.stages(folder.schedule, clock::now());
+    let now = clock::now();
+    let stages = folder.ring.stages(folder.schedule, now);
+    let ahead = folder.ring.ahead(folder.schedule, now).map(|problem| problem.to_string());
     let created = |key: &RingKey| {
         jiff::Timestamp::from_second(key.created()).map_or_else(|_| "?".to_owned(), |time| time.to_string())
     };
@@ -99,7 +101,8 @@ fn list(folder: &KeyFolder, format: Option<Format>) -> String {
         let keys: Vec<_> = stages.iter().map(|(key, stage)| {
             json!({ "kid": &**key.kid(), "algorithm": key.algorithm().as_str(), "created": created(key), "stage": stage.as_str() })
         }).collect();
-        return format!("{}\n", json!({ "keys": keys }));
+        let listed = ahead.map_or_else(|| json!({ "keys": keys }), |ahead| json!({ "keys": keys, "problem": ahead }));
+        return format!("{listed}\n");
     }
     if stages.is_empty() {
         return format!("no keys in {}: the first one is made when crossgate starts\n", folder.ring.folder().display());
@@ -107,5 +110,5 @@ fn list(folder: &KeyFolder, format: Option<Format>) -> String {
     let line = |(key, stage): &(std::sync::Arc<RingKey>, Stage)| {
         format!("{}  {}  {}  {}\n", key.kid(), key.algorithm().as_str(), created(key), stage.as_str())
     };
-    stages.iter().map(line).collect()
+    stages.iter().map(line).chain(ahead.map(|problem| format!("problem: {problem}\n"))).collect()
 }

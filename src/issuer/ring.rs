@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::Value;
@@ -21,8 +21,13 @@ use super::{Algorithm, SigningKey};
 use crate::clock::Now;
 use crate::identity::runner;
 
-/// More than a rotation in a hurry leaves behind; verifiers refuse sets that are too large.
-const MAX_KEYS: usize = 16;
+/// Files of keys that are gone stay for a day at least, longer where no process runs that long: far more than that.
+const MAX_KEYS: usize = 1024;
+/// A key that is gone keeps its file for this long: the longest `ttl`, and a day for replicas that have another `overlap`
+/// while a change rolls over them, and for a clock that is wrong.
+const KEPT: Duration = Duration::from_secs(25 * 3600);
+/// Seconds: the end of the year 9999. What is later is no time.
+const LAST: i64 = 253_402_300_799;
 /// A key is less than 4 KiB.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -70,14 +75,33 @@ pub struct RingKey {
     created: i64,
     /// Milliseconds: since when it has been published. Later than `created` when it came while this process ran.
     since_ms: i64,
-    /// Milliseconds at which it was last the one that signs, as far as is known here. What its successor's `overlap` says
-    /// is not enough: a shorter one, by a reload, would put its end into the past.
-    signed_ms: AtomicI64,
+    seen: Arc<Seen>,
     path: PathBuf,
     key: SigningKey,
     header: String,
     access_header: String,
     jwk: Value,
+}
+
+/// What this process saw of a key. Outlives each look.
+#[derive(Debug)]
+struct Seen {
+    /// When it came; `None` is at the first look.
+    came: Option<Instant>,
+    /// Milliseconds at which it was last the one that signs, as far as is known here. What its successor's `overlap` says
+    /// is not enough: a shorter one, by a reload, would put its end into the past.
+    signed_ms: AtomicI64,
+    /// Milliseconds from which on it was gone. It signs nothing any more then, unless the clock was wrong and goes back.
+    gone_ms: AtomicI64,
+    /// Since when it has been gone without a break.
+    gone: Mutex<Option<Instant>>,
+}
+
+impl Seen {
+    fn since(came: Option<Instant>) -> Arc<Self> {
+        let (signed_ms, gone_ms) = (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MAX));
+        Arc::new(Self { came, signed_ms, gone_ms, gone: Mutex::new(None) })
+    }
 }
 
 impl RingKey {
@@ -119,6 +143,22 @@ impl RingKey {
     /// Milliseconds at which it begins to sign, as the successor of another.
     fn signs_at(&self, schedule: Schedule) -> i64 {
         self.since_ms.saturating_add(millis(schedule.overlap))
+    }
+
+    fn is_ahead(&self, schedule: Schedule, now: Now) -> bool {
+        self.created.saturating_mul(1000) > now.unix_ms.saturating_add(millis(schedule.overlap))
+    }
+
+    /// By its name and by its file.
+    fn is_older_than(&self, age: Duration, now: Now) -> bool {
+        let written = fs::metadata(&self.path).and_then(|file| file.modified());
+        let Some(written) = written.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()) else { return false };
+        let since_ms = millis(written).max(self.since_ms);
+        now.unix_ms.saturating_sub(since_ms) >= millis(age)
+    }
+
+    fn is_retired(&self, now_ms: i64) -> bool {
+        self.seen.gone_ms.load(Ordering::Relaxed) <= now_ms
     }
 }
 
@@ -165,6 +205,8 @@ pub struct Ring {
     folder: PathBuf,
     /// By age, the oldest first.
     keys: ArcSwap<Vec<Arc<RingKey>>>,
+    /// The command that begins again.
+    command: &'static str,
     /// One reader of the folder at a time, so that an older look never replaces a newer one.
     turn: Mutex<()>,
     /// Why the last look came to nothing.
@@ -172,9 +214,15 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Nothing is read yet.
+    /// Of assertions. Nothing is read yet.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, keys: ArcSwap::default(), turn: Mutex::new(()), problem: ArcSwapOption::empty() }
+        let (keys, turn, problem) = (ArcSwap::default(), Mutex::new(()), ArcSwapOption::empty());
+        Self { folder, keys, command: "crossgate keys rotate", turn, problem }
+    }
+
+    /// Of runner tokens.
+    pub fn of_runner(folder: PathBuf) -> Self {
+        Self { command: "crossgate keys rotate --of runner", ..Self::new(folder) }
     }
 
     pub fn folder(&self) -> &Path {
@@ -210,8 +258,19 @@ impl Ring {
         looked
     }
 
+    /// A key that is dated in the future: it was made while a clock was wrong, and would wait until then. The keys beside
+    /// it rotate without it.
+    pub fn ahead(&self, schedule: Schedule, now: Now) -> Option<RingProblem> {
+        let keys = self.keys.load();
+        let key = keys.iter().find(|key| key.is_ahead(schedule, now))?;
+        let what = "is dated in the future, as made while a clock was wrong, and is passed over: when all clocks are \
+                    right and another key signs, remove it";
+        Some(RingProblem::new(&key.path, what))
+    }
+
     fn emptied(&self) -> RingProblem {
-        let what = "holds no key any more: put the files back, or `crossgate keys rotate` begins again with a new key";
+        let command = self.command;
+        let what = format!("holds no key any more: put the files back, or `{command}` begins again with a new key");
         RingProblem::new(&self.folder, what)
     }
 
@@ -223,19 +282,27 @@ impl Ring {
             let key = open(&path, created, algorithm)?;
             // What was there at the start had been published by whoever ran before; what comes later is seen by
             // verifiers from now on only.
-            let (since_ms, signed_ms) = match known.get(&*key.kid) {
-                Some(known) => (known.since_ms, known.signed_ms.load(Ordering::Relaxed)),
-                // That one may have signed with any of them until now.
-                None if before.is_empty() => (key.since_ms, now.unix_ms),
-                None => (key.since_ms.max(now.unix_ms), i64::MIN),
+            let (since_ms, seen) = match known.get(&*key.kid) {
+                Some(known) => (known.since_ms, Arc::clone(&known.seen)),
+                None if before.is_empty() => (key.since_ms, key.seen),
+                None => (key.since_ms.max(now.unix_ms), Seen::since(Some(now.mono))),
             };
-            keys.push(Arc::new(RingKey { since_ms, signed_ms: AtomicI64::new(signed_ms), ..key }));
+            keys.push(Arc::new(RingKey { since_ms, seen, ..key }));
         }
         if keys.len() > MAX_KEYS {
             let what = format!("{} keys are too many, at most {MAX_KEYS}: remove old ones", keys.len());
             return Err(RingProblem::new(&self.folder, what));
         }
         keys.sort_by(|one, other| (one.since_ms, &one.kid).cmp(&(other.since_ms, &other.kid)));
+        if before.is_empty() {
+            let recent = now.unix_ms.saturating_sub(millis(KEPT));
+            for (at, key) in keys.iter().enumerate() {
+                // Whoever ran before may have signed with it until now, unless its successor has been there for long.
+                if keys.get(at + 1).is_none_or(|next| next.since_ms >= recent) {
+                    key.seen.signed_ms.fetch_max(now.unix_ms, Ordering::Relaxed);
+                }
+            }
+        }
         // A folder that is gone, or was emptied, says nothing about the keys that verifiers hold.
         if keys.is_empty() && !before.is_empty() {
             return Ok(Found::Emptied);
@@ -282,25 +349,47 @@ impl Ring {
         });
         // Noted also of who signs nothing: other replicas do.
         let _ = self.signer(schedule, now.unix_ms);
-        self.remove_gone(schedule, now);
+        self.note_gone(schedule, now);
+        if matches!(tended, Ok(Found::Keys)) {
+            self.remove_gone(now);
+        }
         match self.noted(tended)? {
             Found::Keys => Ok(()),
             Found::Emptied => Err(self.emptied()),
         }
     }
 
-    /// A key that is published no more is never used again, also when a longer `overlap` would call it back: nobody holds
-    /// it by then. And what signs nothing needs no private key.
-    fn remove_gone(&self, schedule: Schedule, now: Now) {
-        let gone = self.stages(schedule, now).into_iter().filter(|(_, stage)| *stage == Stage::Gone);
-        for (key, _) in gone {
-            // It stays then, and is published no more all the same.
-            let _ = fs::remove_file(&key.path);
+    /// A key that is published no more signs no more, also when a longer `overlap` would call it back: nobody holds it by
+    /// then.
+    fn note_gone(&self, schedule: Schedule, now: Now) {
+        for (key, stage) in self.stages(schedule, now) {
+            let mut gone = key.seen.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            if stage == Stage::Gone {
+                key.seen.gone_ms.fetch_min(now.unix_ms, Ordering::Relaxed);
+                gone.get_or_insert(now.mono);
+            } else {
+                *gone = None;
+            }
+        }
+    }
+
+    /// What signs nothing needs no private key. Not at once, and not by the wall clock alone: another replica, with
+    /// another `overlap` or a better clock, may still sign with it.
+    fn remove_gone(&self, now: Now) {
+        let keys = self.keys.load_full();
+        for (key, next) in keys.iter().zip(keys.iter().skip(1)) {
+            let since = *key.seen.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_long = since.is_some_and(|since| now.mono.saturating_duration_since(since) >= KEPT);
+            if is_long && next.is_older_than(KEPT, now) {
+                // It stays then, and is published no more all the same.
+                let _ = fs::remove_file(&key.path);
+            }
         }
     }
 
     fn make_if_due(&self, schedule: Schedule, now: Now) -> Result<(), RingProblem> {
-        let is_due = match self.keys.load().last() {
+        let keys = self.keys.load_full();
+        let is_due = match keys.iter().rfind(|key| !key.is_ahead(schedule, now)) {
             None => true,
             Some(newest) => {
                 let is_old = schedule.rotate.is_some_and(|rotate| {
@@ -321,7 +410,7 @@ impl Ring {
         self.look(now)?;
         let keys = self.keys.load_full();
         let is_waiting = |at: &usize| stage(&keys, *at, schedule, now.unix_ms) == Stage::Waiting;
-        let waits = keys.iter().enumerate().find(|(at, _)| is_waiting(at));
+        let waits = keys.iter().enumerate().find(|(at, key)| is_waiting(at) && !key.is_ahead(schedule, now));
         if let Some((_, key)) = waits {
             let left = key.signs_at(schedule).saturating_sub(now.unix_ms).div_euclid(1000) + 1;
             let what = format!("a new key is there already and signs in {left} seconds");
@@ -335,7 +424,8 @@ impl Ring {
         let old = self.keys.load_full();
         let pem = SigningKey::make(schedule.algorithm).map_err(|why| problem(&self.folder, why.to_string()))?;
         // Never the name of one that is there: a key may be made in the second of another.
-        let created = old.iter().map(|key| key.created + 1).fold(now.unix_seconds(), i64::max);
+        let known = old.iter().filter(|key| !key.is_ahead(schedule, now));
+        let created = known.map(|key| key.created.saturating_add(1)).fold(now.unix_seconds(), i64::max);
         let name = format!("{created}-{}.pem", schedule.algorithm.as_str().to_ascii_lowercase());
         let path = self.folder.join(name);
         match write(&self.folder, &path, pem.as_bytes()) {
@@ -356,14 +446,16 @@ impl Ring {
         let keys = self.keys.load();
         let signer = signing(&keys, schedule, now_ms).and_then(|at| keys.get(at)).map(Arc::clone);
         if let Some(signer) = &signer {
-            signer.signed_ms.fetch_max(now_ms, Ordering::Relaxed);
+            signer.seen.signed_ms.fetch_max(now_ms, Ordering::Relaxed);
         }
         signer
     }
 
-    /// The key of this name.
-    pub(super) fn find(&self, kid: &str) -> Option<Arc<RingKey>> {
-        self.keys.load().iter().find(|key| *key.kid == *kid).map(Arc::clone)
+    /// The key of this name, unless it is gone: its file alone makes nothing valid.
+    pub(super) fn find(&self, kid: &str, schedule: Schedule, now: Now) -> Option<Arc<RingKey>> {
+        let keys = self.keys.load();
+        let at = keys.iter().position(|key| *key.kid == *kid)?;
+        keys.get(at).filter(|_| stage(&keys, at, schedule, now.unix_ms) != Stage::Gone).map(Arc::clone)
     }
 
     /// Whether a token begins as runner tokens of one of the keys do.
@@ -396,10 +488,15 @@ impl Ring {
     }
 }
 
-/// The newest that was published for long enough; where none was, the oldest: nobody holds a set without it.
+/// The newest that was published for long enough; where none was, the one that has been known here for longest, of those
+/// the oldest: nobody holds a set without it.
 fn signing(keys: &[Arc<RingKey>], schedule: Schedule, now_ms: i64) -> Option<usize> {
-    let grown = keys.iter().rposition(|key| key.signs_at(schedule) <= now_ms);
-    grown.or_else(|| (!keys.is_empty()).then_some(0))
+    let grown = keys.iter().rposition(|key| key.signs_at(schedule) <= now_ms && !key.is_retired(now_ms));
+    let known = || {
+        let kept = keys.iter().enumerate().filter(|(_, key)| !key.is_retired(now_ms));
+        kept.min_by_key(|(_, key)| key.seen.came).map(|(at, _)| at)
+    };
+    grown.or_else(known).or_else(|| (!keys.is_empty()).then_some(0))
 }
 
 fn stage(keys: &[Arc<RingKey>], at: usize, schedule: Schedule, now_ms: i64) -> Stage {
@@ -410,7 +507,7 @@ fn stage(keys: &[Arc<RingKey>], at: usize, schedule: Schedule, now_ms: i64) -> S
         _ => {
             // The successor took over then; what was signed before lives for `ttl`.
             let taken = keys.get(at + 1).map_or(i64::MAX, |next| next.signs_at(schedule));
-            let signed = keys.get(at).map_or(i64::MIN, |key| key.signed_ms.load(Ordering::Relaxed));
+            let signed = keys.get(at).map_or(i64::MIN, |key| key.seen.signed_ms.load(Ordering::Relaxed));
             let end = taken.max(signed).saturating_add(millis(schedule.ttl)).saturating_add(millis(schedule.overlap));
             if now_ms < end { Stage::Leaving } else { Stage::Gone }
         }
@@ -429,7 +526,7 @@ fn parse_name(name: &str) -> Option<(i64, Algorithm)> {
         _ => return None,
     };
     let is_number = !created.is_empty() && created.bytes().all(|byte| byte.is_ascii_digit());
-    Some((created.parse().ok().filter(|_| is_number)?, algorithm))
+    Some((created.parse().ok().filter(|created| is_number && *created <= LAST)?, algorithm))
 }
 
 fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, RingProblem> {
@@ -446,9 +543,9 @@ fn open(path: &Path, created: i64, algorithm: Algorithm) -> Result<RingKey, Ring
     let (kid, jwk) = key.jwk().ok_or_else(|| problem("has no public half".to_owned()))?;
     let (header, access_header) = (key.header(Some(&kid), "JWT", None), key.header(Some(&kid), runner::TYPE, None));
     let since_ms = created.saturating_mul(1000);
-    let signed_ms = AtomicI64::new(i64::MIN);
+    let seen = Seen::since(None);
     let path = path.to_owned();
-    Ok(RingKey { kid: kid.into(), created, since_ms, signed_ms, path, key, header, access_header, jwk })
+    Ok(RingKey { kid: kid.into(), created, since_ms, seen, path, key, header, access_header, jwk })
 }
 
 /// Whole or not at all, and never over another.

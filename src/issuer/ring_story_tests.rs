@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof};
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -21,7 +21,14 @@ const CACHE: u64 = 600 + 60;
 const LOOK: u64 = 30;
 
 fn at(seconds: u64) -> Now {
-    Now::at_unix_ms(1_700_000_000_000 + i64::try_from(seconds).unwrap() * 1000)
+    wrong(seconds, 0)
+}
+
+/// Of a replica whose wall clock is ahead.
+fn wrong(seconds: u64, ahead: u64) -> Now {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let unix_ms = 1_700_000_000_000 + i64::try_from(seconds + ahead).unwrap() * 1000;
+    Now { unix_ms, mono: *START.get_or_init(Instant::now) + Duration::from_secs(seconds) }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -148,4 +155,104 @@ fn a_shorter_overlap_ends_no_key_that_just_signed() {
     // The same by a start.
     let stops = [(0, Event::Stop(0)), (0, Event::Stop(1)), (0, short), (5, Event::Start(0)), (2000, Event::Nothing)];
     run(&[&[(0, long), (100, Event::Command), (3000, Event::Nothing)], &stops[..]].concat(), 60, 6 * OVERLAP);
+}
+
+/// What befalls two replicas that share a folder and little else.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Command,
+    /// A config of its own: overlap and life of tokens.
+    Config(usize, u64, u64),
+    Start(usize),
+    /// The wall clock of one goes ahead for as many seconds.
+    Jump(usize, u64),
+}
+
+fn change() -> impl Strategy<Value = (u64, Change)> {
+    let overlap = prop_oneof![1..60_u64, OVERLAP..8 * OVERLAP];
+    let change = prop_oneof![
+        2 => Just(Change::Command),
+        3 => (0..2_usize, overlap, 5..3600_u64).prop_map(|(index, overlap, ttl)| Change::Config(index, overlap, ttl)),
+        1 => (0..2_usize).prop_map(Change::Start),
+        1 => (0..2_usize, 10..3000_u64).prop_map(|(index, seconds)| Change::Jump(index, seconds)),
+    ];
+    (0..3000_u64, change)
+}
+
+#[test]
+fn replicas_that_differ_and_clocks_that_jump_lose_no_key() {
+    let config = ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() };
+    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let told = TestRunner::new_with_rng(config, random).run(&proptest::collection::vec(change(), 1..20), |changes| {
+        differ(&changes);
+        Ok(())
+    });
+    told.unwrap();
+}
+
+fn differ(changes: &[(u64, Change)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let schedule = Schedule {
+        algorithm: Algorithm::Es256,
+        rotate: Some(Duration::from_secs(24 * OVERLAP)),
+        overlap: Duration::from_secs(OVERLAP),
+        ttl: Duration::from_secs(60),
+    };
+    let mut schedules = [schedule; 2];
+    let mut replicas = [Ring::new(folder.path().to_owned()), Ring::new(folder.path().to_owned())];
+    let mut jumps = [0; 2];
+    let mut files = BTreeSet::new();
+    let mut time = 0;
+    let events = std::iter::once((0, None)).chain(changes.iter().map(|(wait, change)| (*wait, Some(*change))));
+    for (wait, change) in events {
+        let end = time + wait;
+        loop {
+            for (index, ring) in replicas.iter().enumerate() {
+                let ahead = if time < jumps[index] { 100_000_000 } else { 0 };
+                let (schedule, now) = (schedules[index], wrong(time, ahead));
+                ring.tend(schedule, now).unwrap();
+                let signer = ring.signer(schedule, now.unix_ms).unwrap();
+                let published = ring.published(schedule, now);
+                assert!(published.iter().any(|key| key.kid() == signer.kid()), "{time}: signs and is not published");
+            }
+            let there: BTreeSet<_> =
+                std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).collect();
+            assert!(files.is_subset(&there), "{time}: a key was lost");
+            files = there;
+            if time >= end {
+                break;
+            }
+            time = end.min(time + LOOK);
+        }
+        match change {
+            Some(Change::Command) => drop(Ring::new(folder.path().to_owned()).rotate(schedules[0], at(time))),
+            Some(Change::Config(index, overlap, ttl)) => {
+                schedules[index].overlap = Duration::from_secs(overlap);
+                schedules[index].ttl = Duration::from_secs(ttl);
+            }
+            Some(Change::Start(index)) => replicas[index] = Ring::new(folder.path().to_owned()),
+            Some(Change::Jump(index, seconds)) => jumps[index] = time + seconds,
+            None => {}
+        }
+    }
+}
+
+#[test]
+fn a_key_that_signed_before_the_clock_jumped_is_published_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    let (ttl, overlap) = (Duration::from_secs(60), Duration::from_secs(OVERLAP));
+    let schedule = Schedule { algorithm: Algorithm::Es256, rotate: None, overlap, ttl };
+    ring.tend(schedule, at(0)).unwrap();
+    ring.tend(schedule, at(5000)).unwrap();
+    let signer = ring.signer(schedule, at(5000).unix_ms).unwrap();
+    ring.rotate(schedule, at(5001)).unwrap();
+    for time in [5030, 5060, 5090] {
+        ring.tend(schedule, wrong(time, 100_000_000)).unwrap();
+    }
+    ring.tend(schedule, at(5120)).unwrap();
+    let published = ring.published(schedule, at(5120));
+    assert_eq!(published.len(), 2);
+    assert!(published.iter().any(|key| key.kid() == signer.kid()));
+    assert_eq!(ring.signer(schedule, at(5120).unix_ms).unwrap().kid(), signer.kid(), "as the other replicas sign");
 }

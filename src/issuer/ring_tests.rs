@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use super::{Ring, Schedule, Stage};
+use super::{KEPT, Ring, Schedule, Stage};
 use crate::clock::Now;
 use crate::issuer::Algorithm;
 
@@ -54,12 +54,51 @@ fn a_key_is_known_before_it_signs_and_after() {
     assert_eq!(stages(&other, at(ROTATE + OVERLAP)), [Leaving, Signing]);
     let kids = |ring: &Ring| ring.stages(SCHEDULE, at(0)).iter().map(|(key, _)| key.kid().clone()).collect::<Vec<_>>();
     assert_eq!(kids(&ring), kids(&other));
-    // The private key of the first goes when it is published no more.
-    let files = || fs::read_dir(folder.path().join("keys")).unwrap().count();
-    ring.tend(SCHEDULE, at(ROTATE + 2 * OVERLAP + TTL - 1)).unwrap();
-    assert_eq!(files(), 2);
-    ring.tend(SCHEDULE, at(ROTATE + 2 * OVERLAP + TTL)).unwrap();
-    assert_eq!(files(), 1);
+}
+
+#[test]
+fn a_file_goes_only_when_its_key_has_been_gone_for_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    let schedule = Schedule { rotate: None, ..SCHEDULE };
+    let files = || fs::read_dir(folder.path()).unwrap().count();
+    // The clocks apart: seconds on the wall, and of this process.
+    let start = at(0).mono;
+    let tend = |ring: &Ring, wall: u64, mono: u64| {
+        ring.tend(schedule, Now { unix_ms: at(wall).unix_ms, mono: start + Duration::from_secs(mono) }).unwrap();
+        files()
+    };
+    tend(&ring, 0, 0);
+    let second = ring.rotate(schedule, at(100)).unwrap();
+    let written = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_100);
+    fs::File::options().write(true).open(&second.path).unwrap().set_modified(written).unwrap();
+    let day = KEPT.as_secs();
+    assert_eq!(tend(&ring, 50_000_000, 200), 2, "a clock that is years ahead, while the successor waits");
+    assert_eq!(tend(&ring, 200, 300), 2, "and back");
+    assert_eq!(stages(&ring, at(200)), [Stage::Signing, Stage::Waiting]);
+    let late = 100 + 2 * OVERLAP + TTL;
+    assert_eq!(tend(&ring, late, late), 2, "gone");
+    assert_eq!(tend(&ring, late + day, late + day - 1), 2, "not for long enough by this process's clock");
+    let other = Ring::new(folder.path().to_owned());
+    assert_eq!(tend(&other, 50_000_000, 9 * day), 2, "never at the first look");
+    assert_eq!(tend(&ring, late - 1, late + day), 2, "the clock went back: it is published again");
+    assert_eq!(tend(&ring, late + day, late + day + 1), 2, "from the beginning then");
+    assert_eq!(tend(&ring, 99 + day, late + 2 * day + 1), 2, "the successor is younger than that");
+    assert_eq!(tend(&ring, late + 2 * day, late + 2 * day + 1), 1);
+    assert_eq!(ring.signer(schedule, at(late + 2 * day).unix_ms).unwrap().kid(), second.kid());
+}
+
+#[test]
+fn files_that_are_kept_end_no_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    for number in 0..40 {
+        ring.rotate(SCHEDULE, at(number * 4 * OVERLAP)).unwrap();
+    }
+    let start = at(40 * 4 * OVERLAP + 30 * 3600);
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, start).unwrap();
+    assert!(ring.published(SCHEDULE, start).len() <= 3, "what is long over is not published again");
 }
 
 #[test]
@@ -171,8 +210,49 @@ fn a_longer_overlap_calls_no_key_back_that_nobody_holds() {
     let late = at(100 + 2 * OVERLAP + TTL);
     ring.tend(SCHEDULE, late).unwrap();
     let longer = Schedule { overlap: Duration::from_secs(20 * OVERLAP), ..SCHEDULE };
-    for ring in [&ring, &Ring::new(folder.path().to_owned())] {
-        ring.tend(longer, late).unwrap();
-        assert_eq!(ring.signer(longer, late.unix_ms).unwrap().kid(), second.kid());
+    ring.tend(longer, late).unwrap();
+    assert_eq!(ring.signer(longer, late.unix_ms).unwrap().kid(), second.kid());
+}
+
+#[test]
+fn a_key_from_the_future_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    let year = 365 * 86_400;
+    let ahead = Ring::new(folder.path().to_owned()).rotate(SCHEDULE, at(year)).unwrap();
+    ring.tend(SCHEDULE, at(2000)).unwrap();
+    assert_eq!(ring.ahead(SCHEDULE, at(2000)).unwrap().path, ahead.path);
+    let made = ring.rotate(SCHEDULE, at(2010)).unwrap();
+    assert_eq!(made.created(), at(2010).unix_seconds());
+    assert!(ring.rotate(SCHEDULE, at(2020)).is_err(), "the new one waits");
+    let late = at(2010 + OVERLAP);
+    assert_eq!(ring.signer(SCHEDULE, late.unix_ms).unwrap().kid(), made.kid());
+    // By the clock, too.
+    ring.tend(SCHEDULE, at(2010 + ROTATE)).unwrap();
+    assert_eq!(ring.stages(SCHEDULE, at(2010 + ROTATE)).len(), 4);
+    // Where it is the only one, it signs until its successor has waited.
+    for file in fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).filter(|path| *path != ahead.path)
+    {
+        fs::remove_file(file).unwrap();
     }
+    let alone = Ring::new(folder.path().to_owned());
+    alone.tend(SCHEDULE, at(5000)).unwrap();
+    let signer = |seconds: u64| alone.signer(SCHEDULE, at(seconds).unix_ms).unwrap().kid().clone();
+    assert_eq!(signer(5000), *ahead.kid());
+    assert_eq!(signer(4999 + OVERLAP), *ahead.kid());
+    assert_ne!(signer(5000 + OVERLAP), *ahead.kid());
+    // No time at all.
+    let name = folder.path().join("9223372036854775807-es256.pem");
+    fs::copy(&ahead.path, &name).unwrap();
+    assert_eq!(alone.tend(SCHEDULE, at(6000)).unwrap_err().path, name);
+}
+
+#[test]
+fn an_emptied_folder_names_the_command_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::of_runner(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    fs::remove_file(&ring.keys.load()[0].path).unwrap();
+    assert!(ring.tend(SCHEDULE, at(1)).unwrap_err().what.contains("`crossgate keys rotate --of runner`"));
 }

@@ -152,7 +152,7 @@ impl Runner {
 
     fn verify(&self, token: &str, world: World<'_>, now: Now) -> Result<Arc<Identity>, Reason> {
         let presented = Presented::read(token)?;
-        let key = self.ring.find(&presented.kid).ok_or(Reason::UnknownKey)?;
+        let key = self.ring.find(&presented.kid, self.schedule(), now).ok_or(Reason::UnknownKey)?;
         if !key.verifies(presented.signed.as_bytes(), &presented.signature) {
             return Err(Reason::Signature);
         }

@@ -1,6 +1,6 @@
 //! `runner`: tokens for local runners, and what they may be narrowed to.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,13 +68,42 @@ pub(super) fn compile(
         problems.push(Problem::at(codes::OUT_OF_RANGE, at.key("ttl"), "ttl must be whole seconds, 5m to 15m"));
     }
     let keys_dir = keys_dir.map_or_else(|| state_dir.join("runner-keys"), |path| at.source.resolve(&path));
-    if assertion.is_some_and(|assertion| assertion.keys_dir() == keys_dir) {
+    if assertion.is_some_and(|assertion| real(assertion.keys_dir()) == real(&keys_dir)) {
         let message = "assertions are signed with the keys of this folder: one would pass for the other";
         let help = "give runner tokens a folder of their own, or leave keys_dir out";
         problems.push(Problem::at(codes::RUNNER, at.key("keys_dir"), message).help(help));
     }
     let scopes = listed(scopes, at, problems);
     Some(Settings { scopes, names: Names { issuer, audience }, ttl, keys_dir, converted: state_dir.join(CONVERTED) })
+}
+
+/// Without links and `..`, so that two spellings of one folder are the same; of one that is not there yet, as far as it is.
+fn real(path: &Path) -> PathBuf {
+    let mut there = path;
+    let mut rest = Vec::new();
+    loop {
+        if let Ok(there) = there.canonicalize() {
+            let mut real = there;
+            for part in rest.into_iter().rev() {
+                match part {
+                    Component::ParentDir => drop(real.pop()),
+                    part => real.push(part),
+                }
+            }
+            return real;
+        }
+        let mut parts = there.components();
+        match parts.next_back() {
+            Some(last) => rest.push(last),
+            None => return path.to_owned(),
+        }
+        // Of a relative path the rest is here.
+        there = match parts.as_path() {
+            rest if rest.as_os_str().is_empty() && there == Path::new(".") => return path.to_owned(),
+            rest if rest.as_os_str().is_empty() => Path::new("."),
+            rest => rest,
+        };
+    }
 }
 
 fn listed(scopes: Option<Vec<String>>, at: At<'_>, problems: &mut Vec<Problem>) -> Vec<Box<str>> {
@@ -122,7 +151,7 @@ pub(super) fn finish(
     let previous = previous.and_then(|snapshot| snapshot.runner.as_ref());
     let ring = match previous.filter(|previous| previous.keys_dir() == keys_dir) {
         Some(previous) => Arc::clone(previous.ring()),
-        None => Arc::new(Ring::new(keys_dir)),
+        None => Arc::new(Ring::of_runner(keys_dir)),
     };
     if let Err(problem) = ring.read(clock::now()) {
         let place = if at.key("keys_dir").is_written() { at.key("keys_dir") } else { at };
@@ -155,4 +184,33 @@ pub(super) fn finish(
     }
     let spec = RunnerSpec { names, ttl, scopes, carried };
     Some(Arc::new(Runner::new(spec, ring, once)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::real;
+
+    #[test]
+    fn one_folder_in_many_spellings() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("keys")).unwrap();
+        std::os::unix::fs::symlink(at("keys"), at("link")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), at("up")).unwrap();
+        let table = [
+            ("keys", "keys/../keys", true),
+            ("keys", "./keys/", true),
+            ("keys", "link", true),
+            ("keys", "up/keys", true),
+            ("new", "keys/../new", true),
+            ("new/keys", "up/new/keys", true),
+            ("new/keys", "new/../new/keys", true),
+            ("keys", "new", false),
+            ("new", "keys/new", false),
+        ];
+        for (one, other, is_same) in table {
+            assert_eq!(real(&at(one)) == real(&at(other)), is_same, "{one} {other}");
+        }
+        assert_eq!(real("no-such/../here".as_ref()), real("here".as_ref()));
+    }
 }
