@@ -48,7 +48,7 @@ impl LegacyVerifier {
             Sent::Token(token) => self.judge(token, carrier, &answers, now, attempt),
         };
         let (header, cookie) = (judge(in_header, Carrier::Header), judge(in_cookie, Carrier::Cookie));
-        let is_unclear = self.is_unclear(in_header) || opaque.is_some_and(loose::is_respelled);
+        let is_unclear = self.is_unclear(in_header) || opaque.is_some_and(|token| self.is_unclear(Sent::Token(token)));
         let header_passes = !is_ended(&header) && !is_unclear;
         let cookie_passes = !is_ended(&cookie) && !is_ambiguous && !self.is_unclear(in_cookie);
         let is_forged = [&header, &cookie].iter().any(|judgment| is_forgery(judgment));
@@ -72,8 +72,9 @@ impl LegacyVerifier {
     /// Whether an API could read in it what crossgate does not.
     fn is_unclear(&self, sent: Sent<'_>) -> bool {
         match sent {
-            // The API's alone to judge, however it is spelled.
-            _ if matches!(self.kind, Kind::Passthrough) => false,
+            // Of a server, or of the API alone, to judge: its tokens have whatever form it likes, and one that is good must not
+            // be lost on the way to its own login.
+            _ if !matches!(self.kind, Kind::Jwt(_)) => false,
             Sent::Nothing => false,
             Sent::Malformed => true,
             Sent::Token(token) => loose::is_respelled(token),

@@ -139,3 +139,27 @@ fn passthrough_judges_no_spelling() {
     let padded = format!("{}=", legacy("1").sign());
     assert_eq!(sent(&bed.get("/login/x").bearer(&padded)).0, [format!("Bearer {padded}")]);
 }
+
+/// What a server or the API alone judges has whatever form it likes: a refresh with it must reach the API's own login.
+#[test]
+fn what_a_server_judges_goes_on_in_any_form() {
+    for verify in [
+        "introspection: { url: http://127.0.0.1:1/introspect, client_id: gate, client_secret_file: client.secret }",
+        "passthrough: {}",
+    ] {
+        let bed = Bed::new().policy(RULES);
+        let bed = bed.section(&format!(
+            "legacy:\n  credential: {{ header: authorization, scheme: Bearer, cookie: session }}\n  verify: {{ {verify} }}"
+        ));
+        std::fs::write(bed.folder().join("client.secret"), "gate-secret-of-some-length\n").unwrap();
+        let bed = bed.start();
+        let token = legacy("1").sign();
+        for form in [format!("{token}="), format!("{token}.node1"), format!("{token}~x~")] {
+            let call = bed.get("/login/x").bearer(&form).cookie(&format!("session={form}"));
+            assert_eq!(call.send().outcome(), "200 ok");
+            let asked = bed.origin().last();
+            assert_eq!(asked.values("authorization"), [format!("Bearer {form}")], "{verify}");
+            assert_eq!(asked.values("cookie"), [format!("session={form}")], "{verify}");
+        }
+    }
+}
