@@ -86,7 +86,7 @@ fn a_minted_token_says_what_the_session_token_says() {
     let mint = MINT.replace("ws: ", "email: \"{claims.email}\", plan: \"{claims.meta.plan?}\", ws: ");
     let runner = "runner: { enabled: true, scopes: [work] }";
     let policy = format!(
-        "{POLICY}  - {{ id: work, match: {{ path: \"/work/{{*rest}}\" }}, require: {{ token: [runner], scope: [work] }} }}\n"
+        "{POLICY}  - {{ id: work, match: {{ path: \"/runs/{{*rest}}\" }}, require: {{ token: [runner], scope: [work] }} }}\n"
     );
     let bed = Bed::new().policy(&policy).section(&mint).section(IDENTITY).section(runner);
     let bed = bed.upstream_option("credentials: { authorization: legacy_token }");
@@ -110,7 +110,7 @@ fn a_minted_token_says_what_the_session_token_says() {
     let exchange = bed.post("/.crossgate/token").header("content-type", "application/x-www-form-urlencoded");
     let answer = exchange.body(form).send();
     let token = answer.json()["access_token"].as_str().unwrap().to_owned();
-    assert_eq!(bed.get("/work/x").bearer(&token).send().outcome(), "200 ok");
+    assert_eq!(bed.get("/runs/x").bearer(&token).send().outcome(), "200 ok");
     assert_eq!(minted()["email"], "ada@example.com");
 }
 
