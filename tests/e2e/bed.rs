@@ -1,5 +1,6 @@
 //! One crossgate process with its config, its API and its Clerk: made for one test, gone with it.
 
+use std::borrow::BorrowMut;
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -304,8 +305,8 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
+    pub(crate) fn spawn(mut command: impl BorrowMut<Command>) -> Self {
+        let mut child = command.borrow_mut().spawn().unwrap();
         let (stdout, first) = Output::collect(child.stdout.take().unwrap());
         let (stderr, second) = Output::collect(child.stderr.take().unwrap());
         Self { child, stdout, stderr, readers: vec![first, second], started: Instant::now() }

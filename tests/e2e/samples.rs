@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -115,15 +115,26 @@ struct Api {
 }
 
 impl Api {
+    /// A process that another test is just making may hold the port for a moment longer than this one: whoever finds it
+    /// taken is started again.
     fn start(mut command: Command, port: TcpListener) -> Self {
         let address = Address::Tcp(port.local_addr().unwrap());
         drop(port);
         command.env("PORT", address.host().rsplit(':').next().unwrap());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Process::spawn(command);
-        until("the API", || {
-            assert!(!process.has_ended(), "the API ended: {}{}", process.stdout.text(), process.stderr.text());
-            Wire::try_connect(&address).ok()
+        let process = until("a free port", || {
+            let mut process = Process::spawn(&mut command);
+            let is_up = until("the API", || match Wire::try_connect(&address) {
+                Ok(_) => Some(true),
+                Err(_) => process.has_ended().then_some(false),
+            });
+            if is_up {
+                return Some(process);
+            }
+            let ended = process.wait();
+            let told = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(told.to_lowercase().contains("address already in use"), "the API ended: {told}");
+            None
         });
         Self { address, _process: process }
     }
@@ -449,7 +460,7 @@ fn fails_closed(language: Language) {
 /// Forged key ids make a verifier ask for the set once the pause is over. While that hangs, whoever's key is held goes on.
 fn serves_while_the_key_server_hangs(language: Language, starting: &Mutex<()>) {
     // One after the other: a process that is just being made still holds the ports that others give to theirs.
-    let starts = starting.lock().unwrap();
+    let starts = starting.lock().unwrap_or_else(PoisonError::into_inner);
     let bed = gate(&reserve(), Algorithm::ES256, "none");
     let set = bed.get("/.crossgate/.well-known/jwks.json").send();
     let kid = set.json()["keys"][0]["kid"].as_str().unwrap().to_owned();
