@@ -46,4 +46,6 @@ pub mod reload;
 pub mod admin;
 pub mod cli;
 pub mod drain;
+pub mod explain;
+pub mod persona;
 pub mod server;

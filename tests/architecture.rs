@@ -189,6 +189,16 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "config makes snapshots: it never sees the gate, the server or the proxy library",
     ),
     (
+        "persona",
+        &["identity", "rollout", "snapshot"],
+        "a person written down is an identity: who they are does not depend on what is asked about them",
+    ),
+    (
+        "explain",
+        &["gate", "snapshot", "identity", "request", "route", "policy", "rollout", "inject", "persona", "clock"],
+        "explaining is deciding with every step told: it never sees config or admin",
+    ),
+    (
         "reload",
         &["config", "snapshot", "admin", "telemetry", "audit", "rollout", "clock"],
         "a reload compiles a config and swaps the snapshot",
@@ -208,6 +218,8 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "route",
             "audit",
             "rollout",
+            "explain",
+            "persona",
         ],
         "the admin listener shows what serves: it never sees config",
     ),

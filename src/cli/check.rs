@@ -1,10 +1,10 @@
 //! `crossgate check`: the whole config and all policies, every problem at once.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::screen::{Screen, Style};
 use super::{ConfigPath, Failure, Format, say};
 use crate::config;
 use crate::telemetry::metrics::Metrics;
@@ -33,12 +33,10 @@ impl Check {
             });
             say(&format!("{report}\n"));
         } else {
-            let colour = format != Some(Format::Plain)
-                && std::io::stdout().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none();
+            let screen = Screen::of_stdout(format);
             for problem in &loaded.problems {
                 let text = problem.render();
-                say(&if colour { highlight(&text, problem.is_error()) } else { text });
+                say(&highlight(&text, screen, if problem.is_error() { Style::Bad } else { Style::Doubtful }));
                 say("\n");
             }
             let counted = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
@@ -56,11 +54,8 @@ impl Check {
     }
 }
 
-/// The first line in bold, red for errors and yellow for warnings; nothing depends on the colour.
-fn highlight(text: &str, error: bool) -> String {
-    let colour = if error { "\u{1b}[1;31m" } else { "\u{1b}[1;33m" };
-    match text.split_once('\n') {
-        Some((first, rest)) => format!("{colour}{first}\u{1b}[0m\n{rest}"),
-        None => format!("{colour}{text}\u{1b}[0m"),
-    }
+/// The first line in colour.
+fn highlight(text: &str, screen: Screen, style: Style) -> String {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    format!("{}\n{rest}", screen.paint(style, first))
 }

@@ -11,6 +11,7 @@ mod keys;
 mod map;
 mod rollout;
 mod run;
+mod screen;
 mod token;
 
 use std::path::PathBuf;

@@ -1,42 +1,41 @@
-//! A person written down by hand: who a policy question is asked about.
+//! A person written down by hand: who a policy question is asked about, in `explain --as`, in policy tests and in `diff`.
+//!
+//! Owns the shape that people write and what becomes of it: an [`Identity`] as a verified credential would have given, or
+//! a [`Misfit`] that names the field. Never verifies anything, and nothing that serves requests makes one.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::identity::{Facts, Identity, Login, Method, Org, Scoped, TokenKind, Workspace, Workspaces, headers};
+use crate::identity::{
+    Facts, HeaderNames, Identity, Login, Method, Org, Scoped, TokenKind, Workspace, Workspaces, headers,
+};
 use crate::rollout::Side;
 use crate::snapshot::Snapshot;
 
 /// `{ user: u1, org: acme, role: org:member, workspaces: [w1] }`; everything but `user` may be left out. With
 /// `token: legacy` they came with the other login, and `role` (or `roles`) is as that one names it; with `token: runner`
 /// by a runner token that is narrowed to `scope`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Persona {
-    user: String,
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a person: a mapping like { user: u1, org: acme, role: org:member }")]
+pub struct Persona {
+    user: Option<String>,
     /// The name of the org that stands in paths.
     org: Option<String>,
     slug: Option<String>,
     role: Option<String>,
     /// Of a legacy person, who may have several.
-    #[serde(default)]
     roles: Vec<String>,
     permissions: Option<Vec<String>>,
-    #[serde(default)]
     features: Vec<String>,
-    #[serde(default)]
     plans: Vec<String>,
     workspaces: Option<Vec<Place>>,
     /// Minutes since the first and second factor, -1 for never.
     factor_ages: Option<[f64; 2]>,
     actor: Option<String>,
     session: Option<String>,
-    #[serde(default)]
     claims: Map<String, Value>,
-    #[serde(default)]
     token: TokenName,
     /// Of a runner token.
     scope: Option<Vec<String>>,
@@ -51,7 +50,7 @@ enum ArmName {
     Clerk,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum TokenName {
     #[default]
@@ -61,7 +60,7 @@ enum TokenName {
 }
 
 /// An id, or an id with a role.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Place(Workspace);
 
 impl<'de> Deserialize<'de> for Place {
@@ -82,34 +81,78 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
-/// Reads a person and the arm that was asked for; JSON is YAML.
-pub(super) fn read(path: &Path, snapshot: &Snapshot) -> Result<(Arc<Identity>, Option<Side>), String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|problem| format!("{} cannot be read: {problem}", path.display()))?;
-    let persona: Persona = serde_yaml::from_str(&text).map_err(|problem| format!("{}: {problem}", path.display()))?;
-    let arm = persona.arm.map(|arm| match arm {
-        ArmName::Legacy => Side::Legacy,
-        ArmName::Clerk => Side::Clerk,
-    });
-    if snapshot.legacy.is_none() && (arm.is_some() || matches!(persona.token, TokenName::Legacy)) {
-        return Err(format!("{}: `arm` and `token: legacy` need a legacy side in the config", path.display()));
-    }
-    let is_runner = matches!(persona.token, TokenName::Runner);
-    if is_runner && snapshot.runner.is_none() {
-        return Err(format!("{}: `token: runner` needs runner.enabled in the config", path.display()));
-    }
-    if persona.scope.is_some() && !is_runner {
-        return Err(format!("{}: only runner tokens have a `scope`", path.display()));
-    }
-    let facts = facts(persona, snapshot.legacy.is_some());
-    let headers = headers::render(&snapshot.headers, &facts)
-        .map_err(|_| format!("{}: a value is too long for a header", path.display()))?;
-    Ok((Arc::new(Identity::new(facts, headers)), arm))
+/// What the config around a person says about what they can be.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a> {
+    pub headers: &'a HeaderNames,
+    pub has_legacy: bool,
+    pub has_runner: bool,
 }
 
-fn facts(persona: Persona, has_legacy: bool) -> Facts {
+impl<'a> Beside<'a> {
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        Self {
+            headers: &snapshot.headers,
+            has_legacy: snapshot.legacy.is_some(),
+            has_runner: snapshot.runner.is_some(),
+        }
+    }
+}
+
+/// A person as `decide` takes them: who they are, and the arm to be judged in, `None` for the one that the rollout gives.
+#[derive(Debug, Clone)]
+pub struct Assumed {
+    pub identity: Arc<Identity>,
+    pub arm: Option<Side>,
+}
+
+/// A person who cannot be, and the field that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    pub field: &'static str,
+    pub problem: &'static str,
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`: {}", self.field, self.problem)
+    }
+}
+
+impl Persona {
+    /// # Errors
+    /// The first field that does not go together with the others or with the config.
+    pub fn assume(self, beside: Beside<'_>) -> Result<Assumed, Misfit> {
+        let misfit = |field, problem| Err(Misfit { field, problem });
+        let arm = self.arm.map(|arm| match arm {
+            ArmName::Legacy => Side::Legacy,
+            ArmName::Clerk => Side::Clerk,
+        });
+        if !beside.has_legacy && arm.is_some() {
+            return misfit("arm", "arms need a legacy side in the config");
+        }
+        if !beside.has_legacy && matches!(self.token, TokenName::Legacy) {
+            return misfit("token", "a legacy credential needs a legacy side in the config");
+        }
+        let is_runner = matches!(self.token, TokenName::Runner);
+        if is_runner && !beside.has_runner {
+            return misfit("token", "runner tokens need runner.enabled in the config");
+        }
+        if self.scope.is_some() && !is_runner {
+            return misfit("scope", "only runner tokens have one");
+        }
+        let Some(user) = self.user.clone() else { return misfit("user", "it is missing: who is it?") };
+        let facts = facts(self, user, beside.has_legacy);
+        let Ok(headers) = headers::render(beside.headers, &facts) else {
+            return misfit("user", "a value of this person is too long for a header");
+        };
+        Ok(Assumed { identity: Arc::new(Identity::new(facts, headers)), arm })
+    }
+}
+
+fn facts(persona: Persona, user: String, has_legacy: bool) -> Facts {
     let Persona {
-        user,
+        user: _,
         org,
         slug,
         role,

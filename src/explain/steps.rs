@@ -1,4 +1,4 @@
-//! Writes down every step of a decision.
+//! Writes down every step of a decision. Decides nothing.
 
 use serde::Serialize;
 
@@ -6,19 +6,19 @@ use crate::gate::decide::Steps;
 use crate::policy::{Trace, Tri};
 
 #[derive(Debug, Serialize)]
-pub(super) struct Step {
-    pub(super) step: &'static str,
-    pub(super) outcome: &'static str,
-    pub(super) detail: String,
+pub struct Step {
+    pub step: &'static str,
+    pub outcome: &'static str,
+    pub detail: String,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Recorder {
-    pub(super) steps: Vec<Step>,
+pub struct Recorder {
+    pub steps: Vec<Step>,
 }
 
 impl Recorder {
-    pub(super) fn add(&mut self, step: &'static str, outcome: &'static str, detail: String) {
+    pub fn add(&mut self, step: &'static str, outcome: &'static str, detail: String) {
         self.steps.push(Step { step, outcome, detail });
     }
 }
