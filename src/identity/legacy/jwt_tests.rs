@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use crate::identity::checks::Checks;
 use super::{Algorithm, JwtSpec, JwtVerifier};
 use crate::clock::Now;
 use crate::identity::HeaderNames;
@@ -139,7 +140,7 @@ fn word(judgment: &Judgment) -> String {
 }
 
 fn judge(verifier: &JwtVerifier, token: &str, now: Now) -> String {
-    word(&verifier.judge(token, now, Attempt::First))
+    word(&verifier.judge(token, now, Attempt::First, Checks::NOBODY))
 }
 
 #[test]
@@ -508,7 +509,7 @@ fn a_remembered_token_ends() {
 fn nothing_is_checked_of_a_suspect_but_what_is_known() {
     let verifier = verifier(&ALL);
     let token = token(ALL[0], &claims(json!({})));
-    assert_eq!(word(&verifier.judge(&token, now(), Attempt::KnownOnly)), "unchecked");
+    assert_eq!(word(&verifier.judge(&token, now(), Attempt::KnownOnly, Checks::NOBODY)), "unchecked");
     assert_eq!(judge(&verifier, &token, now()), "valid 42");
-    assert_eq!(word(&verifier.judge(&token, now(), Attempt::KnownOnly)), "valid 42");
+    assert_eq!(word(&verifier.judge(&token, now(), Attempt::KnownOnly, Checks::NOBODY)), "valid 42");
 }
