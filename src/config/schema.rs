@@ -15,22 +15,23 @@ const SUBSTITUTED: &str = r"\$\{";
 
 /// Of `crossgate.yaml`.
 pub fn config() -> Value {
-    schema::<raw::Config>("The config of crossgate")
+    schema::<raw::Config>()
 }
 
 /// Of policy files.
 pub fn policy() -> Value {
-    schema::<raw::Policies>("A policy file of crossgate")
+    schema::<raw::Policies>()
 }
 
 /// Draft 7: what the YAML language server, and with it most editors, knows best. Types stand where they are used and
 /// not behind references, whose neighbours (descriptions, examples) draft 7 ignores.
-fn schema<T: JsonSchema>(title: &str) -> Value {
+fn schema<T: JsonSchema>() -> Value {
     let mut settings = SchemaSettings::draft07();
     settings.inline_subschemas = true;
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     if let Value::Object(root) = &mut schema {
-        root.insert("title".to_owned(), title.into());
+        // Editors would show the name of the type above every sentence.
+        root.remove("title");
         if let Some(Value::Object(definitions)) = root.get_mut("definitions") {
             definitions.values_mut().for_each(finish);
         }
