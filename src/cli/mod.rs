@@ -6,6 +6,7 @@
 mod admin;
 mod audit;
 mod check;
+mod completions;
 mod demo;
 mod explain;
 mod keys;
@@ -13,6 +14,7 @@ mod map;
 mod report;
 mod rollout;
 mod run;
+mod schema;
 mod screen;
 mod test;
 mod token;
@@ -87,6 +89,16 @@ enum Command {
         after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
     )]
     Token(token::Token),
+    /// Print the JSON Schema of config or policy files, for editors.
+    #[command(
+        after_help = "Examples:\n  crossgate schema config > config.schema.json\n  crossgate schema policy > policy.schema.json"
+    )]
+    Schema(schema::Schema),
+    /// Print what a shell completes the command line by.
+    #[command(
+        after_help = "Examples:\n  source <(crossgate completions bash)\n  crossgate completions fish > ~/.config/fish/completions/crossgate.fish"
+    )]
+    Completions(completions::Completions),
     /// Print the version.
     #[command(after_help = "Example:\n  crossgate version")]
     Version,
@@ -136,6 +148,8 @@ pub fn main() -> ExitCode {
         Command::Rollout(command) => command.run(format),
         Command::Keys(command) => command.run(format),
         Command::Token(command) => command.run(format),
+        Command::Schema(command) => command.run(),
+        Command::Completions(command) => command.run(),
         Command::Version => {
             say(&match format {
                 Some(Format::Json) => format!("{}\n", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),

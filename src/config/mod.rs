@@ -16,6 +16,7 @@ mod lint;
 mod places;
 mod raw;
 mod report;
+pub mod schema;
 mod source;
 mod suite;
 mod yaml;
