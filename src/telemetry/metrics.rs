@@ -10,6 +10,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use super::config::ConfigSeries;
 use super::trail::{TrailSeries, TrailState};
 use crate::gate::reply::{Code, Fault};
 use crate::rollout::Side;
@@ -33,7 +34,7 @@ struct Series {
     legacy_lookups: IntCounterVec,
     legacy_breaker_open: IntGauge,
     missing_azp: IntCounterVec,
-    config_stale: IntGauge,
+    config: ConfigSeries,
     in_flight: IntGauge,
     cache_entries: IntGauge,
     forwarded_dropped: IntCounter,
@@ -179,7 +180,7 @@ impl Metrics {
                 "otherwise good tokens without azp, refused or let through by missing_azp",
                 &["issuer"],
             )?,
-            config_stale: gauge("crossgate_config_stale", "1 while a refused reload leaves an older config serving")?,
+            config: ConfigSeries::new(&registry)?,
             in_flight: gauge("crossgate_requests_in_flight", "requests being served now")?,
             cache_entries: gauge("crossgate_token_cache_entries", "verified tokens held")?,
             forwarded_dropped: registered(
@@ -292,7 +293,16 @@ impl Metrics {
     }
 
     pub fn config_stale(&self) -> &IntGauge {
-        &self.0.config_stale
+        &self.0.config.stale
+    }
+
+    /// This snapshot serves, and the files say so at this moment.
+    pub fn config_serves(&self, snapshot: &str, unix_ms: i64) {
+        self.0.config.serves(snapshot, unix_ms);
+    }
+
+    pub fn count_reload(&self, result: &'static str) {
+        self.0.config.count(result);
     }
 
     pub fn in_flight(&self) -> &IntGauge {
@@ -431,7 +441,10 @@ impl Metrics {
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+pub(super) fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }

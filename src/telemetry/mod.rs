@@ -3,6 +3,7 @@
 //! Never a token, a cookie, a query string or a body; never a client's bytes as a metric label.
 
 pub mod access;
+mod config;
 pub mod log;
 pub mod metrics;
 pub mod shadow;

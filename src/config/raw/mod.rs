@@ -123,6 +123,8 @@ pub(crate) enum Scope {
     RolloutWrite,
     #[serde(rename = "rollout:resume")]
     RolloutResume,
+    #[serde(rename = "reload")]
+    Reload,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -263,6 +265,8 @@ pub(crate) struct Telemetry {
     /// off, stdout, stderr or a file.
     pub(crate) access_log: Option<String>,
     pub(crate) log: Option<LogLevel>,
+    /// Whether each answer names the snapshot that decided it, in `x-crossgate-policy`; `false` by default.
+    pub(crate) policy_version_header: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
