@@ -189,7 +189,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     }
     server.add_service(background_service(
         "reload",
-        ReloadOnHangup { reloads: reloads.clone(), hangups: Mutex::new(Some(start.hangups)) },
+        ReloadOnHangup { reloads, hangups: Mutex::new(Some(start.hangups)) },
     ));
 
     let drain = Drain { times: settings.drain, readiness: start.readiness, in_flight, young, draining, goaway, close };

@@ -85,6 +85,12 @@ impl Snapshot {
         self.instances.iter().map(|instance| &instance.keys).chain(legacy)
     }
 
+    /// The names that the series of issuers have.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        let ours = self.instances.iter().map(|instance| &*instance.issuer);
+        self.keys().map(|keys| &**keys.issuer()).chain(ours)
+    }
+
     /// Sockets stay those of the start, whatever a later config lists: each goes on with the TLS of its own address. By its
     /// number in the list, a listener that moved would show another one's certificate, or ask nobody for theirs.
     pub fn keep_tls_of(&mut self, running: &[Listener], listed: &[Listener], previous: &Self) {

@@ -3,6 +3,7 @@
 //! The only one that reads files, compiles and frees old snapshots while requests are served, so that no thread of the
 //! proxy ever does. One reload at a time; whoever asks while one runs gets the next one, all of them the same.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -27,7 +28,7 @@ const SOONEST: Duration = Duration::from_millis(50);
 /// How long files may go on changing before somebody is told that nothing is read.
 const RESTLESS: Duration = Duration::from_secs(30);
 
-/// Asks for reloads; cheap to clone. The thread ends when the last one is gone.
+/// Asks for reloads; cheap to clone. The thread goes on until the process ends.
 #[derive(Debug, Clone)]
 pub struct Reloads(Sender<Wake>);
 
@@ -78,6 +79,7 @@ pub fn start(reloader: Arc<Reloader>, read: Watched) -> std::io::Result<Reloads>
         old: Vec::new(),
         looked: None,
         is_restless: false,
+        has_loaded: false,
     };
     std::thread::Builder::new().name("reload".to_owned()).spawn(move || keeper.keep())?;
     Ok(Reloads(asking))
@@ -96,6 +98,8 @@ struct Keeper {
     old: Vec<Arc<Snapshot>>,
     looked: Option<Instant>,
     is_restless: bool,
+    /// Series may have come of a load that others no longer need, or that did not come to serve.
+    has_loaded: bool,
 }
 
 impl Keeper {
@@ -110,7 +114,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             if let Some((by, answer)) = asked {
-                self.asked(by, answer);
+                self.asked(&by, answer);
             }
             self.reclaim();
             wait = self.look();
@@ -118,14 +122,14 @@ impl Keeper {
     }
 
     /// One reload for all who have asked by now.
-    fn asked(&mut self, by: By, answer: Option<oneshot::Sender<Outcome>>) {
+    fn asked(&mut self, by: &By, answer: Option<oneshot::Sender<Outcome>>) {
         let mut answers = vec![answer];
         while let Ok(wake) = self.inbox.try_recv() {
             if let Wake::Asked(_, answer) = wake {
                 answers.push(answer);
             }
         }
-        let outcome = self.reload(&by);
+        let outcome = self.reload(by);
         for answer in answers.into_iter().flatten() {
             // Who asked may have gone.
             let _ = answer.send(outcome.clone());
@@ -135,6 +139,7 @@ impl Keeper {
     fn reload(&mut self, by: &By) -> Outcome {
         let before = self.reloader.live.load_full();
         let (outcome, read) = self.reloader.reload(by);
+        self.has_loaded = true;
         self.settle.read(read.seen().clone());
         self.read = read;
         self.stir.follow(self.read.folders());
@@ -181,6 +186,18 @@ impl Keeper {
     /// Frees what nobody holds any more. Requests that still run under an old snapshot hold it; the last one must not
     /// pay for freeing it.
     fn reclaim(&mut self) {
+        let before = self.old.len();
         self.old.retain(|old| Arc::strong_count(old) > 1);
+        if self.old.len() == before && !std::mem::take(&mut self.has_loaded) {
+            return;
+        }
+        self.has_loaded = false;
+        let live = self.reloader.live.load();
+        let all = || std::iter::once(&*live).chain(&self.old);
+        let routes: HashSet<&str> = all().flat_map(|one| one.routes.iter()).map(|route| &*route.id).collect();
+        let upstreams: HashSet<&str> = all().flat_map(|one| &one.upstreams).map(|upstream| &*upstream.name).collect();
+        let issuers: HashSet<&str> = all().flat_map(|one| one.issuers()).collect();
+        let metrics = &self.reloader.metrics;
+        metrics.keep(&|id| routes.contains(id), &|name| upstreams.contains(name), &|issuer| issuers.contains(issuer));
     }
 }

@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use super::config::ConfigSeries;
+use super::forget::keep;
 use super::trail::{TrailSeries, TrailState};
 use crate::gate::reply::{Code, Fault};
 use crate::rollout::Side;
@@ -299,6 +300,22 @@ impl Metrics {
     /// This snapshot serves, and the files say so at this moment.
     pub fn config_serves(&self, snapshot: &str, unix_ms: i64) {
         self.0.config.serves(snapshot, unix_ms);
+    }
+
+    /// Takes away the series of routes, upstreams and issuers that nobody knows any more. Looks at all of them: not for a
+    /// thread that serves.
+    pub fn keep(&self, route: &dyn Fn(&str) -> bool, upstream: &dyn Fn(&str) -> bool, issuer: &dyn Fn(&str) -> bool) {
+        let Series { requests, reported, upstream: of, jwks_age, jwks_refresh, missing_azp, .. } = &*self.0;
+        // Of what found no route there are series, too.
+        let route = |id: &str| id.is_empty() || route(id);
+        keep(requests, "route", &route);
+        keep(reported, "route", &route);
+        for counters in [&of.breaker_opened, &of.failures, &of.put_out, &of.unresolved] {
+            keep(counters, "upstream", upstream);
+        }
+        keep(jwks_age, "issuer", issuer);
+        keep(jwks_refresh, "issuer", issuer);
+        keep(missing_azp, "issuer", issuer);
     }
 
     pub fn count_reload(&self, result: &'static str) {

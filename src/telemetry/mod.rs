@@ -4,6 +4,7 @@
 
 pub mod access;
 mod config;
+mod forget;
 pub mod log;
 pub mod metrics;
 pub mod shadow;

