@@ -25,6 +25,8 @@ pub const QUIET: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_secs(2);
 /// Between two looks at the least, however often the system wakes us.
 const SOONEST: Duration = Duration::from_millis(50);
+/// How far the thread steps back behind those that serve (nice(1)): compiling a large config takes a core for a moment.
+const BACK: i32 = 10;
 /// How long files may go on changing before somebody is told that nothing is read.
 const RESTLESS: Duration = Duration::from_secs(30);
 
@@ -104,6 +106,8 @@ struct Keeper {
 
 impl Keeper {
     fn keep(mut self) {
+        // Of this thread alone (setpriority(2)). One that cannot step back works all the same.
+        let _ = rustix::process::setpriority_process(None, BACK);
         let folders = self.stir.follow(self.read.folders());
         tracing::info!(files = self.read.seen().len(), folders, look_s = LOOK.as_secs(), "config files are watched");
         let mut wait = SOONEST;
