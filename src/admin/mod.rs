@@ -5,6 +5,7 @@
 
 mod access;
 pub mod health;
+mod reload;
 mod report;
 mod rollouts;
 mod view;
@@ -23,6 +24,7 @@ use crate::clock;
 use crate::gate::passage::InFlight;
 use crate::identity::clerk::Issuance;
 use crate::identity::link::Conflict;
+use crate::reload::Reloads;
 use crate::rollout::Rollout;
 use crate::snapshot::{Address, Live, Scope, Socket};
 use crate::telemetry::access::Log;
@@ -43,6 +45,7 @@ pub struct Admin {
     pub ledger: Ledger,
     /// There is none without `rollout` in the config.
     pub rollout: Option<Arc<Rollout>>,
+    pub reloads: Reloads,
     pub socket: Socket,
 }
 
@@ -60,7 +63,8 @@ impl ServeHttp for Admin {
         let method = if is_head { Method::GET } else { head.method.clone() };
         let path = head.uri.path().to_owned();
         let asked = rollouts::Asked::parse(&path);
-        let allowed = asked.map_or(Method::GET, |(asked, _)| asked.method());
+        let is_reload = path == reload::PATH;
+        let allowed = if is_reload { Method::POST } else { asked.map_or(Method::GET, |(asked, _)| asked.method()) };
         if method != allowed {
             let (title, names) = match allowed {
                 Method::PUT => ("the weight is PUT", "PUT"),
@@ -71,12 +75,13 @@ impl ServeHttp for Admin {
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static(names));
             return refused;
         }
-        let scope = asked.map_or(Scope::Read, |(asked, _)| asked.scope());
+        let scope = if is_reload { Scope::Reload } else { asked.map_or(Scope::Read, |(asked, _)| asked.scope()) };
         let actor = match self.admit(&path, &head.headers, scope) {
             Ok(actor) => actor,
             Err(refused) => return turned_away(refused),
         };
         let mut answer = match (asked, &self.rollout) {
+            _ if is_reload => reload::serve(actor, &self.reloads, session).await,
             (None, _) => self.answer(&path),
             (Some((rollouts::Asked::All, _)), None) => json(StatusCode::OK, &serde_json::json!({ "rollouts": [] })),
             (Some((asked, name)), Some(rollout))
@@ -132,7 +137,7 @@ impl Admin {
             "/v1/snapshot" => json(StatusCode::OK, &view::snapshot(&self.live.load(), clock::now())),
             _ => problem(
                 StatusCode::NOT_FOUND,
-                "there is /healthz, /readyz, /metrics, /v1/snapshot, /v1/report and /v1/rollouts",
+                "there is /healthz, /readyz, /metrics, /v1/snapshot, /v1/reload, /v1/report and /v1/rollouts",
             ),
         }
     }
