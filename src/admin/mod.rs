@@ -4,6 +4,8 @@
 //! requests with an Origin are refused, and so is a foreign Host on a loopback address (DNS rebinding).
 
 mod access;
+mod body;
+mod explain;
 pub mod health;
 mod report;
 mod rollouts;
@@ -60,7 +62,8 @@ impl ServeHttp for Admin {
         let method = if is_head { Method::GET } else { head.method.clone() };
         let path = head.uri.path().to_owned();
         let asked = rollouts::Asked::parse(&path);
-        let allowed = asked.map_or(Method::GET, |(asked, _)| asked.method());
+        let explains = path == "/v1/explain";
+        let allowed = if explains { Method::POST } else { asked.map_or(Method::GET, |(asked, _)| asked.method()) };
         if method != allowed {
             let (title, names) = match allowed {
                 Method::PUT => ("the weight is PUT", "PUT"),
@@ -76,6 +79,9 @@ impl ServeHttp for Admin {
             Ok(actor) => actor,
             Err(refused) => return turned_away(refused),
         };
+        if explains {
+            return explain::serve(self, session).await;
+        }
         let mut answer = match (asked, &self.rollout) {
             (None, _) => self.answer(&path),
             (Some((rollouts::Asked::All, _)), None) => json(StatusCode::OK, &serde_json::json!({ "rollouts": [] })),
@@ -132,7 +138,7 @@ impl Admin {
             "/v1/snapshot" => json(StatusCode::OK, &view::snapshot(&self.live.load(), clock::now())),
             _ => problem(
                 StatusCode::NOT_FOUND,
-                "there is /healthz, /readyz, /metrics, /v1/snapshot, /v1/report and /v1/rollouts",
+                "there is /healthz, /readyz, /metrics, /v1/snapshot, /v1/report, /v1/explain and /v1/rollouts",
             ),
         }
     }

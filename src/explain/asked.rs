@@ -28,6 +28,12 @@ impl fmt::Display for NoRequest {
     }
 }
 
+impl From<NoRequest> for String {
+    fn from(problem: NoRequest) -> Self {
+        problem.to_string()
+    }
+}
+
 fn none<T>(field: &'static str, problem: impl Into<String>) -> Result<T, NoRequest> {
     Err(NoRequest { field, problem: problem.into() })
 }

@@ -28,7 +28,7 @@ mod issue;
 mod own;
 pub mod passage;
 mod privacy;
-mod record;
+pub(crate) mod record;
 pub mod reply;
 mod shadow;
 mod status;

@@ -96,12 +96,12 @@ fn near<'r>(route: &'r Route, segments: &[Segment<'_>], has_slash: bool) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::table;
+    use super::super::table::tests::routes;
     use crate::request::CanonicalPath;
 
     #[test]
     fn a_near_route_differs_in_one_place() {
-        let routes = table(&["/", "/api/orgs/{org}", "/api/orgs/{org}/members", "/api/users/{user}", "/files/{*rest}", "/x/"]);
+        let routes = routes(&["/", "/api/orgs/{org}", "/api/orgs/{org}/members", "/api/users/{user}", "/files/{*rest}", "/x/"]);
         let cases = [
             ("/api/orgs/acme/member", "/api/orgs/{org}/members: segment 4 is not `members`"),
             ("/api/orgz/acme", "/api/orgs/{org}: segment 2 is not `orgs`"),
