@@ -111,7 +111,13 @@ impl World {
     pub(crate) fn decide(&self) -> Decided {
         let view = View { request: &self.request, headers: &self.headers };
         let answers = Answers::default();
-        let tries = Tries { legacy: Attempt::First, clerk: Attempt::First, answers: &answers, draw: || None, checks: Checks::NOBODY };
+        let tries = Tries {
+            legacy: Attempt::First,
+            clerk: Attempt::First,
+            answers: &answers,
+            draw: || None,
+            checks: Checks::NOBODY,
+        };
         let world = decide::World { snapshot: &self.snapshot, rollout: self.rollout.as_ref() };
         decide(world, &view, Caller::Credentials(tries), clock::now(), &mut ())
     }

@@ -70,7 +70,7 @@ pub(super) fn candidates(view: &View<'_>, snapshot: &Snapshot, recorder: &mut Re
     });
     let limit = if found.is_ok() || !reached.is_empty() { NEAR[1] } else { NEAR[0] };
     let (near, more) = routes.near(&view.request.path, limit);
-    for near in near {
+    for near in near.into_iter().filter(|near| found.is_err() || near.same > 0) {
         recorder.add("candidate", "near", format!("{}: {}", told(near.route), near.miss));
     }
     if more > 0 && found.is_err() {

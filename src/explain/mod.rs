@@ -79,7 +79,11 @@ pub fn read(asked: Asked, snapshot: &Snapshot) -> Read {
         Ok(Sanitized::Request(request, edits)) => (request, edits),
         Ok(Sanitized::Server(_)) => return Read::OfTheServer,
         Err(refusal) => {
-            recorder.add("request", "refused", refusal.reason().to_owned());
+            let why = match refusal {
+                request::Refusal::Path(problem) => problem.to_string(),
+                other => other.reason().to_owned(),
+            };
+            recorder.add("request", "refused", why);
             return refused(Refusal::Request(refusal), None, recorder);
         }
     };

@@ -25,9 +25,9 @@ impl About {
     /// The checks of a signed token, in the order in which they are made; the first that fails ends it.
     pub const fn order(self) -> &'static [&'static str] {
         match self {
-            Self::Clerk => &[
-                FORM, ISSUER, HEADER, KEY, SIGNATURE, SESSION, AUDIENCE, PARTY, STATUS, CLAIMS, TIMES, PERSON,
-            ],
+            Self::Clerk => {
+                &[FORM, ISSUER, HEADER, KEY, SIGNATURE, SESSION, AUDIENCE, PARTY, STATUS, CLAIMS, TIMES, PERSON]
+            }
             Self::Legacy => &[FORM, HEADER, KEY, SIGNATURE, ISSUER, AUDIENCE, CLAIMS, TIMES, PERSON],
             Self::Runner => &[HEADER, KEY, SIGNATURE, ISSUER, AUDIENCE, TIMES, CLAIMS, PERSON],
         }

@@ -11,7 +11,7 @@ pub fn describe(text: &str, instances: &Instances) -> String {
         return "one of Clerk's opaque machine tokens".to_owned();
     }
     let read = Parts::split(text).and_then(|parts| Ok((parts.header_members()?, parts.payload()?)));
-    let Ok((header, claims)) = read else { return format!("no JWT, {} bytes", text.len()) };
+    let Ok((header, claims)) = read else { return "no JWT".to_owned() };
     let issuer = claims.get("iss").and_then(|issuer| issuer.as_str()).unwrap_or_default();
     match instances.by_issuer(issuer) {
         Some((_, instance)) => format!("a JWT of Clerk instance {}, by its iss", instance.name),

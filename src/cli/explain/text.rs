@@ -19,7 +19,7 @@ pub(super) fn of(explained: &Explained, snapshot: &Snapshot, method: &Method, sc
     let mut text = verdict(explained, screen);
     text.push_str(&summary(explained, snapshot, method, screen));
     for section in Section::ALL {
-        let steps: Vec<&Step> = explained.steps.iter().filter(|step| step.section() == section).collect();
+        let steps: Vec<&Step> = explained.steps.iter().filter(|step| step.section() == section && is_told(step)).collect();
         let headers = section == Section::Onward && !explained.headers.is_empty();
         if steps.is_empty() && !headers {
             continue;
@@ -36,6 +36,11 @@ pub(super) fn of(explained: &Explained, snapshot: &Snapshot, method: &Method, sc
         }
     }
     text
+}
+
+/// What the lines above the sections say already is not said again.
+fn is_told(step: &Step) -> bool {
+    !matches!((step.step, step.outcome), ("request", "accepted") | ("path", "as sent") | ("route", "found"))
 }
 
 fn verdict(explained: &Explained, screen: Screen) -> String {
@@ -76,7 +81,8 @@ fn summary(explained: &Explained, snapshot: &Snapshot, method: &Method, screen: 
         let gap = 9 - name.len();
         format!("{}{:gap$}{value}\n", screen.paint(Style::Quiet, name), "")
     });
-    format!("\n{}", rows.collect::<String>())
+    let rows: String = rows.collect();
+    if rows.is_empty() { rows } else { format!("\n{rows}") }
 }
 
 fn person(identity: &Identity) -> String {

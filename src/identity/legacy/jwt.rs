@@ -226,12 +226,7 @@ impl JwtVerifier {
     }
 
     /// Claims and times of a payload.
-    fn read(
-        &self,
-        claims: Map<String, Value>,
-        now: Now,
-        told: Checks<'_>,
-    ) -> Result<(Facts, Validity), Judgment> {
+    fn read(&self, claims: Map<String, Value>, now: Now, told: Checks<'_>) -> Result<(Facts, Validity), Judgment> {
         let invalid = Judgment::Invalid;
         let is_from = match claims.get("iss") {
             None => self.issuer.is_none(),
@@ -256,7 +251,9 @@ impl JwtVerifier {
         let when = if told.is_heard() { Times::told(&claims, CLOCK_SKEW, now) } else { String::new() };
         let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(Reason::Claims);
         let read = times.and_then(|times| Ok((times, self.claims.read(claims)?)));
-        let (times, facts) = told.of(About::Legacy, checks::CLAIMS, read, || "user, org and roles as configured".to_owned()).map_err(invalid)?;
+        let (times, facts) = told
+            .of(About::Legacy, checks::CLAIMS, read, || "user, org and roles as configured".to_owned())
+            .map_err(invalid)?;
         let facts = Facts { issued_at_ms: times.issued_ms(), expires_at_ms: times.expires_ms(), ..facts };
         match told.of(About::Legacy, checks::TIMES, times.judge(CLOCK_SKEW, now), || when) {
             Ok(validity) => Ok((facts, validity)),

@@ -11,10 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::identity::checks::Checks;
 use super::{Algorithm, JwtSpec, JwtVerifier};
 use crate::clock::Now;
 use crate::identity::HeaderNames;
+use crate::identity::checks::Checks;
 use crate::identity::clerk::testing::{NOW_S, OTHER, OURS, now, seconds, url};
 use crate::identity::clerk::{Attempt, KeyAlgorithm, KeySet, KeySource, KeyUrl, SetKind};
 use crate::identity::legacy::{Claims, HmacAlgorithm, Judgment, Secret};
