@@ -66,7 +66,8 @@ impl Explain {
             line.split_once(':').ok_or_else(|| Failure::Usage("-H: expected 'name: value'".to_owned()))
         });
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
-        let asked = Asked::new(&self.method, &self.url, lines).map_err(|problem| Failure::Usage(problem.to_string()))?;
+        let asked =
+            Asked::new(&self.method, &self.url, lines).map_err(|problem| Failure::Usage(problem.to_string()))?;
         let method = asked.method.clone();
         let explained = match explain::read(asked, &snapshot) {
             Read::Question(question) => self.decide(question, &snapshot, now, &compiled.settings.state_dir)?,

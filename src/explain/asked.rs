@@ -56,9 +56,7 @@ impl Asked {
                 .or_else(|_| none("headers", format!("`{}` is no header name", name.escape_debug())))?;
             let value = HeaderValue::from_bytes(value.trim().as_bytes())
                 .or_else(|_| none("headers", format!("no header has such a value: `{parsed}`")))?;
-            headers
-                .try_append(parsed, value)
-                .or_else(|_| none("headers", "there are more than any request has"))?;
+            headers.try_append(parsed, value).or_else(|_| none("headers", "there are more than any request has"))?;
         }
         let (host, target) = split(url)?;
         if !headers.contains_key(header::HOST) {

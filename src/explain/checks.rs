@@ -45,8 +45,7 @@ fn told(about: About, checks: &[&Check]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut run: Vec<&Check> = Vec::new();
     for check in checks {
-        let begins = check.name == COOKIE
-            || check.name == FORM && run.last().is_some_and(|last| last.name != COOKIE);
+        let begins = check.name == COOKIE || check.name == FORM && run.last().is_some_and(|last| last.name != COOKIE);
         if begins {
             end(about, &run, &mut steps);
             run.clear();

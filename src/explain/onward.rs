@@ -42,7 +42,11 @@ pub(super) fn tell(
     let view = View { request, headers };
     audit(snapshot, route, permit, &view, recorder);
     if route.private {
-        recorder.add("response", "private", "Cache-Control: private and Vary on answers that depend on a person".to_owned());
+        recorder.add(
+            "response",
+            "private",
+            "Cache-Control: private and Vary on answers that depend on a person".to_owned(),
+        );
     }
     let ours = ByContent(snapshot);
     let context = Context {
@@ -90,7 +94,9 @@ fn audit(snapshot: &Snapshot, route: &Route, permit: &Permit, view: &View<'_>, r
     }
     let found = snapshot.routes.find(view).ok();
     let rules = snapshot.audit.routes.get(route.index);
-    let labels = rules.zip(found).map(|(rules, found)| rules.labels(&found.captures, view, permit.identity().map(|person| &**person)));
+    let labels = rules
+        .zip(found)
+        .map(|(rules, found)| rules.labels(&found.captures, view, permit.identity().map(|person| &**person)));
     let labels = labels.unwrap_or_default();
     let action = labels.action.unwrap_or_else(|| route.id.to_string());
     let resource = labels.resource.map(|resource| format!(", resource {resource}")).unwrap_or_default();

@@ -33,8 +33,7 @@ pub enum Section {
 }
 
 impl Section {
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::Route, Self::Credentials, Self::Arm, Self::Rule, Self::Onward];
+    pub const ALL: [Self; 6] = [Self::Request, Self::Route, Self::Credentials, Self::Arm, Self::Rule, Self::Onward];
 
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -16,8 +16,8 @@ use super::failure::client_is_gone;
 use super::passage::Passage;
 use super::reply::Code;
 use crate::audit::{
-    Actor, Attempt, Entry, Event, EventClass, Events, Id, Labels, OnFailure, Outcome, Policy, Request, RolloutPart, Text,
-    Unavailable,
+    Actor, Attempt, Entry, Event, EventClass, Events, Id, Labels, OnFailure, Outcome, Policy, Request, RolloutPart,
+    Text, Unavailable,
 };
 use crate::clock;
 use crate::identity::Identity;

@@ -4,9 +4,9 @@
 
 use std::fmt;
 
+use super::Route;
 use super::pattern::Part;
 use super::table::Routes;
-use super::Route;
 use crate::request::CanonicalPath;
 use crate::request::path::Segment;
 
@@ -22,12 +22,21 @@ pub struct Near<'r> {
 /// The one difference. Segments count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Miss<'r> {
-    Literal { segment: usize, asked: &'r [u8] },
+    Literal {
+        segment: usize,
+        asked: &'r [u8],
+    },
     /// The pattern goes on where the path ends.
-    Shorter { segment: usize },
+    Shorter {
+        segment: usize,
+    },
     /// The path goes on where the pattern ends.
-    Longer { segment: usize },
-    Slash { asked: bool },
+    Longer {
+        segment: usize,
+    },
+    Slash {
+        asked: bool,
+    },
 }
 
 impl fmt::Display for Miss<'_> {
@@ -53,8 +62,7 @@ impl Routes {
         if has_slash {
             segments.pop();
         }
-        let mut found: Vec<Near<'_>> =
-            self.iter().filter_map(|route| near(route, &segments, has_slash)).collect();
+        let mut found: Vec<Near<'_>> = self.iter().filter_map(|route| near(route, &segments, has_slash)).collect();
         found.sort_by_key(|near| std::cmp::Reverse(near.same));
         // Beside those that share something, those that share nothing are no help.
         if found.first().is_some_and(|near| near.same > 0) {
@@ -105,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_near_route_differs_in_one_place() {
-        let routes = routes(&["/", "/api/orgs/{org}", "/api/orgs/{org}/members", "/api/users/{user}", "/files/{*rest}", "/x/"]);
+        let routes =
+            routes(&["/", "/api/orgs/{org}", "/api/orgs/{org}/members", "/api/users/{user}", "/files/{*rest}", "/x/"]);
         let cases = [
             ("/api/orgs/acme/member", "/api/orgs/{org}/members: segment 4 is not `members`"),
             ("/api/orgz/acme", "/api/orgs/{org}: segment 2 is not `orgs`"),

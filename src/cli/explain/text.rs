@@ -19,7 +19,8 @@ pub(super) fn of(explained: &Explained, snapshot: &Snapshot, method: &Method, sc
     let mut text = verdict(explained, screen);
     text.push_str(&summary(explained, snapshot, method, screen));
     for section in Section::ALL {
-        let steps: Vec<&Step> = explained.steps.iter().filter(|step| step.section() == section && is_told(step)).collect();
+        let steps: Vec<&Step> =
+            explained.steps.iter().filter(|step| step.section() == section && is_told(step)).collect();
         let headers = section == Section::Onward && !explained.headers.is_empty();
         if steps.is_empty() && !headers {
             continue;

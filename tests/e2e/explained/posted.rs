@@ -56,7 +56,12 @@ fn the_endpoint_and_the_command_say_the_same() {
         ("GET", "/orgs/%2e%2e/x", vec![], "400 bad_path"),
         ("GET", "/nowhere", vec![], "403 no_route"),
         ("GET", "/.crossgate/nothing", vec![], "403 no_route"),
-        ("OPTIONS", "/orgs/org_1", vec![("origin", "https://a.example".to_owned()), ("access-control-request-method", "POST".to_owned())], "200 ok"),
+        (
+            "OPTIONS",
+            "/orgs/org_1",
+            vec![("origin", "https://a.example".to_owned()), ("access-control-request-method", "POST".to_owned())],
+            "200 ok",
+        ),
     ];
     for (method, url, lines, expected) in table {
         let posted = post(&bed, &question(method, url, &lines));
@@ -71,7 +76,8 @@ fn the_endpoint_and_the_command_say_the_same() {
         let live = call.send();
         assert_eq!(live.outcome(), expected, "{method} {url} live");
     }
-    let body = json!({ "method": "POST", "url": "/orgs/acme", "as": { "user": "u1", "org": "acme", "role": "org:admin" } });
+    let body =
+        json!({ "method": "POST", "url": "/orgs/acme", "as": { "user": "u1", "org": "acme", "role": "org:admin" } });
     let assumed = post(&bed, &body).json();
     assert_eq!(assumed["decision"], "allow", "{assumed}");
     let typed = told(&config, "POST", "/orgs/acme", &[], &["--as", "{ user: u1, org: acme, role: org:admin }"]);
@@ -90,19 +96,31 @@ fn every_step_has_its_reason() {
     let told = ask("GET", "/one", &header);
     assert_eq!(steps(&told, "any")[0].0, "holds", "{told}");
     assert_eq!(steps(&told, "not")[0].0, "holds");
-    let depth = |name: &str| told["steps"].as_array().unwrap().iter().find(|step| step["step"] == name).unwrap()["depth"].clone();
-    assert_eq!((depth("any"), depth("role"), depth("not"), depth("feature")), (Value::Null, json!(1), json!(1), json!(2)));
+    let depth = |name: &str| {
+        told["steps"].as_array().unwrap().iter().find(|step| step["step"] == name).unwrap()["depth"].clone()
+    };
+    assert_eq!(
+        (depth("any"), depth("role"), depth("not"), depth("feature")),
+        (Value::Null, json!(1), json!(1), json!(2))
+    );
 
     let told = ask("GET", "/orgs/org_2", &header);
     assert_eq!(steps(&told, "org"), [("fails", "asked {org} = org_2; has org_1, acme")]);
     let checks = steps(&told, "check");
     for name in ["form", "iss", "header", "kid", "signature", "sid", "aud", "azp", "sts", "claims", "times", "person"] {
         let start = format!("clerk {name}: ");
-        assert!(checks.iter().any(|(outcome, detail)| *outcome == "pass" && detail.starts_with(&start)), "{name}: {checks:?}");
+        assert!(
+            checks.iter().any(|(outcome, detail)| *outcome == "pass" && detail.starts_with(&start)),
+            "{name}: {checks:?}"
+        );
     }
     let candidates = steps(&told, "candidate");
     assert!(candidates.contains(&("passed over", "write: POST /orgs/{org}: another method")), "{candidates:?}");
-    assert!(candidates.iter().any(|(outcome, detail)| *outcome == "chosen" && detail.starts_with("read: GET /orgs/{org} at ")));
+    assert!(
+        candidates
+            .iter()
+            .any(|(outcome, detail)| *outcome == "chosen" && detail.starts_with("read: GET /orgs/{org} at "))
+    );
     assert!(steps(&told, "table")[0].1.starts_with("legacy absent, clerk valid"), "{told}");
 
     let told = ask("GET", "/orgz/org_2", &header);
@@ -111,7 +129,15 @@ fn every_step_has_its_reason() {
     let told = ask("GET", "/Orgs/org_2", &[]);
     assert_eq!(told["code"], "no_route", "as sent there is none: {told}");
 
-    let told = ask("POST", "/orgs/org_1/runs", &[("authorization", ada.clone()), ("x-crossgate-subject", "evil".to_owned()), ("cookie", "a=1; __session=theirs".to_owned())]);
+    let told = ask(
+        "POST",
+        "/orgs/org_1/runs",
+        &[
+            ("authorization", ada.clone()),
+            ("x-crossgate-subject", "evil".to_owned()),
+            ("cookie", "a=1; __session=theirs".to_owned()),
+        ],
+    );
     let audit = steps(&told, "audit")[0].1;
     assert!(audit.contains("action run.start, resource org:org_1"), "{audit}");
     assert!(steps(&told, "header").iter().any(|(_, why)| why.starts_with("x-crossgate-subject: ")), "{told}");
@@ -121,9 +147,16 @@ fn every_step_has_its_reason() {
     assert!(steps(&told, "upstream")[0].1.starts_with("app: "));
 
     // What fails ends it, and what was not made is said.
-    let told = ask("GET", "/orgs/org_1", &[("authorization", format!("Bearer {}", token("user_ada").claim("azp", json!(7)).sign()))]);
+    let told = ask(
+        "GET",
+        "/orgs/org_1",
+        &[("authorization", format!("Bearer {}", token("user_ada").claim("azp", json!(7)).sign()))],
+    );
     let checks = steps(&told, "check");
-    assert!(checks.iter().any(|(outcome, detail)| *outcome == "fail" && detail.starts_with("clerk azp: 7")), "{checks:?}");
+    assert!(
+        checks.iter().any(|(outcome, detail)| *outcome == "fail" && detail.starts_with("clerk azp: 7")),
+        "{checks:?}"
+    );
     assert_eq!(checks.last().unwrap(), &("not reached", "clerk sts, claims, times, person"));
 }
 
@@ -135,9 +168,17 @@ fn nothing_comes_of_a_question() {
     let counted = || {
         let metrics = bed.ask_admin("/metrics").text();
         let is_still = |line: &&str| {
-            ["crossgate_requests", "crossgate_token", "crossgate_denials", "crossgate_cache", "crossgate_clerk", "crossgate_jwks_refresh", "crossgate_audit_entries"]
-                .iter()
-                .any(|name| line.starts_with(name))
+            [
+                "crossgate_requests",
+                "crossgate_token",
+                "crossgate_denials",
+                "crossgate_cache",
+                "crossgate_clerk",
+                "crossgate_jwks_refresh",
+                "crossgate_audit_entries",
+            ]
+            .iter()
+            .any(|name| line.starts_with(name))
         };
         metrics.lines().filter(is_still).map(str::to_owned).collect::<Vec<_>>()
     };
@@ -190,7 +231,12 @@ fn no_secret_is_in_any_answer() {
             }
         }
     }
-    for bad in [json!({ "url": format!("x{query}") }), json!({ "url": "/x", "headers": { "a": format!("{canary}\n") } }), json!({ "url": "/x", "headers": { "authorization": [[canary]] } }), json!({ "url": "/x", "as": { "user": [canary] } })] {
+    for bad in [
+        json!({ "url": format!("x{query}") }),
+        json!({ "url": "/x", "headers": { "a": format!("{canary}\n") } }),
+        json!({ "url": "/x", "headers": { "authorization": [[canary]] } }),
+        json!({ "url": "/x", "as": { "user": [canary] } }),
+    ] {
         let answer = post(&bed, &bad);
         assert_eq!(answer.status, 400, "{bad}");
         assert!(!answer.text().contains("c4n4ry"), "{}", answer.text());

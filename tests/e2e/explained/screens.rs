@@ -50,7 +50,9 @@ fn folder(more: &str) -> TempDir {
     write("policies/main.yaml", POLICIES);
     write("keys.json", &key_set(&[first()]));
     write("legacy.secret", "0123456789abcdef0123456789abcdef");
-    let linked = |legacy: &str| format!("{{\"kind\":\"user\",\"legacy\":\"{legacy}\",\"clerk\":\"user_{legacy}\",\"state\":\"linked\"}}\n");
+    let linked = |legacy: &str| {
+        format!("{{\"kind\":\"user\",\"legacy\":\"{legacy}\",\"clerk\":\"user_{legacy}\",\"state\":\"linked\"}}\n")
+    };
     write("map.jsonl", &format!("{}{}", linked("42"), linked("43")));
     folder
 }
@@ -118,8 +120,16 @@ fn screens() {
     screen("bad_path", &one, &["GET", "/api/orgs/org_1/../org_2/invoices"]);
     screen("other_reading", &one, &["GET", "/api/Admin/users"]);
     screen("report", &one, &["GET", "/api/beta", "-H", &good]);
-    screen("preflight", &one, &["OPTIONS", invoices, "-H", "origin: https://app.example.com", "-H", "access-control-request-method: POST"]);
-    screen("wrong_arm", &two, &["POST", "/api/orgs/acme/runs", "--as", "{ user: \"42\", org: acme, token: legacy, arm: clerk }"]);
+    screen(
+        "preflight",
+        &one,
+        &["OPTIONS", invoices, "-H", "origin: https://app.example.com", "-H", "access-control-request-method: POST"],
+    );
+    screen(
+        "wrong_arm",
+        &two,
+        &["POST", "/api/orgs/acme/runs", "--as", "{ user: \"42\", org: acme, token: legacy, arm: clerk }"],
+    );
     screen("bucket", &two, &["POST", "/api/orgs/acme/runs", "--as", "{ user: \"43\", org: acme }"]);
     screen("login", &two, &["POST", "/login"]);
 }
