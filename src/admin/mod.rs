@@ -4,6 +4,8 @@
 //! requests with an Origin are refused, and so is a foreign Host on a loopback address (DNS rebinding).
 
 mod access;
+mod body;
+mod explain;
 pub mod health;
 mod reload;
 mod report;
@@ -63,8 +65,12 @@ impl ServeHttp for Admin {
         let method = if is_head { Method::GET } else { head.method.clone() };
         let path = head.uri.path().to_owned();
         let asked = rollouts::Asked::parse(&path);
-        let is_reload = path == reload::PATH;
-        let allowed = if is_reload { Method::POST } else { asked.map_or(Method::GET, |(asked, _)| asked.method()) };
+        let (is_reload, explains) = (path == reload::PATH, path == explain::PATH);
+        let allowed = match asked {
+            _ if is_reload || explains => Method::POST,
+            Some((asked, _)) => asked.method(),
+            None => Method::GET,
+        };
         if method != allowed {
             let (title, names) = match allowed {
                 Method::PUT => ("the weight is PUT", "PUT"),
@@ -81,6 +87,7 @@ impl ServeHttp for Admin {
             Err(refused) => return turned_away(refused),
         };
         let mut answer = match (asked, &self.rollout) {
+            _ if explains => explain::serve(self, session).await,
             _ if is_reload => reload::serve(actor, &self.reloads, session).await,
             (None, _) => self.answer(&path),
             (Some((rollouts::Asked::All, _)), None) => json(StatusCode::OK, &serde_json::json!({ "rollouts": [] })),
@@ -137,7 +144,7 @@ impl Admin {
             "/v1/snapshot" => json(StatusCode::OK, &view::snapshot(&self.live.load(), clock::now())),
             _ => problem(
                 StatusCode::NOT_FOUND,
-                "there is /healthz, /readyz, /metrics, /v1/snapshot, /v1/reload, /v1/report and /v1/rollouts",
+                "there is /healthz, /readyz, /metrics, /v1/snapshot, /v1/reload, /v1/report, /v1/explain and /v1/rollouts",
             ),
         }
     }

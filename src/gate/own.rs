@@ -16,17 +16,41 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::passage::Passage;
-use super::reply;
-use crate::snapshot::Cors;
+use super::{documents, exchange, reply, status};
+use crate::request::Request;
+use crate::snapshot::{Cors, Snapshot};
 
 /// Whether the path is one of crossgate's own, which are never proxied.
-pub(super) fn is_own_path(passage: &Passage) -> bool {
-    let prefix = passage.snapshot.endpoints.prefix.as_str();
-    passage.request.as_ref().is_some_and(|request| {
-        let path = request.path.as_str();
-        path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-            && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
-    })
+pub(super) fn is_own_path(snapshot: &Snapshot, request: &Request) -> bool {
+    let prefix = snapshot.endpoints.prefix.as_str();
+    let path = request.path.as_str();
+    path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+        && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+}
+
+/// Whose a request is before any route is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The API's: `decide` says what becomes of it.
+    Apis,
+    /// crossgate answers it itself.
+    Own,
+    /// Below crossgate's prefix, where nothing is and nothing is proxied.
+    Nobodys,
+}
+
+/// Asked in the same order as the hooks ask.
+pub fn whose(snapshot: &Snapshot, request: &Request) -> Whose {
+    let is_own = documents::find(snapshot, request).is_some()
+        || exchange::is_asked(snapshot, request)
+        || status::is_asked(snapshot, request);
+    if is_own {
+        Whose::Own
+    } else if is_own_path(snapshot, request) {
+        Whose::Nobodys
+    } else {
+        Whose::Apis
+    }
 }
 
 pub(super) fn is_preflight(passage: &Passage) -> bool {

@@ -156,6 +156,28 @@ impl Template {
         Ok(Cow::Owned(value))
     }
 
+    /// What is written and what it stands for in one request, for whoever explains. Values of queries are nobody's to see.
+    pub(super) fn explained(&self, source: &Source<'_, '_>) -> String {
+        if let Some(text) = self.literal() {
+            return text.to_owned();
+        }
+        let name = |position: usize| source.captures.iter().nth(position).map_or("", |(name, _)| name);
+        let written = self.parts.iter().map(|part| match part {
+            Piece::Literal(text) => text.to_string(),
+            Piece::Segment(position) => format!("{{{}}}", name(*position)),
+            Piece::Query(name) => format!("{{query.{name}}}"),
+            Piece::Header(name) => format!("{{header.{name}}}"),
+            Piece::Claim(path) => format!("{{claim.{}}}", path.as_str()),
+        });
+        let written: String = written.collect();
+        let is_of_query = self.parts.iter().any(|part| matches!(part, Piece::Query(_)));
+        match self.resolve(source) {
+            Ok(_) if is_of_query => format!("{written} (not shown)"),
+            Ok(value) => format!("{written} = {}", value.escape_ascii()),
+            Err(cause) => format!("{written}, which has no value: {}", cause.as_str()),
+        }
+    }
+
     /// The value for one request as text to write down: literals as they are, values percent-encoded where they are not
     /// visible ASCII (`%` too), what is not there or is there twice as nothing.
     pub fn label(&self, captures: &Captures<'_, '_>, view: &View<'_>, identity: Option<&Identity>) -> String {

@@ -6,6 +6,7 @@
 
 mod captures;
 mod host;
+mod near;
 mod pattern;
 mod predicate;
 mod table;
@@ -18,6 +19,7 @@ use http::{HeaderName, Method};
 
 pub use captures::Captures;
 pub use host::{HostPattern, HostProblem};
+pub use near::{Miss, Near};
 pub use pattern::{MAX_CAPTURES, Pattern, PatternProblem, PatternProblemKind};
 pub use predicate::WhyNot;
 pub use table::{Clash, Routes};

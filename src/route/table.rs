@@ -103,6 +103,12 @@ impl Routes {
         found.route.methods.contains(asked.method).then_some(found)
     }
 
+    /// The route of a request as it was sent, whatever a looser reading of its path would pick.
+    pub fn as_sent(&self, view: &View<'_>) -> Option<&Route> {
+        let asked = Asked::new(view);
+        self.pick(&self.as_sent, view.request.path.as_str(), Slash::AsSent, &asked, &mut Values::default()).ok()?
+    }
+
     /// Reports each route whose pattern matches the path and that was not found, with the reason.
     pub fn candidates<'r>(&'r self, view: &View<'_>, report: &mut impl FnMut(&'r Route, WhyNot<'r>)) {
         self.candidates_asked(view.request.path.as_str(), &Asked::new(view), report);

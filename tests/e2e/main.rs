@@ -21,6 +21,7 @@ mod cookies;
 mod cors;
 mod crossed;
 mod demo;
+mod explained;
 mod faults;
 mod floods;
 mod grpc;
