@@ -33,6 +33,7 @@ mod map;
 mod memory;
 mod outage;
 mod policy;
+mod recipes;
 mod report;
 mod restart;
 mod rollout;
