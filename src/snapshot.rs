@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub legacy: Option<Arc<LegacyVerifier>>,
     pub cache: TokenCache,
     pub headers: HeaderNames,
+    /// `identity.names.org`: the name of the active org that stands in paths.
+    pub org_name: OrgName,
     /// Who is one person on both sides.
     pub linking: Arc<Linking>,
     /// `identity.workspaces.claim`, split at dots.

@@ -14,6 +14,7 @@ mod report;
 mod rollout;
 mod run;
 mod screen;
+mod test;
 mod token;
 
 use std::path::PathBuf;
@@ -53,6 +54,11 @@ enum Command {
         after_help = "Example:\n  crossgate explain GET /v1/orgs/org_1/invoices/7 -H 'authorization: Bearer …'\n  crossgate explain POST /v1/orgs/org_1/invoices --as person.json --format json"
     )]
     Explain(explain::Explain),
+    /// Run the policy tests.
+    #[command(
+        after_help = "Examples:\n  crossgate test -c conf/crossgate.yaml\n  crossgate test conf/policies/invoices_test.yaml --filter member\n  crossgate test --coverage --fail-under 90 --format json"
+    )]
+    Test(test::Test),
     /// Prove and read the audit trail.
     #[command(
         after_help = "Example:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
@@ -123,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(format),
         Command::Check(command) => command.run(format),
         Command::Explain(command) => command.run(format),
+        Command::Test(command) => command.run(format),
         Command::Audit(command) => command.run(format),
         Command::Map(command) => command.run(format),
         Command::Report(command) => command.run(format),

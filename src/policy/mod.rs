@@ -6,6 +6,7 @@
 
 mod claim;
 mod has;
+mod parts;
 mod permit;
 mod possible;
 mod reverify;
@@ -25,10 +26,11 @@ use crate::route::{Access, Captures, Mode, Route};
 
 pub use claim::{ClaimPath, ClaimPathProblem, ClaimPathProblemKind, ClaimRule, ClaimValue};
 pub use has::{PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds};
+pub use parts::{Kind, Part};
 pub use permit::{Permit, Reported};
 pub use reverify::{Level, Preset, ReverificationParams, Reverified, reverified_holds};
 pub use roles::Roles;
-pub use rule::{OrgName, OrgRule, Rule, WorkspaceRule};
+pub use rule::{OrgName, OrgRule, PREDICATES, Rule, WorkspaceRule};
 pub use template::{Sources, Template, TemplateProblem, TemplateProblemKind};
 pub use trace::Trace;
 pub use tri::{Cause, Tri};

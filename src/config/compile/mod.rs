@@ -23,6 +23,7 @@ mod rule;
 mod runner;
 mod status;
 mod template;
+pub(super) mod test;
 mod trust;
 mod upstream;
 
@@ -37,6 +38,7 @@ use super::places::At;
 use super::raw;
 use super::report::Problem;
 use super::source::Files;
+use super::suite::is_test_file;
 use crate::clock;
 use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
@@ -217,6 +219,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         legacy,
         cache: TokenCache::default(),
         headers: identity.headers,
+        org_name: identity.org_name,
         linking,
         workspaces_claim: identity.workspaces_claim,
         mint: mint.map(Mint::new),
@@ -416,7 +419,12 @@ pub(super) fn policy_paths(patterns: &[String], root: At<'_>, problems: &mut Vec
         let mut found: Vec<PathBuf> =
             found.map(|entry| entry.unwrap_or_else(|error| error.path().to_path_buf())).collect();
         found.sort();
-        if found.is_empty() {
+        let before = found.len();
+        found.retain(|path| !is_test_file(path));
+        if found.is_empty() && before > 0 {
+            let message = "only files of tests match: what ends in _test.yaml holds no routes";
+            problems.push(Problem::at(codes::TEST_FILE, at, message).help("name a file with `routes`"));
+        } else if found.is_empty() {
             let message = "no policy file matches";
             let help = format!("looked for {full}; relative paths start at the folder of this file");
             problems.push(Problem::at(codes::NO_FILE_MATCHES, at, message).help(help));
