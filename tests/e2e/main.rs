@@ -35,6 +35,7 @@ mod memory;
 mod outage;
 mod policy;
 mod reload;
+mod recipes;
 mod report;
 mod restart;
 mod rollout;
