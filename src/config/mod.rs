@@ -18,6 +18,7 @@ mod raw;
 mod report;
 mod source;
 mod suite;
+mod written;
 mod yaml;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ pub use env::Env;
 pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
 pub use suite::Tests;
+pub use written::{WrittenConfig, written};
 
 use compile::route::PolicyFile;
 use compile::test::Around;
