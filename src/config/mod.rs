@@ -20,6 +20,7 @@ pub mod schema;
 mod source;
 mod suite;
 mod watched;
+mod written;
 mod yaml;
 
 use std::collections::HashMap;
@@ -36,6 +37,7 @@ pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
 pub use suite::Tests;
 pub use watched::{Print, Seen, Watched};
+pub use written::{WrittenConfig, written};
 
 use compile::route::PolicyFile;
 use compile::test::Around;
