@@ -7,6 +7,7 @@ mod audit;
 mod check;
 mod demo;
 mod explain;
+mod help;
 mod keys;
 mod map;
 mod rollout;
@@ -25,6 +26,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "crossgate",
     version,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     after_help = "Examples:\n  crossgate demo\n  crossgate check -c conf/crossgate.yaml\n  crossgate run -c conf/crossgate.yaml"
 )]
 struct Cli {
@@ -74,6 +76,9 @@ enum Command {
         after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
     )]
     Token(token::Token),
+    /// Explain a code of `check`, or a command.
+    #[command(after_help = "Example:\n  crossgate help CG0103\n  crossgate help check")]
+    Help(help::Help),
     /// Print the version.
     #[command(after_help = "Example:\n  crossgate version")]
     Version,
@@ -121,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Rollout(command) => command.run(format),
         Command::Keys(command) => command.run(format),
         Command::Token(command) => command.run(format),
+        Command::Help(command) => command.run(format),
         Command::Version => {
             say(&match format {
                 Some(Format::Json) => format!("{}\n", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),

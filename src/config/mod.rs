@@ -13,10 +13,12 @@ mod compile;
 mod decode;
 mod env;
 mod lint;
+pub mod pages;
 mod places;
 mod raw;
 mod report;
 mod source;
+mod waive;
 mod yaml;
 
 use std::collections::HashMap;
@@ -27,6 +29,7 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
 pub use compile::Compiled;
+pub(crate) use decode::near;
 pub use env::Env;
 pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
@@ -69,8 +72,10 @@ fn read(
     problems: &mut Vec<Problem>,
 ) -> Option<Compiled> {
     let (source, mut document) = open(path, env, files, problems)?;
-    let raw: raw::Config = decode::decode(&mut document, &source, problems)?;
+    let mut raw: raw::Config = decode::decode(&mut document, &source, problems)?;
     let root = At::root(&source, &document.mark);
+    let mut waivers = waive::Waivers::default();
+    waivers.of_config(&mut raw, root, problems);
     let patterns = raw.policies.as_deref().unwrap_or_default();
     let mut opened = Vec::new();
     for path in compile::policy_paths(patterns, root, problems) {
@@ -84,9 +89,13 @@ fn read(
     }
     let mut policies = Vec::with_capacity(decoded.len());
     for (raw, source, document) in &mut decoded {
-        policies.push(PolicyFile { raw: std::mem::take(raw), root: At::root(source, &document.mark) });
+        let root = At::root(source, &document.mark);
+        waivers.of_policies(raw, root, problems);
+        policies.push(PolicyFile { raw: std::mem::take(raw), root });
     }
-    compile::compile(compile::Input { raw, root, policies, metrics, previous }, files, problems)
+    let compiled = compile::compile(compile::Input { raw, root, policies, metrics, previous }, files, problems);
+    waivers.apply(problems);
+    compiled
 }
 
 fn open(path: &Path, env: Env<'_>, files: &mut Files, problems: &mut Vec<Problem>) -> Option<(Arc<Source>, Document)> {

@@ -89,7 +89,7 @@ pub(super) fn compile(
     let mut seen = Seen::default();
     // Copies of one route are told one by one here: as pairs they would be half their square.
     let mut alike: HashMap<Alike, (Arc<str>, Place)> = HashMap::new();
-    for PolicyFile { raw: raw::Policies { routes }, root } in files {
+    for PolicyFile { raw: raw::Policies { routes, waive: _ }, root } in files {
         let at = root.key("routes");
         if routes.is_none() && !root.was_dropped("routes") {
             missing(root, "routes", "a policy file holds a list of routes", problems);
@@ -176,7 +176,7 @@ fn route(
     seen: &mut Seen,
     problems: &mut Vec<Problem>,
 ) -> Option<(Definition, Policy, RouteRules)> {
-    let raw::Route { id, matches, access, require, audit, upstream, timeout, mode, websocket, response } = raw;
+    let raw::Route { id, matches, access, require, audit, upstream, timeout, mode, websocket, response, waive: _ } = raw;
     let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
     let id = route_id(id, at, &place, &mut seen.ids, problems);

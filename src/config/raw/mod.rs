@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) policies: Option<Vec<String>>,
     pub(crate) endpoints: Option<Endpoints>,
     pub(crate) telemetry: Option<Telemetry>,
+    /// Warnings that are meant wherever they are told: codes, each with the reason. By default none.
+    pub(crate) waive: Option<Named<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

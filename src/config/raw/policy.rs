@@ -9,6 +9,8 @@ use super::scalar::{Named, OneOrMany, Scalars, Several, TextOr, Time};
 #[serde(default, deny_unknown_fields, expecting = "a mapping with `routes`")]
 pub(crate) struct Policies {
     pub(crate) routes: Option<Vec<Route>>,
+    /// Warnings that are meant in this file: codes, each with the reason. By default none.
+    pub(crate) waive: Option<Named<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +27,8 @@ pub(crate) struct Route {
     pub(crate) mode: Option<Mode>,
     pub(crate) websocket: Option<WebSocket>,
     pub(crate) response: Option<Response>,
+    /// Warnings of this route that are meant: codes, each with the reason. By default none.
+    pub(crate) waive: Option<Named<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
