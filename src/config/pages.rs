@@ -4,7 +4,6 @@
 //! differ. Its lines are short enough for any terminal and are shown as they are; only the signs of Markdown go.
 
 use super::codes;
-use super::decode::near;
 
 const BOOK: &str = include_str!("../../docs/reference/errors.md");
 
@@ -36,9 +35,11 @@ pub fn page(id: &str) -> Option<String> {
     Some(format!("{}\n", text.trim_end()))
 }
 
-/// The code that was probably meant.
-pub fn near_code(id: &str) -> Option<&'static str> {
-    near(id, codes::ALL.iter().map(|code| code.id)).filter(|_| id.len() == 6)
+/// The code that was probably meant: one digit is another, or two changed places.
+pub fn near_code(text: &str) -> Option<&'static str> {
+    let id = asked(text)?;
+    let near = |other: &&'static str| strsim::damerau_levenshtein(&id, other) == 1;
+    codes::ALL.iter().map(|code| code.id).find(near).filter(|_| id.len() == 6)
 }
 
 fn section(id: &str) -> Option<&'static str> {
@@ -90,7 +91,8 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(asked(text).as_deref(), expected, "{text:?}");
         }
-        assert_eq!(near_code("CG0110"), Some("CG0010"));
+        assert_eq!(near_code("cg0117"), Some("CG0107"));
+        assert_eq!(near_code("CG9999"), None);
         assert_eq!(near_code("CG99999999"), None);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::codes;
-use super::decode::near;
+use super::pages::{asked, near_code};
 use super::places::{At, Span};
 use super::raw;
 use super::report::Problem;
@@ -120,7 +120,9 @@ fn read(
             problems.push(Problem::at_span(codes::BAD_WAIVER, at.source, span, message).help(help));
         };
         let Some(code) = codes::ALL.iter().find(|code| code.id == name) else {
-            let help = match near(&name.to_ascii_uppercase(), codes::waivable()) {
+            let written_otherwise = asked(&name).filter(|id| codes::waivable().any(|known| known == *id));
+            let near = near_code(&name).filter(|id| codes::waivable().any(|known| known == *id));
+            let help = match written_otherwise.as_deref().or(near) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "write the code of a warning, as `check` shows it".to_owned(),
             };
@@ -137,8 +139,7 @@ fn read(
             problems.push(Problem::at(codes::BAD_WAIVER, place, message).help(help));
             continue;
         }
-        let waiver =
-            Waiver { reason: reason.trim().into(), until, source: Arc::clone(at.source), span, used: false };
+        let waiver = Waiver { reason: reason.trim().into(), until, source: Arc::clone(at.source), span, used: false };
         waivers.push((code.id, waiver));
     }
     waivers

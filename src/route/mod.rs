@@ -8,6 +8,7 @@ mod captures;
 mod host;
 mod pattern;
 mod predicate;
+mod reach;
 mod table;
 mod trie;
 
@@ -20,6 +21,7 @@ pub use captures::Captures;
 pub use host::{HostPattern, HostProblem};
 pub use pattern::{MAX_CAPTURES, Pattern, PatternProblem, PatternProblemKind};
 pub use predicate::WhyNot;
+pub use reach::Instead;
 pub use table::{Clash, Routes};
 
 /// Who may pass at all.

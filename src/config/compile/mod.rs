@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod audit;
 mod clerk;
+mod contradiction;
 mod header;
 mod identity;
 mod issued;
