@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod audit;
 mod clerk;
+mod condition;
 mod header;
 mod identity;
 mod issued;

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use super::condition;
 use super::identity::{Roles, slug_beside_ids};
 use super::template;
 use crate::config::codes::{self, Code};
@@ -65,6 +66,7 @@ impl<'a, 'p> Rules<'a, 'p> {
             plan,
             reverified,
             claim,
+            when,
             any,
             all,
             not,
@@ -91,6 +93,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         rules.extend(plan.and_then(|raw| self.scoped(&raw, at.key("plan"))).map(Rule::Plan));
         rules.extend(reverified.and_then(|raw| self.reverified(raw, at.key("reverified"))));
         rules.extend(claim.map(|raw| self.claims(raw, at.key("claim"))).unwrap_or_default());
+        rules.extend(when.and_then(|text| self.when(&text, at.key("when"))));
         rules.extend(any.and_then(|raw| self.alternatives(raw, at.key("any"), org_known)).map(Rule::Any));
         rules.extend(all.and_then(|raw| self.list(raw, at.key("all"), org_known)).map(Rule::All));
         rules.extend(not.map(|raw| Rule::Not(Box::new(self.nested(*raw, at.key("not"), org_known)))));
@@ -271,14 +274,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         self.needs_org("role", at, org_known);
         self.never_empty(raw.0.is_empty(), at)?;
         self.no_empty_names(&raw.0, at);
-        let role = |name: &String| {
-            let role = RoleName::new(name);
-            match self.scope.roles.get(role.as_str()) {
-                Some(legacy) => role.meant_by(legacy.iter().cloned()),
-                None => role,
-            }
-        };
-        Some(Rule::Role(raw.0.iter().map(role).collect()))
+        Some(Rule::Role(raw.0.iter().map(|name| role_name(self.scope.roles, name)).collect()))
     }
 
     fn permission(&mut self, raw: &raw::OneOrMany, at: At<'_>, org_known: bool) -> Option<Rule> {
@@ -293,6 +289,13 @@ impl<'a, 'p> Rules<'a, 'p> {
             }
         }
         Some(Rule::Permission(raw.0.iter().map(|name| PermissionName::new(name)).collect()))
+    }
+
+    fn when(&mut self, text: &str, at: At<'_>) -> Option<Rule> {
+        let Scope { org_name, roles, reserved, .. } = self.scope;
+        let role = |name: &str| role_name(roles, name);
+        let scope = condition::Scope { org_name, role: &role, reserved };
+        condition::compile(text, scope, at, self.problems)
     }
 
     fn no_empty_names(&mut self, names: &[String], at: At<'_>) {
@@ -424,6 +427,15 @@ impl<'a, 'p> Rules<'a, 'p> {
             }));
         }
         rules
+    }
+}
+
+/// A role with the legacy ones that mean it.
+fn role_name(roles: &Roles, name: &str) -> RoleName {
+    let role = RoleName::new(name);
+    match roles.get(role.as_str()) {
+        Some(legacy) => role.meant_by(legacy.iter().cloned()),
+        None => role,
     }
 }
 

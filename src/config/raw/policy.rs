@@ -86,6 +86,8 @@ pub(crate) struct Rule {
     pub(crate) plan: Option<OneOrMany>,
     pub(crate) reverified: Option<TextOr<Reverified>>,
     pub(crate) claim: Option<Named<Scalars>>,
+    /// A condition in CEL over `claims`, `identity` and `request`, of at most 4096 bytes.
+    pub(crate) when: Option<String>,
     pub(crate) any: Option<Vec<Rule>>,
     pub(crate) all: Option<Vec<Rule>>,
     pub(crate) not: Option<Box<Rule>>,
