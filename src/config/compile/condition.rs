@@ -60,6 +60,9 @@ fn explained(kind: &Kind) -> (Code, String) {
     let help = |text: &str| text.to_owned();
     match kind {
         Kind::Empty => (codes::CONDITION, help("write it as in when: 'claims.level >= 3'")),
+        Kind::Syntax(why) if why.contains("has() macro") => {
+            (codes::CONDITION, help("write has(claims.name), or \"name\" in claims"))
+        }
         Kind::Syntax(why) if why.contains("unsupported syntax") => {
             (codes::CONDITION, help("conditions are plain CEL, without extensions"))
         }

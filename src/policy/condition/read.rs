@@ -552,14 +552,17 @@ impl Reader<'_> {
 
     fn comprehension(&mut self, expr: &IdedExpr, made: &ComprehensionExpr, depth: usize) -> Option<Typed> {
         self.comprehensions += 1;
+        // The parser's place is the parenthesis behind the name.
+        let at = self.at(expr.id);
+        let at = self.text.get(..at).and_then(|before| before.rfind('.')).map_or(at, |dot| dot + 1);
         if self.item.is_some() || holds_comprehension(&made.iter_range) {
-            return self.tell(expr.id, Kind::Nested);
+            return self.tell_at(at, Kind::Nested);
         }
         if self.comprehensions > MAX_COMPREHENSIONS {
-            return self.tell(expr.id, Kind::TooManyLists { limit: MAX_COMPREHENSIONS });
+            return self.tell_at(at, Kind::TooManyLists { limit: MAX_COMPREHENSIONS });
         }
         if VARIABLES.contains(&made.iter_var.as_str()) {
-            return self.tell(expr.id, Kind::Shadows(made.iter_var.clone()));
+            return self.tell_at(at, Kind::Shadows(made.iter_var.clone()));
         }
         let shape = shape(made);
         let (list, of_list) = self.node(&made.iter_range, depth + 1)?;
