@@ -49,3 +49,4 @@ pub mod drain;
 pub mod explain;
 pub mod persona;
 pub mod server;
+pub mod suite;

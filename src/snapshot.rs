@@ -23,6 +23,7 @@ use crate::route::Routes;
 use crate::status::Body;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::shadow::Comparisons;
+use crate::telemetry::tally::Tallies;
 use crate::tls::Tls;
 use crate::upstream::Upstream;
 
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub policies: Vec<Policy>,
     /// By route index.
     pub metrics: Vec<RouteMetrics>,
+    /// What the routes in report mode let through.
+    pub tallies: Tallies,
     /// What is counted when no route was found.
     pub unrouted: RouteMetrics,
     pub instances: Instances,
@@ -47,6 +50,8 @@ pub struct Snapshot {
     pub legacy: Option<Arc<LegacyVerifier>>,
     pub cache: TokenCache,
     pub headers: HeaderNames,
+    /// `identity.names.org`: the name of the active org that stands in paths.
+    pub org_name: OrgName,
     /// Who is one person on both sides.
     pub linking: Arc<Linking>,
     /// `identity.workspaces.claim`, split at dots.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::screen::{Screen, Style};
 use super::{ConfigPath, Failure, Format, say};
 use crate::config;
+use crate::suite;
 use crate::telemetry::metrics::Metrics;
 
 #[derive(Debug, Args)]
@@ -18,7 +19,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
-        let loaded = config::load(&self.path.config, &|name| std::env::var(name).ok(), &metrics, None);
+        let tests = config::Tests { answers: &suite::answers(), files: &[] };
+        let loaded = config::load_tested(&self.path.config, &|name| std::env::var(name).ok(), &metrics, tests);
         let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
         let warnings = loaded.problems.len() - errors;
         if format == Some(Format::Json) {

@@ -32,7 +32,8 @@ pub(super) struct Explain {
     /// A request header as `name: value`; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// Decide as this person instead of by credentials: a YAML or JSON file such as `{ user: u1, org: acme, role: org:member }`.
+    /// Decide as this person instead of by credentials: a YAML or JSON file such as `{ user: u1, org: acme, role: org:member }`,
+    /// or that text itself.
     #[arg(long = "as", value_name = "FILE")]
     persona: Option<PathBuf>,
     /// Decide at this time (RFC 3339) instead of now.
@@ -100,10 +101,13 @@ impl Explain {
     }
 }
 
-/// Reads a person; JSON is YAML.
+/// Reads a person; JSON is YAML. What begins with a brace is the person, as `crossgate test` writes it; no file is called so.
 fn person(path: &Path, snapshot: &Snapshot) -> Result<Assumed, String> {
     let file = path.display();
-    let text = std::fs::read_to_string(path).map_err(|problem| format!("{file} cannot be read: {problem}"))?;
+    let text = match path.to_str() {
+        Some(text) if text.starts_with('{') => text.to_owned(),
+        _ => std::fs::read_to_string(path).map_err(|problem| format!("{file} cannot be read: {problem}"))?,
+    };
     let persona: Persona = serde_yaml::from_str(&text).map_err(|problem| format!("{file}: {problem}"))?;
     persona.assume(Beside::of(snapshot)).map_err(|misfit| format!("{file}: {misfit}"))
 }

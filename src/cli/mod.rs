@@ -3,15 +3,18 @@
 //! Data goes to stdout, everything else to stderr. Exit codes are part of the product: 0, 1 for problems, 2 for wrong
 //! usage, 3 for a denial of `explain`.
 
+mod admin;
 mod audit;
 mod check;
 mod demo;
 mod explain;
 mod keys;
 mod map;
+mod report;
 mod rollout;
 mod run;
 mod screen;
+mod test;
 mod token;
 
 use std::path::PathBuf;
@@ -51,6 +54,11 @@ enum Command {
         after_help = "Example:\n  crossgate explain GET /v1/orgs/org_1/invoices/7 -H 'authorization: Bearer …'\n  crossgate explain POST /v1/orgs/org_1/invoices --as person.json --format json"
     )]
     Explain(explain::Explain),
+    /// Run the policy tests.
+    #[command(
+        after_help = "Examples:\n  crossgate test -c conf/crossgate.yaml\n  crossgate test conf/policies/invoices_test.yaml --filter member\n  crossgate test --coverage --fail-under 90 --format json"
+    )]
+    Test(test::Test),
     /// Prove and read the audit trail.
     #[command(
         after_help = "Example:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
@@ -61,6 +69,11 @@ enum Command {
         after_help = "Examples:\n  crossgate map verify map.jsonl\n  crossgate map import people.csv --into map.jsonl --dry-run\n  crossgate map export map.jsonl --to csv"
     )]
     Map(map::Map),
+    /// Show what the routes in report mode would have refused, why, and whose.
+    #[command(
+        after_help = "Example:\n  crossgate report\n  crossgate report invoice.write --format json\n  crossgate report --admin unix:/run/crossgate/admin.sock --token-file ops.token"
+    )]
+    Report(report::Report),
     /// Show and move the rollout of a running crossgate.
     #[command(
         after_help = "Example:\n  crossgate rollout status\n  crossgate rollout set 25 --token-file ci.token --reason 'week 2'\n  crossgate rollout rollback --admin unix:/run/crossgate/admin.sock"
@@ -116,8 +129,10 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(format),
         Command::Check(command) => command.run(format),
         Command::Explain(command) => command.run(format),
+        Command::Test(command) => command.run(format),
         Command::Audit(command) => command.run(format),
         Command::Map(command) => command.run(format),
+        Command::Report(command) => command.run(format),
         Command::Rollout(command) => command.run(format),
         Command::Keys(command) => command.run(format),
         Command::Token(command) => command.run(format),

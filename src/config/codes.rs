@@ -146,6 +146,12 @@ codes! {
     // Runner tokens.
     RUNNER = "CG1301", "runner tokens cannot be made as written";
     SCOPE = "CG1302", "a scope that no token has, or where none may come";
+
+    // Policy tests.
+    TEST_REQUEST = "CG1401", "the request of a test cannot be sent";
+    TEST_PERSON = "CG1402", "the person of a test cannot be";
+    TEST_EXPECT = "CG1403", "what a test expects cannot come of any request";
+    TEST_FILE = "CG1404", "a file of tests holds something else, or no policy file stands beside it";
 }
 
 #[cfg(test)]

@@ -31,6 +31,22 @@ pub enum Rule {
     Not(Box<Rule>),
 }
 
+/// The words by which a refusal names the predicate that did not hold.
+pub const PREDICATES: &[&str] = &[
+    "token",
+    "org",
+    "workspace",
+    "role",
+    "permission",
+    "feature",
+    "plan",
+    "claim",
+    "any",
+    "not",
+    "scope",
+    "reverified",
+];
+
 /// Which of an organisation's names is compared. A slug is chosen by strangers, so it never stands for an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrgName {

@@ -89,7 +89,7 @@ pub(super) fn compile(
     let mut seen = Seen::default();
     // Copies of one route are told one by one here: as pairs they would be half their square.
     let mut alike: HashMap<Alike, (Arc<str>, Place)> = HashMap::new();
-    for PolicyFile { raw: raw::Policies { routes }, root } in files {
+    for PolicyFile { raw: raw::Policies { routes, tests: _ }, root } in files {
         let at = root.key("routes");
         if routes.is_none() && !root.was_dropped("routes") {
             missing(root, "routes", "a policy file holds a list of routes", problems);

@@ -12,6 +12,7 @@ mod rollout;
 mod runner;
 mod scalar;
 mod status;
+mod test;
 mod upstream;
 
 use serde::Deserialize;
@@ -29,6 +30,7 @@ pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits,
 pub(crate) use runner::Runner;
 pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
 pub(crate) use status::{Status, StatusAt};
+pub(crate) use test::{ArmWord, Details, Expect, FlagOr, Test, TestFile};
 pub(crate) use upstream::{
     Credentials, Forward, Health, InAuthorization, Paths, Protocol, Timeouts, TokenPlace, Upstream, UpstreamTls,
 };

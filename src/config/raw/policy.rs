@@ -4,11 +4,14 @@ use serde::Deserialize;
 
 use super::audit::RouteAudit;
 use super::scalar::{Named, OneOrMany, Scalars, Several, TextOr, Time};
+use super::test::Test;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping with `routes`")]
 pub(crate) struct Policies {
     pub(crate) routes: Option<Vec<Route>>,
+    /// What `crossgate test` asks these routes; never read where they serve.
+    pub(crate) tests: Option<Vec<Test>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
