@@ -112,7 +112,7 @@ impl ProxyHttp for Gate {
             passage.refusal = Some(broken_body());
             return Ok(());
         }
-        let awaited = wire::await_no_body(session, passage.snapshot.request.limits.body_read).await;
+        let awaited = wire::await_no_body(session, &passage.snapshot.request).await;
         if !matches!(awaited, Ok(Ok(()))) {
             passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
             passage.refusal = awaited?.err().map(Refusal::Request);
@@ -144,6 +144,9 @@ impl ProxyHttp for Gate {
         }
         if passage.refusal.is_none() && self.in_flight.count() > passage.snapshot.request.limits.in_flight {
             passage.refusal = Some(Refusal::Overloaded);
+        }
+        if passage.refusal.is_none() {
+            passage.refusal = own::strayed(passage);
         }
         if passage.refusal.is_none()
             && let Some(document) = documents::find(session, passage)
@@ -242,7 +245,7 @@ impl ProxyHttp for Gate {
             issued: &passage.issued,
         };
         inject::inject(permit, &context, &mut wire::Outgoing(head));
-        Ok(())
+        wire::close_behind_get_body(request, head)
     }
 
     async fn request_body_filter(

@@ -15,18 +15,36 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::decide::Refusal;
 use super::passage::Passage;
 use super::reply;
+use crate::request::Oddities;
+use crate::request::tolerance::readings;
 use crate::snapshot::Cors;
 
 /// Whether the path is one of crossgate's own, which are never proxied.
 pub(super) fn is_own_path(passage: &Passage) -> bool {
     let prefix = passage.snapshot.endpoints.prefix.as_str();
-    passage.request.as_ref().is_some_and(|request| {
-        let path = request.path.as_str();
-        path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-            && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
-    })
+    passage.request.as_ref().is_some_and(|request| is_below(prefix, request.path.as_str()))
+}
+
+fn is_below(prefix: &str, path: &str) -> bool {
+    path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+        && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+}
+
+/// A request that some route may tolerate, at a path that is crossgate's own in any reading: nothing here tolerates
+/// anything, and no route may take what stands below the prefix.
+pub(super) fn strayed(passage: &Passage) -> Option<Refusal> {
+    let request = passage.request.as_ref()?;
+    let oddity = request.oddities.beyond(Oddities::NONE)?;
+    let endpoints = &passage.snapshot.endpoints;
+    let is_ours = |path: &str| {
+        is_below(&endpoints.prefix, path) || endpoints.status.as_ref().is_some_and(|status| status.path == path)
+    };
+    let path = request.path.as_str();
+    let strays = is_ours(path) || readings(path).map_or(true, |all| all.iter().any(|path| is_ours(path.as_str())));
+    strays.then(|| Refusal::Request(oddity.refusal()))
 }
 
 pub(super) fn is_preflight(passage: &Passage) -> bool {

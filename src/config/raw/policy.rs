@@ -28,6 +28,8 @@ pub(crate) struct Route {
     pub(crate) mode: Option<Mode>,
     pub(crate) websocket: Option<WebSocket>,
     pub(crate) response: Option<Response>,
+    /// What this route's API really needs and every other route refuses; default: nothing.
+    pub(crate) tolerate: Option<Vec<Tolerate>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -47,6 +49,22 @@ pub(crate) enum Until {
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { private: true }")]
 pub(crate) struct Response {
     pub(crate) private: Option<bool>,
+}
+
+/// One thing that `tolerate` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Tolerate {
+    /// `%2F` in a segment.
+    EncodedSlash,
+    /// `;` in a segment.
+    Semicolon,
+    /// Empty segments.
+    DoubleSlash,
+    /// `%25` before two hex digits.
+    DoubleEscape,
+    /// A GET with a body.
+    GetBody,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -295,7 +295,7 @@ fn hostile_claims_cost_no_more_than_the_budget() {
         ("claims.many.all(x, x == 1)", LARGE),
         ("2 in claims.many", LARGE),
         ("claims.thousand.all(x, x in claims.thousand)", T),
-        ("claims.thousand.all(x, 'y' in claims.thousand)", LARGE),
+        ("claims.thousand.all(x, 'y' in claims.thousand)", F),
         ("claims.thousand.exists(x, 'y' in claims.thousand)", LARGE),
         ("claims.thousand.exists_one(x, 'y' in claims.thousand)", LARGE),
         ("claims.many.size() == 100000", T),
@@ -433,9 +433,9 @@ proptest! {
             return Ok(());
         }
         let mut context = cel::Context::default();
-        context.add_variable("claims", cel::to_value(&facts.claims).unwrap()).unwrap();
-        let theirs = cel::Program::compile(&text).unwrap().execute(&context);
-        prop_assert_eq!(theirs, Ok(cel::Value::Bool(ours == Tri::True)), "{}", text);
+        context.add_variable_from_value("claims", theirs(&facts.claims.into()));
+        let answer = cel::Program::compile(&text).unwrap().execute(&context);
+        prop_assert_eq!(answer, Ok(cel::Value::Bool(ours == Tri::True)), "{}", text);
     }
 
     #[test]
@@ -461,6 +461,27 @@ proptest! {
         let one = cel::parser::PrattParser::new().parse(&text).unwrap();
         let other = cel::parser::Parser::new().parse(&text).unwrap();
         prop_assert_eq!(stripped(&format!("{one:?}")), stripped(&format!("{other:?}")), "{}", text);
+    }
+}
+
+/// JSON as CEL has it, whole numbers as `int`.
+fn theirs(json: &serde_json::Value) -> cel::Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::Null => cel::Value::Null,
+        Json::Bool(value) => cel::Value::Bool(*value),
+        Json::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(value), ..) => cel::Value::Int(value),
+            (None, Some(value), _) => cel::Value::UInt(value),
+            (.., value) => cel::Value::Float(value.unwrap()),
+        },
+        Json::String(text) => text.as_str().into(),
+        Json::Array(values) => values.iter().map(theirs).collect::<Vec<_>>().into(),
+        Json::Object(members) => {
+            let members: std::collections::HashMap<String, cel::Value> =
+                members.iter().map(|(name, value)| (name.clone(), theirs(value))).collect();
+            members.into()
+        }
     }
 }
 
