@@ -149,6 +149,11 @@ impl Condition {
         Ok(Self { text: text.into(), root, headers })
     }
 
+    /// As it is written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What it always comes to, where it reads nothing of caller and request.
     pub fn constant(&self) -> Option<Tri> {
         let mut reads = false;
