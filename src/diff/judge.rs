@@ -8,6 +8,7 @@ use super::request::Readable;
 use crate::clock::Now;
 use crate::gate::decide::{Caller, Decided, Decision, Refusal, Tries, World, decide};
 use crate::identity::Identity;
+use crate::identity::checks::Checks;
 use crate::identity::clerk::Attempt;
 use crate::identity::legacy::Answers;
 use crate::policy::{Permit, Reported};
@@ -146,7 +147,13 @@ pub(super) fn judge(
     let answers = Answers::default();
     let caller = match asker {
         Asker::Nobody => {
-            let tries = Tries { legacy: Attempt::Last, clerk: Attempt::Last, answers: &answers, draw: || None };
+            let tries = Tries {
+                legacy: Attempt::Last,
+                clerk: Attempt::Last,
+                answers: &answers,
+                draw: || None,
+                checks: Checks::NOBODY,
+            };
             Caller::Credentials(tries)
         }
         Asker::Person(person, side) => Caller::Assumed(person, Some(*side)),

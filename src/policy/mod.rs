@@ -162,6 +162,17 @@ impl Policy {
         found
     }
 
+    /// Its conditions, as they are written.
+    pub fn conditions(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        self.rule.visit(&mut |rule| {
+            if let Rule::When(condition) = rule {
+                found.push(condition.text());
+            }
+        });
+        found
+    }
+
     /// The request headers that it reads.
     pub fn header_names(&self) -> Vec<&HeaderName> {
         let mut templates = Vec::new();
