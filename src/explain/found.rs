@@ -59,7 +59,7 @@ pub(super) fn candidates(view: &View<'_>, snapshot: &Snapshot, recorder: &mut Re
             let detail = other.map_or_else(String::new, |route| format!("{}: read {}", told(route), reading.as_str()));
             recorder.add("candidate", "other reading", detail);
         }
-        Err(Refusal::NoRoute | Refusal::UnknownHost | Refusal::AmbiguousQuery) => {}
+        Err(Refusal::NoRoute | Refusal::UnknownHost | Refusal::AmbiguousQuery | Refusal::Untolerated(_)) => {}
     }
     let mut reached = Vec::new();
     routes.candidates(view, &mut |route, why| {
