@@ -8,6 +8,7 @@
 mod audit;
 mod hostile;
 mod reload;
+mod schema;
 
 use std::path::{Path, PathBuf};
 
