@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod completions;
 mod demo;
+mod diff;
 mod explain;
 #[cfg(test)]
 mod help_tests;
@@ -65,6 +66,11 @@ enum Command {
         after_help = "Examples:\n  crossgate test -c conf/crossgate.yaml\n  crossgate test conf/policies/invoices_test.yaml --filter member\n  crossgate test --coverage --fail-under 90 --format json"
     )]
     Test(test::Test),
+    /// Show which decisions change between two configs, and for whom.
+    #[command(
+        after_help = "Example:\n  git worktree add /tmp/old main && crossgate diff /tmp/old/conf/crossgate.yaml conf/crossgate.yaml\n  crossgate diff old/conf/crossgate.yaml conf/crossgate.yaml --fail-on widening"
+    )]
+    Diff(diff::Diff),
     /// Prove and read the audit trail.
     #[command(
         after_help = "Examples:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
@@ -146,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(format),
         Command::Explain(command) => command.run(format),
         Command::Test(command) => command.run(format),
+        Command::Diff(command) => command.run(format),
         Command::Audit(command) => command.run(format),
         Command::Map(command) => command.run(format),
         Command::Report(command) => command.run(format),

@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be set up is a failure of the test")]
 
 mod audit;
+mod full;
 mod hostile;
+mod recipes;
 mod reload;
 mod schema;
 

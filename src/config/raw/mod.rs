@@ -200,6 +200,8 @@ pub(crate) enum Scope {
     RolloutWrite,
     #[serde(rename = "rollout:resume")]
     RolloutResume,
+    #[serde(rename = "reload")]
+    Reload,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -438,6 +440,8 @@ pub(crate) struct Telemetry {
     /// The least severe log lines that are written.
     #[schemars(extend("default" = "info"))]
     pub(crate) log: Option<LogLevel>,
+    /// Whether each answer names the snapshot that decided it, in `x-crossgate-policy`; `false` by default.
+    pub(crate) policy_version_header: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
