@@ -68,7 +68,7 @@ enum Command {
     Test(test::Test),
     /// Show which decisions change between two configs, and for whom.
     #[command(
-        after_help = "Example:\n  git worktree add /tmp/old main && crossgate diff /tmp/old/conf/crossgate.yaml conf/crossgate.yaml\n  crossgate diff old/conf/crossgate.yaml conf/crossgate.yaml --fail-on widening"
+        after_help = "Examples:\n  git worktree add /tmp/old main \\\n    && crossgate diff /tmp/old/conf/crossgate.yaml conf/crossgate.yaml\n  crossgate diff old/conf/crossgate.yaml conf/crossgate.yaml \\\n    --fail-on widening"
     )]
     Diff(diff::Diff),
     /// Prove and read the audit trail.

@@ -15,7 +15,13 @@ use super::{env, files, load};
 const SHAPE: &[&str] = &["CG0101", "CG0102", "CG0103", "CG0104", "CG0106"];
 
 /// Where the two do not agree, and why they cannot.
-const EXCEPTIONS: &[(&str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str)] = &[
+    (
+        "bad/endpoints-status-nothing.yaml",
+        "`status:` and `status: null` are one value to a schema, and the latter is good",
+    ),
+    ("bad/environment-typed-wrong.yaml", "what the environment holds, no editor knows"),
+];
 
 const KINDS: [&str; 2] = ["config", "policy"];
 
@@ -103,12 +109,13 @@ fn every_key_has_a_sentence_and_an_example_that_holds() {
 /// `conf/full.yaml` says them to people; where it shows another value than the default, it is named here.
 #[test]
 fn the_defaults_are_those_of_the_full_config() {
-    const OTHERS: &[&str] = &[];
+    const OTHERS: &[&str] = &["trusted_proxies", "legacy.verify.jwt.algorithms", "runner.enabled"];
     let full: Value = serde_yaml::from_str(&std::fs::read_to_string("conf/full.yaml").unwrap()).unwrap();
     let schema = schema("config");
     let mut found = Vec::new();
     properties(&schema, &[], &mut found);
     let mut compared = 0;
+    let mut wrong = Vec::new();
     for Property { path, schema } in found {
         let Some(default) = schema.get("default") else { continue };
         let mut written = vec![&full];
@@ -124,11 +131,10 @@ fn the_defaults_are_those_of_the_full_config() {
             assert!(written.iter().all(|value| *value != default), "{path} is its default after all");
             continue;
         }
-        for value in written {
-            assert_eq!(value, default, "{path} in conf/full.yaml, and in the schema");
-            compared += 1;
-        }
+        compared += written.len();
+        wrong.extend(written.into_iter().filter(|value| *value != default).map(|value| format!("{path}: {value}")));
     }
+    assert!(wrong.is_empty(), "conf/full.yaml has other values than the schema has defaults: {wrong:?}");
     assert!(compared > 50, "{compared}");
 }
 
@@ -273,6 +279,7 @@ fn a_value_from_the_environment_is_of_any_type() {
             "listeners": [{ "address": "127.0.0.1:8080" }],
             "upstreams": { "app": { "endpoints": ["127.0.0.1:3000"] } },
             "policies": ["policies/*.yaml"],
+            "clerk": [{ "issuer": "https://clerk.example.com" }],
             "server": { "ready": {} },
             "limits": {},
             "telemetry": {},
