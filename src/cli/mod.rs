@@ -10,6 +10,7 @@ mod completions;
 mod demo;
 mod diff;
 mod explain;
+mod help;
 #[cfg(test)]
 mod help_tests;
 mod keys;
@@ -35,6 +36,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     // Wider lines are hard to read, and a terminal of 80 columns breaks them in the middle of a word.
     max_term_width = 80,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     after_help = "Examples:\n  crossgate demo\n  crossgate check -c conf/crossgate.yaml\n  crossgate run -c conf/crossgate.yaml"
 )]
 struct Cli {
@@ -109,6 +111,9 @@ enum Command {
         after_help = "Examples:\n  source <(crossgate completions bash)\n  crossgate completions zsh > ~/.zfunc/_crossgate\n  crossgate completions fish > ~/.config/fish/completions/crossgate.fish"
     )]
     Completions(completions::Completions),
+    /// Explain a code of `check`, or a command.
+    #[command(after_help = "Example:\n  crossgate help CG0103\n  crossgate help check")]
+    Help(help::Help),
     /// Print the version.
     #[command(after_help = "Example:\n  crossgate version")]
     Version,
@@ -161,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(format),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
+        Command::Help(command) => command.run(format),
         Command::Version => {
             say(&match format {
                 Some(Format::Json) => format!("{}\n", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),

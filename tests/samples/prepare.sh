@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets up what tests/e2e/samples.rs and recipes.rs run, in FOLDER/samples: libraries of Node and Python in their locked versions, and the
+# Sets up what tests/e2e/samples.rs, recipes.rs and editor.rs run, in FOLDER/samples: libraries of Node and Python in their locked versions, and the
 # Go program. Does nothing the second time. With --install, tools that the machine lacks are installed as Debian packages.
 set -eu
 cd "$(dirname "$0")/../.."
