@@ -31,7 +31,9 @@ pub(super) fn of(explained: &Explained, snapshot: &Snapshot, method: &Method, sc
         }
         if headers {
             for (name, value) in &explained.headers {
-                let detail = format!("{name}: {}", value.as_str().unwrap_or_default());
+                let value = value.as_str().unwrap_or_default();
+                let is_each = value.len() == 32 && value.bytes().all(|byte| byte == b'0');
+                let detail = format!("{name}: {}", if is_each { "another for each request" } else { value });
                 text.push_str(&row("added", Style::Quiet, 0, &detail, screen));
             }
         }
@@ -90,7 +92,7 @@ fn person(identity: &Identity) -> String {
     let facts = &identity.facts;
     let org = facts.org.as_ref().map(|org| org.id.as_str()).or(facts.legacy_org.as_deref());
     let org = org.map(|org| format!(" in {org}")).unwrap_or_default();
-    format!("{}{org} ({} {})", facts.subject, facts.method.as_str(), facts.token.as_str())
+    format!("{}{org} ({})", facts.subject, facts.token.as_str())
 }
 
 fn line(step: &Step, section: Section, screen: Screen) -> String {
@@ -115,7 +117,7 @@ fn style(outcome: &str) -> Style {
     match outcome {
         "pass" | "holds" | "valid" | "allowed" | "chosen" | "accepted" => Style::Good,
         "fail" | "fails" | "refused" | "invalid" | "expired" | "conflict" | "malformed" => Style::Bad,
-        "unknown" | "unverifiable" | "repaired" | "repeated" | "report" | "other reading" | "as sent" | "unproven" => {
+        "unknown" | "unverifiable" | "repaired" | "repeated" | "report" | "read loosely" | "as sent" | "unproven" => {
             Style::Doubtful
         }
         _ => Style::Quiet,

@@ -75,8 +75,9 @@ struct Somebody {
 
 fn somebody(random: &mut Random) -> Somebody {
     let user = random.pick(&["user_ada", "user_bob"]);
-    let mut token = token(user).claim("fva", json!([0, -1]));
-    let mut persona = json!({ "user": user, "session": "sess_1", "factor_ages": [0, -1] });
+    let ages = json!([if random.one_in(2) { 0 } else { 50 }, -1]);
+    let mut token = token(user).claim("fva", ages.clone());
+    let mut persona = json!({ "user": user, "session": "sess_1", "factor_ages": ages });
     if !random.one_in(5) {
         let org = random.pick(&["org_1", "org_2"]);
         let role = random.pick(&["admin", "member", "billing"]);

@@ -169,13 +169,13 @@ fn nothing_comes_of_a_question() {
         let metrics = bed.ask_admin("/metrics").text();
         let is_still = |line: &&str| {
             [
-                "crossgate_requests",
-                "crossgate_token",
-                "crossgate_denials",
-                "crossgate_cache",
-                "crossgate_clerk",
-                "crossgate_jwks_refresh",
-                "crossgate_audit_entries",
+                "crossgate_auth_decisions_total",
+                "crossgate_requests_total",
+                "crossgate_report_total",
+                "crossgate_jwks_refresh_total",
+                "crossgate_missing_azp_total",
+                "crossgate_shadow_comparisons_total",
+                "crossgate_token_cache_entries",
             ]
             .iter()
             .any(|name| line.starts_with(name))
@@ -191,6 +191,7 @@ fn nothing_comes_of_a_question() {
             assert_eq!(post(&bed, &question(method, url, &lines)).status, 200);
         }
     }
+    assert!(before.iter().any(|line| line.starts_with("crossgate_token_cache_entries 0")), "{before:?}");
     assert_eq!((trail(), counted()), (entries, before));
     assert_eq!(bed.issuer().fetches(), fetched, "no key set is fetched for a question");
     assert_eq!(bed.origin().count(), 0, "the API hears of nothing");
