@@ -29,7 +29,7 @@ unit:
 # what the documentation shows is what the binary takes
 samples:
 	$(CARGO) build --locked
-	target="$${CARGO_TARGET_DIR:-target}"; for config in conf/*.yaml conf/demo/crossgate.yaml; do \
+	target="$${CARGO_TARGET_DIR:-target}"; for config in conf/*.yaml conf/demo/crossgate.yaml conf/recipes/*/crossgate.yaml; do \
 	  "$$target/debug/crossgate" check -c "$$config" || exit 1; done
 
 bench: prepare

@@ -19,6 +19,8 @@ use crate::gate::decide::World;
 /// Questions at once; each may wait for a legacy server, which is not asked more than this on our account.
 static TURNS: Semaphore = Semaphore::const_new(4);
 
+pub(super) const PATH: &str = "/v1/explain";
+
 /// Answers it.
 pub(super) async fn serve(admin: &Admin, session: &mut ServerSession) -> http::Response<Vec<u8>> {
     let Ok(_turn) = TURNS.try_acquire() else {

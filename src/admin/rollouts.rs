@@ -193,11 +193,10 @@ fn view(current: &Current) -> Value {
 pub(super) fn reasons(current: &Current) -> Vec<Why> {
     let problem = current.problem.as_ref().map(|why| {
         let detail = format!("{} at {} %: {why}", current.record.guard.as_str(), current.record.effective());
-        Why { code: "rollout_state", issuer: None, detail }
+        Why::new("rollout_state", detail)
     });
-    let unkept =
-        current.unkept.as_ref().map(|why| Why { code: "rollout_state", issuer: None, detail: why.to_string() });
-    let pending = current.pending_detail().map(|detail| Why { code: "rollout_pending", issuer: None, detail });
+    let unkept = current.unkept.as_ref().map(|why| Why::new("rollout_state", why.to_string()));
+    let pending = current.pending_detail().map(|detail| Why::new("rollout_pending", detail));
     problem.into_iter().chain(unkept).chain(pending).collect()
 }
 

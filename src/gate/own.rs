@@ -84,8 +84,15 @@ pub(super) async fn server_options(session: &mut Session, passage: &Passage) -> 
     Ok(true)
 }
 
+/// Names the snapshot that an answer was decided by, where `telemetry.policy_version_header` says so. What an API sends
+/// under this name is taken away with its identity headers.
+const POLICY: &str = "x-crossgate-policy";
+
 /// Gives an answer its request's id, whatever the API called it: the log knows it by this one.
 pub(super) fn name(head: &mut ResponseHeader, passage: &Passage) -> Result<()> {
+    if let Some(id) = &passage.snapshot.shown_id {
+        head.insert_header(POLICY, id.clone())?;
+    }
     match HeaderValue::from_str(passage.request_id()) {
         Ok(id) if !id.is_empty() => head.insert_header("x-request-id", id),
         _ => Ok(()),

@@ -218,7 +218,7 @@ impl Rule {
     }
 
     /// Shows each rule of the tree.
-    pub(super) fn visit<'r>(&'r self, see: &mut impl FnMut(&'r Self)) {
+    pub fn visit<'r>(&'r self, see: &mut impl FnMut(&'r Self)) {
         see(self);
         match self {
             Self::All(rules) | Self::Any(rules) => {

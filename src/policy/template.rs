@@ -98,7 +98,7 @@ impl fmt::Display for TemplateProblemKind {
 
 impl Template {
     /// The whole value, where nothing of the request is in it.
-    pub(super) fn literal(&self) -> Option<&str> {
+    pub fn literal(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [Piece::Literal(text)] => Some(text),
             _ => None,
@@ -142,6 +142,36 @@ impl Template {
             Piece::Header(name) => Some(name),
             Piece::Literal(_) | Piece::Segment(_) | Piece::Query(_) | Piece::Claim(_) => None,
         })
+    }
+
+    /// The query parameters that it reads.
+    pub fn query_names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Piece::Query(name) => Some(&**name),
+            Piece::Literal(_) | Piece::Segment(_) | Piece::Header(_) | Piece::Claim(_) => None,
+        })
+    }
+
+    /// As people write it on a route with this pattern.
+    pub fn written(&self, pattern: &Pattern) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Segment(position) => {
+                    text.push_str(&format!("{{{}}}", pattern.names().nth(*position).unwrap_or_default()));
+                }
+                Piece::Query(name) => text.push_str(&format!("{{query.{name}}}")),
+                Piece::Header(name) => text.push_str(&format!("{{header.{name}}}")),
+                Piece::Claim(path) => text.push_str(&format!("{{claim.{}}}", path.as_str())),
+            }
+        }
+        text
+    }
+
+    /// What it comes to for one request, byte for byte; `None` where the request does not say it, or says it twice.
+    pub fn value(&self, captures: &Captures<'_, '_>, view: &View<'_>) -> Option<Vec<u8>> {
+        self.resolve(&Source::new(captures, view)).ok().map(Cow::into_owned)
     }
 
     /// The value for one request. Allocates only for several parts, escapes and query values.

@@ -134,6 +134,22 @@ impl Routes {
         });
     }
 
+    /// Every route whose pattern matches the path, in any of the readings that `find` considers.
+    pub fn reached(&self, path: &str) -> Vec<&Route> {
+        let mut found: Vec<usize> = Vec::new();
+        for trie in [&self.as_sent, &self.folded] {
+            for slash in [Slash::AsSent, Slash::Dropped] {
+                let _: ControlFlow<()> = trie.search(path, slash, &mut Values::default(), &mut |places| {
+                    found.extend(places.into_iter().flatten());
+                    ControlFlow::Continue(())
+                });
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|index| self.routes.get(index)).collect()
+    }
+
     pub fn get(&self, index: usize) -> Option<&Route> {
         self.routes.get(index)
     }

@@ -34,6 +34,8 @@ mod map;
 mod memory;
 mod outage;
 mod policy;
+mod recipes;
+mod reload;
 mod report;
 mod restart;
 mod rollout;
