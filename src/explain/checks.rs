@@ -45,7 +45,8 @@ fn told(about: About, checks: &[&Check]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut run: Vec<&Check> = Vec::new();
     for check in checks {
-        let begins = check.name == IN_COOKIE || check.name == FORM && run.last().is_some_and(|last| last.name != IN_COOKIE);
+        let begins =
+            check.name == IN_COOKIE || check.name == FORM && run.last().is_some_and(|last| last.name != IN_COOKIE);
         if begins {
             end(about, &run, &mut steps);
             run.clear();

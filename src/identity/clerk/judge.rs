@@ -118,7 +118,9 @@ impl Verifier<'_> {
             let judgment = match cookies::choose(jar, index, self.instances, cache, &mut plain, now)? {
                 Choice::Absent => continue,
                 Choice::Refused(reason) => {
-                    self.note(checks::IN_COOKIE, false, || format!("session of {}: {}", instance.name, reason.as_str()));
+                    self.note(checks::IN_COOKIE, false, || {
+                        format!("session of {}: {}", instance.name, reason.as_str())
+                    });
                     Judgment::Invalid(reason)
                 }
                 Choice::Judge(session) => {
