@@ -8,6 +8,7 @@ use crate::cli::screen::{Screen, Style};
 use crate::explain::steps::{Section, Step};
 use crate::explain::{Explained, show};
 use crate::identity::Identity;
+use crate::route::Mode;
 use crate::snapshot::Snapshot;
 
 /// Columns of the word that a step came to, and what stands before it.
@@ -70,7 +71,8 @@ fn summary(explained: &Explained, snapshot: &Snapshot, method: &Method, screen: 
         rows.push(("request", format!("{method} {}", request.path.as_str())));
     }
     if let Some(route) = decision.route.and_then(|index| snapshot.routes.get(index)) {
-        rows.push(("route", format!("{} ({}) at {}", route.id, route.access.as_str(), route.place)));
+        let mode = if route.mode == Mode::Report { ", report mode" } else { "" };
+        rows.push(("route", format!("{} ({}{mode}) at {}", route.id, route.access.as_str(), route.place)));
     }
     if let Some((identity, carrier)) = &decision.identity {
         let by = if explained.assumed { "assumed".to_owned() } else { format!("by the {carrier}") };
