@@ -16,8 +16,11 @@ mod lint;
 mod places;
 mod raw;
 mod report;
+pub mod schema;
 mod source;
 mod suite;
+mod watched;
+mod written;
 mod yaml;
 
 use std::collections::HashMap;
@@ -33,6 +36,8 @@ pub use env::Env;
 pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
 pub use suite::Tests;
+pub use watched::{Print, Seen, Watched};
+pub use written::{WrittenConfig, written};
 
 use compile::route::PolicyFile;
 use compile::test::Around;
@@ -54,6 +59,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// The policy tests, where they were asked for.
     pub cases: Vec<Case>,
+    /// What this came of, also where something could not be read.
+    pub watched: Watched,
 }
 
 /// Reads and compiles a configuration with all files that it names. Instances that did not change keep the keys
@@ -85,7 +92,7 @@ fn load_with(
     let mut paths = files.paths;
     paths.append(&mut of_tests.paths);
     sort(&mut problems, &paths);
-    Loaded { problems, compiled, files: paths, cases }
+    Loaded { problems, compiled, files: paths, watched: files.watched, cases }
 }
 
 /// Policy tests that are asked for, and where they go.
@@ -109,6 +116,7 @@ fn read(
     let root = At::root(&source, &document.mark);
     let patterns = raw.policies.clone().unwrap_or_default();
     let paths = compile::policy_paths(&patterns, root, problems);
+    files.watched.ask(patterns.iter().map(|pattern| source.resolve_glob(pattern)));
     let mut opened = Vec::new();
     for path in &paths {
         opened.extend(open(path, env, files, problems));

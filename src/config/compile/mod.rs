@@ -199,8 +199,10 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         comparisons: Comparisons::new(metrics, &name, policies.len()),
     });
     let tallies = tallies(&routes, &policies, previous);
+    let id = files.id();
     let snapshot = Snapshot {
-        id: files.id(),
+        shown_id: telemetry.policy_version_header.then(|| HeaderValue::from_str(&id).ok()).flatten(),
+        id,
         request: Rules {
             limits: limits.request,
             reserved,
