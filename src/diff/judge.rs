@@ -146,7 +146,13 @@ pub(super) fn judge(
     let answers = Answers::default();
     let caller = match asker {
         Asker::Nobody => {
-            let tries = Tries { legacy: Attempt::Last, clerk: Attempt::Last, answers: &answers, draw: || None };
+            let tries = Tries {
+                legacy: Attempt::Last,
+                clerk: Attempt::Last,
+                answers: &answers,
+                draw: || None,
+                checks: Default::default(),
+            };
             Caller::Credentials(tries)
         }
         Asker::Person(person, side) => Caller::Assumed(person, Some(*side)),

@@ -19,6 +19,9 @@ pub(crate) struct Policies {
     /// What `crossgate test` asks these routes; never read where they serve.
     #[schemars(extend("examples" = [[{ "name": "members read invoices", "request": "GET /orgs/acme/invoices", "as": { "user": "u1", "org": "acme" }, "expect": "allow" }]]))]
     pub(crate) tests: Option<Vec<Test>>,
+    /// Warnings that are meant in this file: codes, each with the reason. By default none.
+    #[schemars(extend("examples" = [{ "CG0701": "the API compares tenants itself" }]))]
+    pub(crate) waive: Option<Named<String>>,
 }
 
 /// A route: which requests, who may make them, and where they go.
@@ -58,6 +61,9 @@ pub(crate) struct Route {
     /// What is said about the answers.
     #[schemars(extend("examples" = [{ "private": true }]))]
     pub(crate) response: Option<Response>,
+    /// Warnings of this route that are meant: codes, each with the reason. By default none.
+    #[schemars(extend("examples" = [{ "CG0701": "the API compares tenants itself" }]))]
+    pub(crate) waive: Option<Named<String>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
