@@ -210,7 +210,7 @@ fn explain_as_somebody() {
     assert_eq!((exit, &shown["code"]), (Some(3), &json!("forbidden")));
     let human = run(&["explain", "-c", &path(&folder), "POST", "/orgs/org_1", "--as", &person]);
     assert_eq!(human.status.code(), Some(0));
-    assert!(text(&human.stdout).starts_with("allow"), "{}", text(&human.stdout));
+    assert!(text(&human.stdout).starts_with("ALLOW"), "{}", text(&human.stdout));
     assert_eq!(run(&["explain", "-c", &path(&folder), "GET"]).status.code(), Some(2));
     assert_eq!(run(&["explain", "-c", "/nowhere.yaml", "GET", "/"]).status.code(), Some(1));
 }

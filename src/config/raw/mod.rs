@@ -26,7 +26,7 @@ pub(crate) use legacy::{
     Mint, MintAlgorithm, NamedSecret, Passthrough, Verify,
 };
 pub(crate) use policy::{
-    Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
+    Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Tolerate, Until, WebSocket, WorkspaceBy,
 };
 pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Shadow, Source, Unit};
 pub(crate) use runner::Runner;
