@@ -26,8 +26,9 @@ pub const QUIET: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_secs(2);
 /// Between two looks at the least, however often the system wakes us.
 const SOONEST: Duration = Duration::from_millis(50);
-/// How far the thread steps back behind those that serve (nice(1)): compiling a large config takes a core for a moment.
-const BACK: i32 = 10;
+/// How far the thread steps back behind those that serve (nice(1)): compiling a large config takes a core for a moment. Not
+/// further, or a busy machine would take seconds for it.
+const BACK: i32 = 3;
 /// How long files may go on changing before somebody is told that nothing is read.
 const RESTLESS: Duration = Duration::from_secs(30);
 
