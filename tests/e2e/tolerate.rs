@@ -127,6 +127,9 @@ fn a_get_with_a_body_ends_its_connection_to_the_api() {
     assert_eq!(bed.get("/search").send().outcome(), "200 ok");
     assert_eq!(bed.origin().connections(), connections + 1, "it is a connection of its own");
     assert!(bed.origin().last().values("connection").is_empty());
+    assert_eq!(bed.call("GET", "/search").chunked(b"everything").send().outcome(), "200 ok");
+    assert_eq!(bed.origin().last().body, b"everything");
+    assert_eq!(bed.origin().last().values("connection"), ["close"]);
     let before = bed.origin().count();
     for (method, path) in
         [("GET", "/plain/x"), ("HEAD", "/search"), ("OPTIONS", "/search"), ("GET", "/.crossgate/x"), ("GET", "/none")]
