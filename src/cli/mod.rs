@@ -10,6 +10,7 @@ mod completions;
 mod demo;
 mod diff;
 mod explain;
+mod help;
 mod keys;
 mod map;
 mod report;
@@ -31,6 +32,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "crossgate",
     version,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     after_help = "Examples:\n  crossgate demo\n  crossgate check -c conf/crossgate.yaml\n  crossgate run -c conf/crossgate.yaml"
 )]
 struct Cli {
@@ -105,6 +107,9 @@ enum Command {
         after_help = "Examples:\n  source <(crossgate completions bash)\n  crossgate completions fish > ~/.config/fish/completions/crossgate.fish"
     )]
     Completions(completions::Completions),
+    /// Explain a code of `check`, or a command.
+    #[command(after_help = "Example:\n  crossgate help CG0103\n  crossgate help check")]
+    Help(help::Help),
     /// Print the version.
     #[command(after_help = "Example:\n  crossgate version")]
     Version,
@@ -157,6 +162,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => command.run(format),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
+        Command::Help(command) => command.run(format),
         Command::Version => {
             say(&match format {
                 Some(Format::Json) => format!("{}\n", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),

@@ -57,7 +57,7 @@ pub(super) fn serve(
     };
     let settings = compiled.settings;
     log::install(format, settings.log);
-    let advice = loaded.problems.iter().map(ToString::to_string).collect();
+    let advice = loaded.problems.iter().filter(|problem| problem.waived.is_none()).map(ToString::to_string).collect();
     let snapshot = Arc::new(compiled.snapshot);
     if snapshot.keys().any(|keys| keys.url().is_some()) {
         claim_state(&settings.state_dir)

@@ -13,12 +13,14 @@ mod compile;
 mod decode;
 mod env;
 mod lint;
+pub mod pages;
 mod places;
 mod raw;
 mod report;
 pub mod schema;
 mod source;
 mod suite;
+mod waive;
 mod watched;
 mod written;
 mod yaml;
@@ -32,6 +34,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub use compile::Compiled;
 pub use compile::test::{Case, Expected, Outcome};
+pub(crate) use decode::near;
 pub use env::Env;
 pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
@@ -112,8 +115,10 @@ fn read(
     problems: &mut Vec<Problem>,
 ) -> Option<Compiled> {
     let (source, mut document) = open(path, env, files, problems)?;
-    let raw: raw::Config = decode::decode(&mut document, &source, problems)?;
+    let mut raw: raw::Config = decode::decode(&mut document, &source, problems)?;
     let root = At::root(&source, &document.mark);
+    let mut waivers = waive::Waivers::default();
+    waivers.of_config(&mut raw, root, problems);
     let patterns = raw.policies.clone().unwrap_or_default();
     let paths = compile::policy_paths(&patterns, root, problems);
     files.watched.ask(patterns.iter().map(|pattern| source.resolve_glob(pattern)));
@@ -132,6 +137,7 @@ fn read(
     for (raw, source, document) in &mut decoded {
         let root = At::root(source, &document.mark);
         written.extend(raw.tests.take().map(|tests| (tests, root)));
+        waivers.of_policies(raw, root, problems);
         policies.push(PolicyFile { raw: std::mem::take(raw), root });
     }
     let compiled = compile::compile(compile::Input { raw, root, policies, metrics, previous }, files, problems);
@@ -148,6 +154,7 @@ fn read(
             }
         }
     }
+    waivers.apply(problems);
     compiled
 }
 

@@ -512,7 +512,7 @@ fn brute_force_finds_the_same() {
         dice.roll(2);
         let has_legacy = case % 3 == 0;
         let head = if has_legacy { format!("{HEAD}{LEGACY}") } else { HEAD.to_owned() };
-        let mut good = |routes: &mut BTreeMap<usize, String>, dice: &mut Dice, id: usize| loop {
+        let good = |routes: &mut BTreeMap<usize, String>, dice: &mut Dice, id: usize| loop {
             routes.insert(id, random_route(dice));
             if is_good(&folder.path().join("try"), &head, &policy(routes)) {
                 return;

@@ -105,7 +105,7 @@ impl fmt::Display for TemplateProblemKind {
 
 impl Template {
     /// The whole value, where nothing of the request is in it.
-    pub(super) fn literal(&self) -> Option<&str> {
+    pub fn literal(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [Piece::Literal(text)] => Some(text),
             _ => None,

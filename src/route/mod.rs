@@ -9,6 +9,7 @@ mod host;
 mod near;
 mod pattern;
 mod predicate;
+mod reach;
 mod sample;
 mod table;
 mod trie;
@@ -25,6 +26,7 @@ pub use host::{HostPattern, HostProblem};
 pub use near::{Miss, Near};
 pub use pattern::{MAX_CAPTURES, Pattern, PatternProblem, PatternProblemKind};
 pub use predicate::WhyNot;
+pub use reach::Instead;
 pub use sample::{Sampler, shared};
 pub use table::{Clash, Routes};
 

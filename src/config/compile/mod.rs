@@ -9,6 +9,7 @@ mod admin;
 mod audit;
 mod clerk;
 mod condition;
+mod contradiction;
 mod header;
 mod identity;
 mod issued;
@@ -96,6 +97,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         policies: patterns,
         endpoints,
         telemetry,
+        // Taken out before: it is about what is told here.
+        waive: _,
     } = raw;
     let listeners = listen::listeners(listeners, root, files, problems);
     let (admin, access) = admin::compile(admin, root, files, problems);

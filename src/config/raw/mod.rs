@@ -94,6 +94,9 @@ pub(crate) struct Config {
     /// Access lines and logs.
     #[schemars(extend("examples" = [{ "access_log": "stdout", "log": "info" }]))]
     pub(crate) telemetry: Option<Telemetry>,
+    /// Warnings that are meant wherever they are told: codes, each with the reason. By default none.
+    #[schemars(extend("examples" = [{ "CG0701": "the API compares tenants itself" }]))]
+    pub(crate) waive: Option<Named<String>>,
 }
 
 /// One address on which clients connect.

@@ -19,6 +19,9 @@ pub(crate) struct Policies {
     /// What `crossgate test` asks these routes; never read where they serve.
     #[schemars(extend("examples" = [[{ "name": "members read invoices", "request": "GET /orgs/acme/invoices", "as": { "user": "u1", "org": "acme" }, "expect": "allow" }]]))]
     pub(crate) tests: Option<Vec<Test>>,
+    /// Warnings that are meant in this file: codes, each with the reason. By default none.
+    #[schemars(extend("examples" = [{ "CG0701": "the API compares tenants itself" }]))]
+    pub(crate) waive: Option<Named<String>>,
 }
 
 /// A route: which requests, who may make them, and where they go.
@@ -61,6 +64,9 @@ pub(crate) struct Route {
     /// What this route's API really needs and every other route refuses; by default nothing.
     #[schemars(extend("examples" = [["encoded_slash"]]))]
     pub(crate) tolerate: Option<Vec<Tolerate>>,
+    /// Warnings of this route that are meant: codes, each with the reason. By default none.
+    #[schemars(extend("examples" = [{ "CG0701": "the API compares tenants itself" }]))]
+    pub(crate) waive: Option<Named<String>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
