@@ -151,7 +151,7 @@ pub(super) fn judge(
                 clerk: Attempt::Last,
                 answers: &answers,
                 draw: || None,
-                checks: Default::default(),
+                checks: Checks::NOBODY,
             };
             Caller::Credentials(tries)
         }

@@ -267,7 +267,7 @@ impl Rule {
                     OrgRule::Any => "any".to_owned(),
                     OrgRule::Named { template, .. } => shown(template, context),
                 }));
-                format!("asked {asked}; has {}", list(names(facts)))
+                format!("asked {asked}; has {}", list(distinct(names(facts))))
             }
             Self::Workspace(rules) => {
                 let asked = list(rules.iter().map(|rule| shown(&rule.template, context)));
@@ -386,6 +386,15 @@ impl WorkspaceRule {
 
 fn shown(template: &Template, context: &Context<'_>) -> String {
     template.explained(&context.source)
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    names.fold(Vec::new(), |mut seen, name| {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+        seen
+    })
 }
 
 fn names(facts: &Facts) -> impl Iterator<Item = &str> {

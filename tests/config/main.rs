@@ -11,6 +11,7 @@ mod hostile;
 mod pages;
 mod recipes;
 mod reload;
+mod schema;
 
 use std::path::{Path, PathBuf};
 

@@ -22,6 +22,7 @@ mod cookies;
 mod cors;
 mod crossed;
 mod demo;
+mod editor;
 mod explained;
 mod faults;
 mod floods;

@@ -5,10 +5,9 @@
 
 use std::collections::HashSet;
 
-use super::condition;
-use super::contradiction;
 use super::identity::{Roles, slug_beside_ids};
 use super::template;
+use super::{condition, contradiction};
 use crate::config::codes::{self, Code};
 use crate::config::decode::near;
 use crate::config::lint::Name;

@@ -61,12 +61,12 @@ pub(crate) struct Route {
     /// What is said about the answers.
     #[schemars(extend("examples" = [{ "private": true }]))]
     pub(crate) response: Option<Response>,
-    /// What this route's API really needs and every other route refuses; by default nothing.
-    #[schemars(extend("examples" = [["encoded_slash"]]))]
-    pub(crate) tolerate: Option<Vec<Tolerate>>,
     /// Warnings of this route that are meant: codes, each with the reason. By default none.
     #[schemars(extend("examples" = [{ "CG0701": "the API compares tenants itself" }]))]
     pub(crate) waive: Option<Named<String>>,
+    /// What this route's API really needs and every other route refuses; by default nothing.
+    #[schemars(extend("examples" = [["encoded_slash"]]))]
+    pub(crate) tolerate: Option<Vec<Tolerate>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
