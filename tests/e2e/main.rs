@@ -17,6 +17,7 @@ mod wire;
 
 mod audit;
 mod cli;
+mod conditions;
 mod cookies;
 mod cors;
 mod crossed;
@@ -50,6 +51,7 @@ mod status;
 mod story;
 mod streams;
 mod tls;
+mod tolerate;
 mod two_logins;
 mod upstreams;
 mod websocket;
