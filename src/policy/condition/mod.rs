@@ -21,6 +21,7 @@ use super::rule::OrgName;
 use super::template::Source;
 use super::tri::Tri;
 use crate::identity::Facts;
+use crate::request::credential;
 use eval::Inputs;
 use tree::{Asked, Fact, Node};
 use value::{List, Value};
@@ -225,6 +226,7 @@ fn could(node: &Node, facts: &Facts) -> Can {
 fn show<'a>(node: &'a Node, inputs: &Inputs<'a>, reads: &mut Vec<String>) {
     if let Some(name) = name_of(node) {
         let value = match inputs.value(node, None) {
+            Ok(_) if is_secret(node) => "not shown".to_owned(),
             Ok(value) => readable(&value),
             Err(cause) => cause.as_str().to_owned(),
         };
@@ -233,6 +235,17 @@ fn show<'a>(node: &'a Node, inputs: &Inputs<'a>, reads: &mut Vec<String>) {
     }
     for child in node.children() {
         show(child, inputs, reads);
+    }
+}
+
+/// Values of queries, and of headers that carry credentials, are nobody's to see.
+fn is_secret(node: &Node) -> bool {
+    match node {
+        Node::Query(_) => true,
+        Node::Header(name) => credential::carries(name),
+        Node::Member(of, _) => is_secret(of),
+        Node::Index(pair) => is_secret(&pair.0),
+        _ => false,
     }
 }
 
