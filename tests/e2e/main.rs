@@ -23,6 +23,7 @@ mod crossed;
 mod demo;
 mod editor;
 mod explained;
+mod diff;
 mod faults;
 mod floods;
 mod grpc;
