@@ -59,9 +59,9 @@ fn difference(old: &str, new: &str) -> Difference {
 
 fn with_heads(old: (&str, &str), new: (&str, &str)) -> Difference {
     let folder = tempfile::tempdir().unwrap();
-    let old = version(&folder.path().join("old"), old.0, old.1);
-    let new = version(&folder.path().join("new"), new.0, new.1);
-    compare(&old, &new, clock::now())
+    let mut old = version(&folder.path().join("old"), old.0, old.1);
+    let mut new = version(&folder.path().join("new"), new.0, new.1);
+    compare(&mut old, &mut new, clock::now())
 }
 
 fn route(rest: &str) -> String {
@@ -137,6 +137,23 @@ fn typical_edits() {
             route("require: { reverified: strict }"),
             vec![
                 "narrowing [session: factor ages, first factor 10 to 1440 min, no second factor | session: factor ages, second factor 10 to 1440 min]",
+            ],
+        ),
+        (
+            "a condition beside a role that is added",
+            route("require: { org: any, role: org:r1, when: 'claims.level >= 3' }"),
+            route("require: { org: any, role: [org:r1, org:r3], when: 'claims.level  >=  3' }"),
+            vec!["widening [session: in an org, role org:r3, condition claims.level >= 3 holds]", "reason []"],
+        ),
+        (
+            "another condition",
+            route("require: { when: 'claims.level >= 3' }"),
+            route("require: { when: 'claims.level >= 4' }"),
+            vec![
+                "widening [session: condition claims.level >= 3 fails or condition claims.level >= 3 cannot be told, \
+                 condition claims.level >= 4 holds]",
+                "narrowing [session: condition claims.level >= 3 holds, condition claims.level >= 4 fails or condition \
+                 claims.level >= 4 cannot be told]",
             ],
         ),
         (
@@ -527,9 +544,9 @@ fn brute_force_finds_the_same() {
             1 if after.len() > 1 => drop(after.pop_first()),
             _ => good(&mut after, &mut dice, 0),
         }
-        let old = version(&folder.path().join("old"), &head, &policy(&before));
-        let new = version(&folder.path().join("new"), &head, &policy(&after));
-        let difference = compare(&old, &new, clock::now());
+        let mut old = version(&folder.path().join("old"), &head, &policy(&before));
+        let mut new = version(&folder.path().join("new"), &head, &policy(&after));
+        let difference = compare(&mut old, &mut new, clock::now());
         let forced = by_force(&old.snapshot, &new.snapshot, &all, has_legacy);
         changed += usize::from(!forced.is_empty());
         assert!(difference.gaps.is_empty(), "case {case}: {:?}", difference.gaps);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
+use super::conditions;
 use super::judge::Asker;
 use crate::identity::{Facts, Identity, Method, Org, Scoped, TokenKind, Workspace, Workspaces};
 use crate::policy::{ClaimPath, ClaimRule, ClaimValue, OrgName, OrgRule, Reverified, Rule, ScopedName};
@@ -109,6 +110,8 @@ struct Asked {
     features: BTreeMap<String, bool>,
     plans: BTreeMap<String, bool>,
     claims: BTreeMap<String, (ClaimPath, Vec<ClaimValue>, usize)>,
+    /// The claim that stands for it, and its text.
+    conditions: BTreeMap<String, String>,
     minutes: Vec<f64>,
     scopes: BTreeSet<String>,
 }
@@ -124,7 +127,7 @@ impl Asked {
         };
         seen.rule.visit(&mut |rule| match rule {
             // Conditions are compared as text (`routes`): what they would come to for whom is not analysed.
-            Rule::Token(_) | Rule::When(_) | Rule::Any(_) | Rule::All(_) | Rule::Not(_) => {}
+            Rule::Token(_) | Rule::Any(_) | Rule::All(_) | Rule::Not(_) => {}
             Rule::Scope(asked) => self.scopes.extend(asked.iter().map(ToString::to_string)),
             Rule::Org(rules) => {
                 self.has_org = true;
@@ -160,6 +163,11 @@ impl Asked {
                     if !values.contains(value) {
                         values.push(value.clone());
                     }
+                }
+            }
+            Rule::When(condition) => {
+                if let Some(claim) = conditions::claim(condition) {
+                    self.conditions.insert(claim.to_owned(), conditions::shown(condition));
                 }
             }
             Rule::Reverified(asked) => self.minutes.push(Reverified::after_minutes(asked)),
@@ -230,6 +238,13 @@ pub(super) fn traits(kind: Kind, seen: &[Seen<'_>], around: Around) -> Vec<Trait
     add(places(&asked));
     for (path, values, rules) in asked.claims.values() {
         add(claim(path, values, *rules));
+    }
+    for (name, text) in &asked.conditions {
+        let comes_to = |value: Option<bool>, word: &str| Choice {
+            label: format!("condition {text} {word}"),
+            set: Set::Claim(vec![name.clone()], value.map(Value::from)),
+        };
+        add(vec![comes_to(Some(true), "holds"), comes_to(Some(false), "fails"), comes_to(None, "cannot be told")]);
     }
     if kind == Kind::Runner {
         for name in &asked.scopes {
