@@ -21,11 +21,8 @@ mod cookies;
 mod cors;
 mod crossed;
 mod demo;
-<<<<<<< HEAD
 mod editor;
 mod explained;
-=======
->>>>>>> 5d9a6f5 (Order of test modules)
 mod diff;
 mod explained;
 mod faults;
