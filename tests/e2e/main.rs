@@ -22,6 +22,7 @@ mod cookies;
 mod cors;
 mod crossed;
 mod demo;
+mod diff;
 mod editor;
 mod explained;
 mod faults;

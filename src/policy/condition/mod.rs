@@ -155,6 +155,17 @@ impl Condition {
         &self.text
     }
 
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// One that comes to what this claim says, true or false, and is written like this one.
+    #[must_use]
+    pub fn stood_in_by(&self, claim: &str) -> Self {
+        Self { text: self.text.clone(), root: Node::Claim(claim.into()), headers: Vec::new() }
+    }
+
     /// What it always comes to, where it reads nothing of caller and request.
     pub fn constant(&self) -> Option<Tri> {
         let mut reads = false;
@@ -168,7 +179,7 @@ impl Condition {
     }
 
     /// First members of the claims that it reads: all of them, since none can be named by what a request says.
-    pub(super) fn claims(&self) -> Vec<&str> {
+    pub fn claims(&self) -> Vec<&str> {
         let mut found = Vec::new();
         self.root.visit(&mut |node| {
             if let Node::Claim(name) = node {
