@@ -23,6 +23,7 @@ use crate::route::Routes;
 use crate::status::Body;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::shadow::Comparisons;
+use crate::telemetry::tally::Tallies;
 use crate::tls::Tls;
 use crate::upstream::Upstream;
 
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub policies: Vec<Policy>,
     /// By route index.
     pub metrics: Vec<RouteMetrics>,
+    /// What the routes in report mode let through.
+    pub tallies: Tallies,
     /// What is counted when no route was found.
     pub unrouted: RouteMetrics,
     pub instances: Instances,

@@ -5,6 +5,7 @@
 
 mod access;
 pub mod health;
+mod report;
 mod rollouts;
 mod view;
 
@@ -110,6 +111,9 @@ impl Admin {
     }
 
     fn answer(&self, path: &str) -> Response<Vec<u8>> {
+        if let Some(asked) = report::asked(path) {
+            return report::answer(asked, &self.live.load());
+        }
         match path {
             "/healthz" => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             "/readyz" => {
@@ -126,7 +130,10 @@ impl Admin {
                 answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
             }
             "/v1/snapshot" => json(StatusCode::OK, &view::snapshot(&self.live.load(), clock::now())),
-            _ => problem(StatusCode::NOT_FOUND, "there is /healthz, /readyz, /metrics, /v1/snapshot and /v1/rollouts"),
+            _ => problem(
+                StatusCode::NOT_FOUND,
+                "there is /healthz, /readyz, /metrics, /v1/snapshot, /v1/report and /v1/rollouts",
+            ),
         }
     }
 

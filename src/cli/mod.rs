@@ -3,12 +3,14 @@
 //! Data goes to stdout, everything else to stderr. Exit codes are part of the product: 0, 1 for problems, 2 for wrong
 //! usage, 3 for a denial of `explain`.
 
+mod admin;
 mod audit;
 mod check;
 mod demo;
 mod explain;
 mod keys;
 mod map;
+mod report;
 mod rollout;
 mod run;
 mod screen;
@@ -67,6 +69,11 @@ enum Command {
         after_help = "Examples:\n  crossgate map verify map.jsonl\n  crossgate map import people.csv --into map.jsonl --dry-run\n  crossgate map export map.jsonl --to csv"
     )]
     Map(map::Map),
+    /// Show what the routes in report mode would have refused, why, and whose.
+    #[command(
+        after_help = "Example:\n  crossgate report\n  crossgate report invoice.write --format json\n  crossgate report --admin unix:/run/crossgate/admin.sock --token-file ops.token"
+    )]
+    Report(report::Report),
     /// Show and move the rollout of a running crossgate.
     #[command(
         after_help = "Example:\n  crossgate rollout status\n  crossgate rollout set 25 --token-file ci.token --reason 'week 2'\n  crossgate rollout rollback --admin unix:/run/crossgate/admin.sock"
@@ -125,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Test(command) => command.run(format),
         Command::Audit(command) => command.run(format),
         Command::Map(command) => command.run(format),
+        Command::Report(command) => command.run(format),
         Command::Rollout(command) => command.run(format),
         Command::Keys(command) => command.run(format),
         Command::Token(command) => command.run(format),

@@ -34,6 +34,7 @@ mod shadow;
 mod status;
 mod sticky;
 mod tail;
+mod tally;
 mod tunnel;
 mod watch;
 mod wire;
@@ -500,6 +501,7 @@ impl Gate {
             },
             Err(refusal) => passage.refusal = Some(refusal),
         }
+        tally::count(passage);
         if let Some(shadow) = &decision.shadow {
             shadow::observe(self, session, passage, shadow);
         }

@@ -6,4 +6,5 @@ pub mod access;
 pub mod log;
 pub mod metrics;
 pub mod shadow;
+pub mod tally;
 pub mod trail;

@@ -27,6 +27,7 @@ pub(super) mod test;
 mod trust;
 mod upstream;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,17 +39,19 @@ use super::raw;
 use super::report::Problem;
 use super::source::Files;
 use super::suite::is_test_file;
+use crate::clock;
 use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::identity::legacy::{HeaderCarrier, LegacyVerifier};
 use crate::issuer::Mint;
-use crate::policy::OrgName;
+use crate::policy::{OrgName, Policy};
 use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, CredentialLine, ReadHeaders, Rules};
-use crate::route::{Access, Route};
+use crate::route::{Access, Mode, Route, Routes};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Shadow, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::shadow::Comparisons;
+use crate::telemetry::tally::Tallies;
 use crate::tls::{Material, Tls};
 use crate::upstream::{Unusable, Upstream};
 use route::PolicyFile;
@@ -195,6 +198,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         roles: identity::listed_roles(&identity.roles),
         comparisons: Comparisons::new(metrics, &name, policies.len()),
     });
+    let tallies = tallies(&routes, &policies, previous);
     let snapshot = Snapshot {
         id: files.id(),
         request: Rules {
@@ -209,6 +213,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         routes,
         policies,
         metrics: by_route,
+        tallies,
         unrouted: RouteMetrics::new(metrics, &name, "", "none"),
         instances,
         legacy,
@@ -245,6 +250,20 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         audit: audit.settings,
     };
     Some(Compiled { settings, snapshot })
+}
+
+/// The routes in report mode. What was counted under another rule says nothing about this one.
+fn tallies(routes: &Routes, policies: &[Policy], previous: Option<&Snapshot>) -> Tallies {
+    let reporting = routes.iter().zip(policies).map(|(route, policy)| {
+        let Route { id, pattern, methods, host, headers, query, access, .. } = route;
+        let rule = || {
+            let mut hasher = DefaultHasher::new();
+            format!("{:?}", (pattern, methods, host, headers, query, access, policy)).hash(&mut hasher);
+            hasher.finish()
+        };
+        (route.mode == Mode::Report).then(|| (id, rule()))
+    });
+    Tallies::new(reporting, previous.map(|snapshot| &snapshot.tallies), clock::now().unix_ms)
 }
 
 /// Where the legacy side's credentials travel beside `Authorization: Bearer`.
