@@ -7,6 +7,7 @@
 
 mod audit;
 mod hostile;
+mod policy_tests;
 mod reload;
 
 use std::path::{Path, PathBuf};

@@ -33,6 +33,7 @@ mod map;
 mod memory;
 mod outage;
 mod policy;
+mod policy_tests;
 mod restart;
 mod rollout;
 mod rotation;

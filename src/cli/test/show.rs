@@ -66,9 +66,31 @@ impl Page<'_> {
             );
             text.push_str(&format!("      {}\n", self.screen.wrap(6, 6, &advice)));
         }
-        // One line, to be pasted.
-        let more = explain_line(case, run, self.config);
-        format!("{text}      {}\n\n", self.screen.paint(Style::Quiet, &more))
+        let more = self.pasted(&explain_words(case, Some(run), self.config));
+        format!("{text}{more}\n")
+    }
+
+    /// A command in one line, or in several that a shell reads as one.
+    fn pasted(&self, words: &[String]) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        let room = self.screen.width().map_or(usize::MAX, |width| width.saturating_sub(10));
+        for word in words {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                    line.push(' ');
+                    line.push_str(word);
+                }
+                _ => lines.push(word.clone()),
+            }
+        }
+        let last = lines.len().saturating_sub(1);
+        let mut text = String::new();
+        for (number, line) in lines.iter().enumerate() {
+            let indent = if number == 0 { "      " } else { "        " };
+            let end = if number == last { "" } else { " \\" };
+            text.push_str(&format!("{indent}{}\n", self.screen.paint(Style::Quiet, &format!("{line}{end}"))));
+        }
+        text
     }
 
     /// A table of what was expected and what came.
@@ -159,24 +181,22 @@ fn mattering(expected: &Expected, got: &Got) -> Vec<(String, String)> {
     }
 }
 
-/// The same question in full, to be pasted into a shell.
-fn explain_line(case: &Case, run: &Run, config: &Path) -> String {
-    let mut line =
-        format!("crossgate explain -c {} {} {}", quoted(&config.display().to_string()), case.method, quoted(&case.url));
-    for (name, value) in &case.headers {
-        line.push_str(&format!(" -H {}", quoted(&format!("{name}: {value}"))));
-    }
-    if let Some(written) = &case.written {
-        let mut person = written.to_json();
-        if let (Some(arm), Value::Object(members)) = (run.arm, &mut person) {
-            members.insert("arm".to_owned(), arm.as_str().into());
-        }
-        line.push_str(&format!(" --as {}", quoted(&person.to_string())));
+/// The same question in full, to be pasted into a shell: words that belong together.
+fn explain_words(case: &Case, run: Option<&Run>, config: &Path) -> Vec<String> {
+    let config = quoted(&config.display().to_string());
+    let mut words = vec![format!("crossgate explain -c {config}"), format!("{} {}", case.method, quoted(&case.url))];
+    words.extend(case.headers.iter().map(|(name, value)| format!("-H {}", quoted(&format!("{name}: {value}")))));
+    if let Some(written) = case.written.clone() {
+        let person = match run.and_then(|run| run.arm) {
+            Some(arm) => written.in_arm(arm),
+            None => written,
+        };
+        words.push(format!("--as {}", quoted(&person.to_json())));
     }
     if let Some(at) = case.at_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
-        line.push_str(&format!(" --at {at}"));
+        words.push(format!("--at {at}"));
     }
-    line
+    words
 }
 
 /// One word of a shell.
