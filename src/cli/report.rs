@@ -36,7 +36,6 @@ struct Route {
     since: String,
     seen: u64,
     would_refuse: u64,
-    last: Option<String>,
     reasons: Vec<Reason>,
 }
 
@@ -123,8 +122,9 @@ fn shown(routes: &[Route], is_one: bool, screen: Screen) -> String {
 }
 
 fn tell(out: &mut String, reason: &Reason, is_one: bool, screen: Screen) {
-    let code = format!("{} {}, last {}", reason.status, printable(&reason.code), printable(&reason.last));
-    let _ = writeln!(out, "  {}  {}", reason.word(), screen.paint(Style::Quiet, &code));
+    let code = reason.predicate.as_ref().map(|_| format!(" {}", printable(&reason.code))).unwrap_or_default();
+    let answer = format!("{}{code}, last {}", reason.status, printable(&reason.last));
+    let _ = writeln!(out, "  {}  {}", reason.word(), screen.paint(Style::Quiet, &answer));
     let width = reason.principals.iter().map(|one| grouped(one.count).len()).max().unwrap_or_default();
     let longest = reason.principals.iter().map(|one| one.name().chars().count()).max().unwrap_or_default().min(40);
     for one in &reason.principals {
@@ -152,19 +152,17 @@ fn tell(out: &mut String, reason: &Reason, is_one: bool, screen: Screen) {
 /// What an operator does with it.
 fn next(route: &Route) -> String {
     let (id, since, seen) = (printable(&route.route), printable(&route.since), counted(route.seen, "request"));
-    let first = route.reasons.first().map(Reason::word).unwrap_or_default();
-    match (route.would_refuse, &route.last) {
-        (0, _) if route.seen >= ENOUGH => {
-            format!("{id}: enforce it. No refusal since {since}, in {seen}: take its `mode: report` away")
-        }
-        (0, _) => format!("{id}: wait. {seen} since {since} say little: {} are a start", grouped(ENOUGH)),
-        (_, last) => {
-            let last = last.as_deref().map(printable).unwrap_or_default();
-            format!(
-                "{id}: mend it first, most of all {first}. Give these callers what it asks for, or change the rule, which counts anew; the last one came at {last}"
-            )
-        }
-    }
+    let Some(first) = route.reasons.first() else {
+        return match route.seen {
+            0 => format!("{id}: wait. Nobody came since {since}"),
+            ENOUGH.. => format!("{id}: enforce it. No refusal in {seen} since {since}: take its `mode: report` away"),
+            _ => format!("{id}: wait. {seen} since {since} say little, {} are a start", grouped(ENOUGH)),
+        };
+    };
+    format!(
+        "{id}: mend it first, most of all {}. Give these callers what it asks for, or change the rule, which counts anew",
+        first.word()
+    )
 }
 
 impl Reason {

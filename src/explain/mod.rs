@@ -131,7 +131,13 @@ impl Question {
         let (mut legacy, mut answers) = (Attempt::First, Answers::default());
         loop {
             // What is missing stays missing; what is left to chance is told as such, and not drawn.
-            let tries = Tries { clerk: Attempt::Last, legacy, answers: &answers, draw: || None };
+            let tries = Tries {
+                clerk: Attempt::Last,
+                legacy,
+                answers: &answers,
+                draw: || None,
+                checks: crate::identity::checks::Checks::NOBODY,
+            };
             let mut steps = Recorder::default();
             let view = View { request: &self.request, headers: &self.headers };
             match decide(world, &view, Caller::Credentials(tries), now, &mut steps) {

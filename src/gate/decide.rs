@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
+use crate::identity::checks::Checks;
 use crate::identity::{self, Carrier, Identity, Method, Verdict, legacy};
 use crate::inject::Proven;
 use crate::policy::{self, Permit, Policy};
@@ -197,7 +198,11 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         Caller::Assumed(_, arm) => Some(arm),
     };
     let moment = Moment { now, assumed, stand: None, takes_unproven: policy.asks_for_nothing() };
-    let case = Case { world, view, found: &found, policy, moment };
+    let checks = match caller {
+        Caller::Credentials(tries) => tries.checks.muted(),
+        Caller::Assumed(..) => Checks::NOBODY,
+    };
+    let case = Case { world, view, found: &found, policy, moment, checks };
     let (mut decision, stand) = judge(&case, &verdicts, steps);
     decision.shadow = shadow::compare(&case, &verdicts, &decision, stand);
     if let Some(shadow) = &decision.shadow {
@@ -215,11 +220,12 @@ struct Case<'a> {
     found: &'a route::Found<'a, 'a>,
     policy: &'a Policy,
     moment: Moment,
+    checks: Checks<'a>,
 }
 
 /// What these verdicts come to, and where the person whom they name stands.
 fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decision, Stand) {
-    let Case { world, view, found, policy, moment } = *case;
+    let Case { world, view, found, policy, moment, checks } = *case;
     let (snapshot, route) = (world.snapshot, found.route);
     let resolution = resolve::resolve(verdicts, route, view, world, moment);
     let (side, stand) = (resolution.side, resolution.stand);
@@ -246,7 +252,7 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
                     // The API decides about its own credential, as it did before crossgate stood in front of it.
                     // One that was sealed proves nothing there either: the map is newer than the API.
                     if refusal != identity::Refusal::LegacySealed && !names_somebody_sealed(&verdicts.legacy) {
-                        decision.proven = login::left_to_the_api(snapshot, view, moment.now);
+                        decision.proven = login::left_to_the_api(snapshot, view, moment.now, checks);
                     }
                     Ok(by_arm(permit))
                 }

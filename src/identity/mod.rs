@@ -5,6 +5,7 @@
 //! answers (401, 401, 503). Never decides what a person may do: that is `policy`.
 
 pub mod cache;
+pub mod checks;
 pub mod clerk;
 pub mod headers;
 pub mod json;

@@ -283,7 +283,7 @@ fn version_and_help() {
     let version = run(&["version"]);
     assert_eq!(version.status.code(), Some(0));
     assert_eq!(text(&version.stdout), format!("crossgate {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["run", "check", "explain", "demo", "map", "token", "version"] {
+    for command in ["run", "check", "explain", "demo", "map", "report", "token", "version"] {
         let help = run(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0), "{command}");
         assert!(text(&help.stdout).contains("Example"), "{command}: {}", text(&help.stdout));

@@ -34,6 +34,7 @@ mod memory;
 mod outage;
 mod policy;
 mod policy_tests;
+mod report;
 mod restart;
 mod rollout;
 mod rotation;

@@ -1,4 +1,4 @@
-//! `crossgate test`, as people and CI call it. What it shows is kept in `screens/test-*.txt`; after a change of wording:
+//! `crossgate test`, as people and CI call it. What it shows is kept in `policy_tests/`; after a change of wording:
 //! `UPDATE=1 cargo test --test e2e policy_tests`, then read the difference.
 
 use std::path::Path;
@@ -71,7 +71,7 @@ fn json(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, Value) {
 
 /// Compares with what was kept, and holds each line to the screen.
 fn screen(name: &str, shown: &str) {
-    let path = format!("{}/tests/e2e/screens/test-{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/e2e/policy_tests/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, shown).unwrap();
     }
@@ -102,7 +102,10 @@ fn all_pass() {
     assert!(output.stderr.is_empty());
     screen("verbose", &text(&run(&folder, &["-v"]).stdout));
     let (exit, report) = json(&folder, &[]);
-    assert_eq!((exit, &report["ok"], &report["passed"], &report["failed"]), (Some(0), &true.into(), &4.into(), &0.into()));
+    assert_eq!(
+        (exit, &report["ok"], &report["passed"], &report["failed"]),
+        (Some(0), &true.into(), &4.into(), &0.into())
+    );
     assert_eq!(report["coverage"], Value::Null, "nobody asked");
     let member = &report["tests"][1];
     assert_eq!((&member["name"], &member["line"]), (&"a member reads".into(), &3.into()));
@@ -161,7 +164,11 @@ fn failures_say_what_and_where() {
     assert_eq!(first["differences"][0]["got"], "deny: any");
     // Colour says nothing that the words do not.
     let mut coloured = crossgate();
-    coloured.args(["test", "-c", "crossgate.yaml"]).env("COLUMNS", "80").env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1");
+    coloured
+        .args(["test", "-c", "crossgate.yaml"])
+        .env("COLUMNS", "80")
+        .env_remove("NO_COLOR")
+        .env("CLICOLOR_FORCE", "1");
     let coloured = text(&coloured.current_dir(folder.path()).output().unwrap().stdout);
     assert!(coloured.contains('\u{1b}'));
     screen("failures-in-colour", &coloured);
@@ -190,7 +197,8 @@ fn what_is_to_be_pasted_runs() {
     let failed = report["tests"].as_array().unwrap().iter().filter(|test| test["passed"] == false);
     for (command, test) in commands.iter().zip(failed) {
         let command = format!("{} --format json", command.replacen("crossgate", &program, 1));
-        let output = std::process::Command::new("sh").args(["-c", &command]).current_dir(folder.path()).output().unwrap();
+        let output =
+            std::process::Command::new("sh").args(["-c", &command]).current_dir(folder.path()).output().unwrap();
         let explained: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|problem| panic!("{problem}: {command}: {}", text(&output.stderr)));
         for key in ["decision", "code", "reason", "route"] {
@@ -271,14 +279,23 @@ fn coverage_is_what_passed_tests_show() {
     assert_eq!(
         write["missing"],
         serde_json::json!([
-            "allow", "nobody", "deny org", "deny any", "any 1: role", "any 2: claim staff", "deny not claim suspended"
+            "allow",
+            "nobody",
+            "deny org",
+            "deny any",
+            "any 1: role",
+            "any 2: claim staff",
+            "deny not claim suspended"
         ])
     );
     let more = format!("{}{MORE}", GOOD.trim_end());
     let (_, report) = json(&folder(CONFIG, &more), &["--coverage"]);
     assert_eq!(points(&report), (8.into(), 11.into()), "{report}");
     // A test that fails shows nothing.
-    let failing = more.replace("claims: { suspended: false, staff: false } }, expect: allow", "claims: { suspended: false } }, expect: deny");
+    let failing = more.replace(
+        "claims: { suspended: false, staff: false } }, expect: allow",
+        "claims: { suspended: false } }, expect: deny",
+    );
     let (exit, report) = json(&folder(CONFIG, &failing), &["--coverage"]);
     assert_eq!((exit, points(&report)), (Some(1), (6.into(), 11.into())), "{report}");
     // 4 of 11 are 36.36 %.
