@@ -64,6 +64,9 @@ fn tests_are_found_beside_the_policies() {
             if policies.contains('?') { &["within", "apart", "apart", "other"] } else { &["within", "apart", "other"] };
         assert_eq!(found(folder.path(), &[]).0, expected, "{policies}");
     }
+    // Two configs may share a folder: tests of a file that another one serves are its own.
+    let shared = folder("[p/a.yaml]", &[&all[..], &[("p/b.yaml", ROUTES)]].concat());
+    assert_eq!(found(shared.path(), &[]).0, ["within", "apart"]);
     let folder = folder("[p/*.yaml]", &all);
     assert_eq!(found(folder.path(), &["p/a.yaml"]).0, ["within"], "a policy file by its name");
     assert_eq!(found(folder.path(), &["q/c_test.yaml"]).0, ["apart"], "a file that no pattern is near");

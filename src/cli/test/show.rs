@@ -61,8 +61,8 @@ impl Page<'_> {
         if judged.depends_on_the_bucket() {
             let arm = run.arm.map_or("", crate::rollout::Side::as_str);
             let advice = format!(
-                "in the {arm} arm only: the bucket decides between the arms. Write arm: legacy or arm: clerk into `as`, or a \
-                 test for each"
+                "this fails in the {arm} arm only, and the bucket decides who is in it: write arm: legacy or arm: clerk into `as`, \
+                 or a test for each"
             );
             text.push_str(&format!("      {}\n", self.screen.wrap(6, 6, &advice)));
         }
@@ -124,7 +124,10 @@ impl Page<'_> {
                 route.points.iter().filter(|point| !point.is_shown).map(|point| &*point.name).collect();
             let id = format!("{:width$}", route.id);
             let used = id.chars().count() + 2;
-            text.push_str(&format!("{id}  {}\n", self.screen.wrap(used, width + 2, &missing.join(", "))));
+            // Broken between points, not within one.
+            let points = missing.iter().map(|name| name.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(", ");
+            let points = self.screen.wrap(used, width + 2, &points).replace('\u{a0}', " ");
+            text.push_str(&format!("{id}  {points}\n"));
         }
         let (shown, all) = coverage.counts();
         let is_short = least.is_some_and(|least| coverage.percent() < least);
