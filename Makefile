@@ -29,10 +29,8 @@ unit:
 # what the documentation shows is what the binary takes
 samples:
 	$(CARGO) build --locked
-	target="$${CARGO_TARGET_DIR:-target}"; for config in conf/*.yaml conf/demo/crossgate.yaml; do \
-	  "$$target/debug/crossgate" check -c "$$config" || exit 1; done; \
-	for config in conf/crossgate.yaml conf/minimal.yaml conf/full.yaml conf/demo/crossgate.yaml; do \
-	  "$$target/debug/crossgate" test -c "$$config" --coverage || exit 1; done
+	target="$${CARGO_TARGET_DIR:-target}"; for config in conf/*.yaml conf/demo/crossgate.yaml conf/recipes/*/crossgate.yaml; do \
+	  "$$target/debug/crossgate" check -c "$$config" && "$$target/debug/crossgate" test -c "$$config" --coverage || exit 1; done
 
 bench: prepare
 	$(CARGO) bench --locked

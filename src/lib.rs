@@ -45,6 +45,7 @@ pub mod reload;
 // What runs and what people call.
 pub mod admin;
 pub mod cli;
+pub mod diff;
 pub mod drain;
 pub mod explain;
 pub mod persona;

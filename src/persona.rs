@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -23,85 +24,107 @@ use crate::snapshot::Snapshot;
 /// `{ user: u1, org: acme, role: org:member, workspaces: [w1] }`; everything but `user` may be left out. With
 /// `token: legacy` they came with the other login, and `role` (or `roles`) is as that one names it; with `token: runner`
 /// by a runner token that is narrowed to `scope`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a person: a mapping like { user: u1, org: acme, role: org:member }")]
 pub struct Persona {
     /// The canonical id (`identity.canonical`), which the subject header says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"u1")]
     user: Option<String>,
     /// Their id at Clerk; the same as `user` without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"user_2a")]
     clerk_user: Option<String>,
     /// Their id on the legacy side; the same as `user` without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"42")]
     legacy_user: Option<String>,
     /// How far their move has come: linked (default), legacy_only, clerk_native or sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"linked")]
     link: Option<LinkName>,
     /// The name of the active org that stands in paths (`identity.names.org`).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"acme")]
     org: Option<String>,
     /// Clerk's id of the org; the same as `org` without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"org_2b")]
     clerk_org: Option<String>,
     /// The legacy side's id of the org; the same as `org` without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"7")]
     legacy_org: Option<String>,
     /// The org's slug at Clerk; none without it, unless slugs stand in paths.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"acme")]
     slug: Option<String>,
     /// Their role in the org, with or without `org:`; of a legacy person as the legacy side names it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"org:member")]
     role: Option<String>,
     /// The roles of a legacy person, who may have several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = ["admin"])]
     roles: Vec<String>,
     /// Clerk's permissions in the org, as in `org:invoices:write`; none without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["org:invoices:write"])]
     permissions: Option<Vec<String>>,
     /// Features that are on, of the person and of their org.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = ["invoicing"])]
     features: Vec<String>,
     /// Plans that are paid for, of the person and of their org.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = ["pro"])]
     plans: Vec<String>,
     /// The workspaces that they may enter: ids, or `{ id: w1, role: editor }`; unknown without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["w1", { "id": "w2", "role": "editor" }]]))]
     workspaces: Option<Vec<Place>>,
     /// Minutes since the first and second factor, -1 for never; unknown without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = [5, -1])]
     factor_ages: Option<[f64; 2]>,
     /// The impersonator who acts in their name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"user_support")]
     actor: Option<String>,
     /// The id of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"sess_1")]
     session: Option<String>,
     /// Further claims of the token, by name; `sub` is there in any case.
     #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(extend("examples" = [{ "department": "eng" }]))]
     claims: Map<String, Value>,
     /// The kind of credential: session (default), legacy or runner.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"session")]
     token: Option<TokenName>,
     /// The login that a runner token was made by: clerk (default) or legacy.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"clerk")]
     login: Option<ArmName>,
     /// What a runner token is narrowed to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["executions:write"])]
     scope: Option<Vec<String>>,
     /// The arm to be judged in, legacy or clerk; the one that the rollout gives without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"clerk")]
     arm: Option<ArmName>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ArmName {
     Legacy,
     Clerk,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum TokenName {
     #[default]
@@ -111,7 +134,7 @@ enum TokenName {
 }
 
 /// Nobody deleted has a credential that verifies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum LinkName {
     Linked,
@@ -150,6 +173,24 @@ impl<'de> Deserialize<'de> for Place {
             }
         }
         deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for Place {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Place".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "object"],
+            "properties": {
+                "id": { "type": "string", "description": "The id.", "examples": ["w1"] },
+                "role": { "type": "string", "description": "The role in it.", "examples": ["editor"] },
+            },
+            "required": ["id"],
+            "additionalProperties": false,
+        })
     }
 }
 

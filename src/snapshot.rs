@@ -35,6 +35,8 @@ pub type Live = Arc<ArcSwap<Snapshot>>;
 pub struct Snapshot {
     /// First 16 hex digits of the SHA-256 over all files that made it, names and contents.
     pub id: Arc<str>,
+    /// The same where `telemetry.policy_version_header` shows it in answers.
+    pub shown_id: Option<HeaderValue>,
     pub request: request::Rules,
     pub routes: Routes,
     /// By route index.
@@ -81,6 +83,23 @@ impl Snapshot {
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Keys>> {
         let legacy = self.legacy.as_ref().and_then(|legacy| legacy.keys());
         self.instances.iter().map(|instance| &instance.keys).chain(legacy)
+    }
+
+    /// The names that the series of issuers have.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        let ours = self.instances.iter().map(|instance| &*instance.issuer);
+        self.keys().map(|keys| &**keys.issuer()).chain(ours)
+    }
+
+    /// Sockets stay those of the start, whatever a later config lists: each goes on with the TLS of its own address. By its
+    /// number in the list, a listener that moved would show another one's certificate, or ask nobody for theirs.
+    pub fn keep_tls_of(&mut self, running: &[Listener], listed: &[Listener], previous: &Self) {
+        let of = |(index, running): (usize, &Listener)| {
+            let found = listed.iter().position(|listener| listener.socket == running.socket);
+            let found = found.and_then(|found| self.tls.get(found)?.clone());
+            found.or_else(|| previous.tls.get(index)?.clone())
+        };
+        self.tls = running.iter().enumerate().map(of).collect();
     }
 
     /// The folders of the keys that crossgate signs with.
@@ -179,6 +198,7 @@ pub enum Scope {
     Read,
     RolloutWrite,
     RolloutResume,
+    Reload,
 }
 
 impl Scope {
@@ -187,6 +207,7 @@ impl Scope {
             Self::Read => "read",
             Self::RolloutWrite => "rollout:write",
             Self::RolloutResume => "rollout:resume",
+            Self::Reload => "reload",
         }
     }
 }

@@ -208,6 +208,11 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "a policy test asks what explain asks: it serves nothing and writes nothing",
     ),
     (
+        "diff",
+        &["gate", "snapshot", "identity", "request", "route", "policy", "rollout", "clock"],
+        "comparing is deciding twice: it never sees config, and reads no file",
+    ),
+    (
         "reload",
         &["config", "snapshot", "admin", "telemetry", "audit", "rollout", "clock"],
         "a reload compiles a config and swaps the snapshot",

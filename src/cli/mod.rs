@@ -6,13 +6,17 @@
 mod admin;
 mod audit;
 mod check;
+mod completions;
 mod demo;
+mod diff;
 mod explain;
+mod help;
 mod keys;
 mod map;
 mod report;
 mod rollout;
 mod run;
+mod schema;
 mod screen;
 mod test;
 mod token;
@@ -28,6 +32,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "crossgate",
     version,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     after_help = "Examples:\n  crossgate demo\n  crossgate check -c conf/crossgate.yaml\n  crossgate run -c conf/crossgate.yaml"
 )]
 struct Cli {
@@ -59,6 +64,11 @@ enum Command {
         after_help = "Examples:\n  crossgate test -c conf/crossgate.yaml\n  crossgate test conf/policies/invoices_test.yaml --filter member\n  crossgate test --coverage --fail-under 90 --format json"
     )]
     Test(test::Test),
+    /// Show which decisions change between two configs, and for whom.
+    #[command(
+        after_help = "Example:\n  git worktree add /tmp/old main && crossgate diff /tmp/old/conf/crossgate.yaml conf/crossgate.yaml\n  crossgate diff old/conf/crossgate.yaml conf/crossgate.yaml --fail-on widening"
+    )]
+    Diff(diff::Diff),
     /// Prove and read the audit trail.
     #[command(
         after_help = "Example:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
@@ -87,6 +97,19 @@ enum Command {
         after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
     )]
     Token(token::Token),
+    /// Print the JSON Schema of config or policy files, for editors.
+    #[command(
+        after_help = "Examples:\n  crossgate schema config > config.schema.json\n  crossgate schema policy > policy.schema.json"
+    )]
+    Schema(schema::Schema),
+    /// Print what a shell completes the command line by.
+    #[command(
+        after_help = "Examples:\n  source <(crossgate completions bash)\n  crossgate completions fish > ~/.config/fish/completions/crossgate.fish"
+    )]
+    Completions(completions::Completions),
+    /// Explain a code of `check`, or a command.
+    #[command(after_help = "Example:\n  crossgate help CG0103\n  crossgate help check")]
+    Help(help::Help),
     /// Print the version.
     #[command(after_help = "Example:\n  crossgate version")]
     Version,
@@ -130,12 +153,16 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(format),
         Command::Explain(command) => command.run(format),
         Command::Test(command) => command.run(format),
+        Command::Diff(command) => command.run(format),
         Command::Audit(command) => command.run(format),
         Command::Map(command) => command.run(format),
         Command::Report(command) => command.run(format),
         Command::Rollout(command) => command.run(format),
         Command::Keys(command) => command.run(format),
         Command::Token(command) => command.run(format),
+        Command::Schema(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Help(command) => command.run(format),
         Command::Version => {
             say(&match format {
                 Some(Format::Json) => format!("{}\n", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),

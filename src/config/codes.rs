@@ -1,4 +1,4 @@
-//! Every problem that `check` can name: one code, one line of meaning. The reference in the book is made from
+//! Every problem that `check` can name: one code, one line of meaning. The pages in `docs/reference/errors.md` follow
 //! this table, so a code never changes its meaning and is never used again for another.
 //!
 //! Used by all of `config`; knows nothing of files or YAML.
@@ -41,6 +41,7 @@ codes! {
     UNKNOWN_WORD = "CG0104", "a value is none of the words allowed here";
     AND_MORE = "CG0105", "more problems than are listed";
     EMPTY = "CG0106", "a key or an item of a list is written without a value";
+    BAD_WAIVER = "CG0107", "a waiver cannot be used";
 
     // Listeners, upstreams, server.
     BAD_ADDRESS = "CG0201", "an address is neither host:port nor unix:/path";
@@ -108,6 +109,10 @@ codes! {
     PUBLIC_CATCH_ALL = "CG0702", "a public route covers everything below its path";
     TRAILING_SLASH = "CG0703", "a pattern ends with a slash";
     PRIVILEGED_REPORT = "CG0704", "a privileged route lets through what it should refuse";
+    NEAR_NAME = "CG0705", "a name is used once and reads like another";
+    REPORT_MODE = "CG0706", "a route is in report mode";
+    NEVER_FOUND = "CG0707", "a route never gets a request";
+    IDLE_WAIVER = "CG0708", "a waiver waives nothing";
 
     // Audit.
     AUDIT_EVENTS = "CG0801", "a list of audit events is empty or names one twice";
@@ -148,6 +153,39 @@ codes! {
     TEST_PERSON = "CG1402", "the person of a test cannot be";
     TEST_EXPECT = "CG1403", "what a test expects cannot come of any request";
     TEST_FILE = "CG1404", "a file of tests holds something else, or no policy file stands beside it";
+}
+
+/// What is told as a warning, always or at times; `CG0708` is left out, since it is about waivers.
+const WARNINGS: &[Code] = &[
+    EXPIRED,
+    SECRET_OPEN,
+    BAD_KEYS,
+    NO_PARTIES,
+    NO_EFFECT,
+    UNLINKED,
+    SLUG_BESIDE_IDS,
+    STATUS_ROUTE,
+    TENANT_UNCHECKED,
+    PUBLIC_CATCH_ALL,
+    TRAILING_SLASH,
+    PRIVILEGED_REPORT,
+    NEAR_NAME,
+    REPORT_MODE,
+    NEVER_FOUND,
+    ROLLOUT_UNKNOWN,
+    ROLLOUT_ORGS,
+    BAD_SECRET,
+    WEAK_SECRET,
+    LEGACY_URL,
+    LEGACY_KEYS_CLERKS,
+    SIGNING_KEY,
+    SHORT_OVERLAP,
+    SCOPE,
+];
+
+/// The codes that a waiver may name.
+pub fn waivable() -> impl Iterator<Item = &'static str> {
+    WARNINGS.iter().map(|code| code.id)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Advice: what compiles and is probably not what was meant.
 //!
-//! Called by `compile` for each route. Only warns; what is wrong for certain is an error where it is compiled.
+//! Called by `compile` for each route, and once for all of them. Only warns; what is wrong for certain is an error where it is compiled.
+
+mod names;
+mod table;
 
 use std::collections::HashSet;
 
@@ -8,6 +11,9 @@ use super::codes;
 use super::places::At;
 use super::report::Problem;
 use crate::route::{Access, Mode, Pattern};
+
+pub(super) use names::{Name, tell as names};
+pub(super) use table::routes as table;
 
 /// Names that people give to the tenant in a path.
 const TENANTS: &[&str] = &[
@@ -87,14 +93,19 @@ pub(super) fn route(
     }
 }
 
-/// `mode: report` where being let through matters most.
+/// `mode: report`, which is how a rule is tried and easily forgotten; worst where being let through matters most.
 pub(super) fn mode(access: Access, mode: Mode, at: At<'_>, problems: &mut Vec<Problem>) {
-    if access == Access::Privileged && mode == Mode::Report {
-        let message = "a privileged route in report mode lets through whom it should refuse";
-        problems.push(
-            Problem::at(codes::PRIVILEGED_REPORT, at, message)
-                .help("write mode: enforce once the counters show no refusal that surprises you")
-                .warning(),
-        );
+    if mode != Mode::Report {
+        return;
     }
+    let help = "write mode: enforce once the counters show no refusal that surprises you";
+    let (code, message) = match access {
+        Access::Privileged => {
+            (codes::PRIVILEGED_REPORT, "a privileged route in report mode lets through whom it should refuse")
+        }
+        Access::Protected => (codes::REPORT_MODE, "a route in report mode refuses nobody: it counts, and lets through"),
+        // Of a login route it is an error; a public one refuses nobody by a rule anyway.
+        Access::Public | Access::Login => return,
+    };
+    problems.push(Problem::at(code, at, message).help(help).warning());
 }

@@ -13,11 +13,16 @@ mod compile;
 mod decode;
 mod env;
 mod lint;
+pub mod pages;
 mod places;
 mod raw;
 mod report;
+pub mod schema;
 mod source;
 mod suite;
+mod waive;
+mod watched;
+mod written;
 mod yaml;
 
 use std::collections::HashMap;
@@ -29,10 +34,13 @@ use crate::telemetry::metrics::Metrics;
 
 pub use compile::Compiled;
 pub use compile::test::{Case, Expected, Outcome};
+pub(crate) use decode::near;
 pub use env::Env;
 pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
 pub use suite::Tests;
+pub use watched::{Print, Seen, Watched};
+pub use written::{WrittenConfig, written};
 
 use compile::route::PolicyFile;
 use compile::test::Around;
@@ -54,6 +62,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// The policy tests, where they were asked for.
     pub cases: Vec<Case>,
+    /// What this came of, also where something could not be read.
+    pub watched: Watched,
 }
 
 /// Reads and compiles a configuration with all files that it names. Instances that did not change keep the keys
@@ -85,7 +95,7 @@ fn load_with(
     let mut paths = files.paths;
     paths.append(&mut of_tests.paths);
     sort(&mut problems, &paths);
-    Loaded { problems, compiled, files: paths, cases }
+    Loaded { problems, compiled, files: paths, watched: files.watched, cases }
 }
 
 /// Policy tests that are asked for, and where they go.
@@ -105,10 +115,13 @@ fn read(
     problems: &mut Vec<Problem>,
 ) -> Option<Compiled> {
     let (source, mut document) = open(path, env, files, problems)?;
-    let raw: raw::Config = decode::decode(&mut document, &source, problems)?;
+    let mut raw: raw::Config = decode::decode(&mut document, &source, problems)?;
     let root = At::root(&source, &document.mark);
+    let mut waivers = waive::Waivers::default();
+    waivers.of_config(&mut raw, root, problems);
     let patterns = raw.policies.clone().unwrap_or_default();
     let paths = compile::policy_paths(&patterns, root, problems);
+    files.watched.ask(patterns.iter().map(|pattern| source.resolve_glob(pattern)));
     let mut opened = Vec::new();
     for path in &paths {
         opened.extend(open(path, env, files, problems));
@@ -124,6 +137,7 @@ fn read(
     for (raw, source, document) in &mut decoded {
         let root = At::root(source, &document.mark);
         written.extend(raw.tests.take().map(|tests| (tests, root)));
+        waivers.of_policies(raw, root, problems);
         policies.push(PolicyFile { raw: std::mem::take(raw), root });
     }
     let compiled = compile::compile(compile::Input { raw, root, policies, metrics, previous }, files, problems);
@@ -140,6 +154,7 @@ fn read(
             }
         }
     }
+    waivers.apply(problems);
     compiled
 }
 

@@ -143,6 +143,15 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Where the keys of this mapping stand.
+    pub(crate) fn key_spans(self) -> impl Iterator<Item = Span> {
+        let entries = match &self.mark.inner {
+            Inner::Map { entries, .. } => entries.as_slice(),
+            Inner::Scalar | Inner::List { .. } => &[],
+        };
+        entries.iter().map(|entry| entry.key)
+    }
+
     /// An item of a list; a value that stands for a list of one is its own first item.
     pub(crate) fn item(self, index: usize) -> Self {
         match self.mark.item(index) {

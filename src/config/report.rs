@@ -50,6 +50,8 @@ pub struct Problem {
     /// Lower case, no period.
     pub message: String,
     pub help: Option<String>,
+    /// Why this warning is meant, where the files waive it.
+    pub waived: Option<Arc<str>>,
     shown: Shown,
 }
 
@@ -83,6 +85,7 @@ impl Problem {
             column,
             message: tidy(&unreadable.message),
             help: None,
+            waived: None,
             shown: Shown::Nothing,
         }
     }
@@ -97,6 +100,7 @@ impl Problem {
             column: span.column,
             message: tidy(&message.into()),
             help: None,
+            waived: None,
             shown: Shown::Later(Arc::clone(source), span),
         }
     }

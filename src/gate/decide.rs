@@ -241,6 +241,8 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
         ..Decision::of(Some(route.index), Err(Refusal::Identity(identity::Refusal::NoCredential)))
     };
     let by_arm = |permit: Permit| permit.by(route, arm_upstream(snapshot, side));
+    let cell = || format!("{} → {}", resolution.inputs.settle(), said(&table::resolve(resolution.inputs)));
+    steps.step("table", "asked", cell);
     let standing = match resolution.outcome {
         Ok(standing) => standing,
         Err(refusal) => {
@@ -271,12 +273,9 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
         }
         steps.step("websocket", "allowed", || "the handshake is complete".to_owned());
     }
-    steps.step("arm", side.as_str(), || match (resolution.why, snapshot.legacy.is_some()) {
-        (Some(why), _) => why.to_string(),
-        (None, false) => "there is no legacy side".to_owned(),
-        (None, true) if snapshot.instances.is_empty() => "there is no Clerk side".to_owned(),
-        (None, true) if standing.person.is_none() => "nobody is named".to_owned(),
-        (None, true) => "there is no rollout".to_owned(),
+    steps.step("arm", side.as_str(), || {
+        let person = standing.person.as_ref().map(|(person, _)| &person.facts);
+        arm::told(world, resolution.why, stand, person, moment.assumed.flatten().is_some())
     });
 
     let person = standing.person.as_ref().map(|(person, _)| person);
@@ -297,6 +296,18 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
         ..decision
     };
     (decision, stand)
+}
+
+/// What the table says, in a few words.
+fn said(resolved: &Result<table::Resolved, table::Denial>) -> String {
+    match resolved {
+        Ok(resolved) => {
+            let whose = resolved.side().map_or("nobody", Side::as_str);
+            let detail = resolved.detail();
+            if detail.is_empty() { format!("as {whose}") } else { format!("as {whose} ({detail})") }
+        }
+        Err(denial) => denial.code().as_str().to_owned(),
+    }
 }
 
 /// Tells whoever follows what the rule came to.

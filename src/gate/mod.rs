@@ -18,7 +18,7 @@
 
 mod ask;
 mod close;
-mod credentials;
+pub(crate) mod credentials;
 pub mod decide;
 mod documents;
 mod exchange;
@@ -28,7 +28,7 @@ mod issue;
 mod own;
 pub mod passage;
 mod privacy;
-mod record;
+pub(crate) mod record;
 pub mod reply;
 mod shadow;
 mod status;
@@ -68,6 +68,8 @@ use decide::{Caller, Decided, Refusal};
 use failure::{broken_body, client_is_gone, failure};
 use fairness::Fairness;
 use passage::{InFlight, Passage};
+
+pub use own::{Whose, whose};
 use reply::Code;
 use tail::Tail;
 
@@ -146,20 +148,20 @@ impl ProxyHttp for Gate {
             passage.refusal = Some(Refusal::Overloaded);
         }
         if passage.refusal.is_none()
-            && let Some(document) = documents::find(session, passage)
+            && let Some(document) = passage.is_about(documents::find)
         {
             passage.answered = true;
             return documents::answer(session, passage, document).await;
         }
-        if passage.refusal.is_none() && exchange::is_asked(passage) {
+        if passage.refusal.is_none() && passage.is(exchange::is_asked) {
             passage.answered = true;
             return exchange::answer(self, session, passage).await;
         }
-        if passage.refusal.is_none() && status::is_asked(passage) {
+        if passage.refusal.is_none() && passage.is(status::is_asked) {
             passage.answered = true;
             return status::answer(self, session, passage).await;
         }
-        if passage.refusal.is_none() && own::is_own_path(passage) {
+        if passage.refusal.is_none() && passage.is(own::is_own_path) {
             passage.refusal = Some(Refusal::Route(crate::route::Refusal::NoRoute));
         }
         if passage.refusal.is_none() {
@@ -238,7 +240,7 @@ impl ProxyHttp for Gate {
             route: route.map_or("", |route| &route.id),
             arm: passage.side.map_or("none", Side::as_str),
             request_id: &request.client.request_id,
-            own: credentials::own(passage, permit, request, &ours),
+            own: credentials::own(snapshot, permit, request, (passage.proven, passage.bearer), &ours),
             issued: &passage.issued,
         };
         inject::inject(permit, &context, &mut wire::Outgoing(head));

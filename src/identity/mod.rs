@@ -9,6 +9,7 @@ pub mod checks;
 pub mod clerk;
 pub mod headers;
 pub mod json;
+pub mod kind;
 pub mod legacy;
 pub mod link;
 pub mod map;

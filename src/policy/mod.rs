@@ -104,6 +104,11 @@ impl Policy {
         Self { rule }
     }
 
+    /// The tree of its predicates.
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
     /// Whether every person's own credential passes, a legacy one included.
     pub fn asks_for_nothing(&self) -> bool {
         fn takes_legacy(rule: &Rule) -> bool {

@@ -145,13 +145,15 @@ impl Rule {
         let value = match self {
             Self::All(rules) => return all(rules, context, trace),
             Self::Any(rules) => {
-                let value = Tri::any(rules.iter().map(|rule| rule.evaluate(context, trace).value));
-                trace.note("any", value, || format!("one of {} must hold", rules.len()));
+                trace.open("any");
+                let value = Tri::any(rules.iter().map(|rule| rule.within(context, trace).value));
+                trace.close("any", value, || format!("one of {} must hold", rules.len()));
                 value
             }
             Self::Not(rule) => {
-                let value = !rule.evaluate(context, trace).value;
-                trace.note("not", value, || format!("`{}` must not hold", rule.name()));
+                trace.open("not");
+                let value = !rule.within(context, trace).value;
+                trace.close("not", value, || format!("`{}` must not hold", rule.name()));
                 value
             }
             _ => {
@@ -161,6 +163,15 @@ impl Rule {
             }
         };
         Outcome { value, failed: (self.name(), value) }
+    }
+
+    /// As a part of another rule, where an `all` is told as such.
+    fn within(&self, context: &Context<'_>, trace: &mut impl Trace) -> Outcome {
+        let Self::All(rules) = self else { return self.evaluate(context, trace) };
+        trace.open("all");
+        let outcome = all(rules, context, trace);
+        trace.close("all", outcome.value, || format!("all {} must hold", rules.len()));
+        outcome
     }
 
     /// The outcome of a single predicate.
@@ -207,7 +218,7 @@ impl Rule {
     }
 
     /// Shows each rule of the tree.
-    pub(super) fn visit<'r>(&'r self, see: &mut impl FnMut(&'r Self)) {
+    pub fn visit<'r>(&'r self, see: &mut impl FnMut(&'r Self)) {
         see(self);
         match self {
             Self::All(rules) | Self::Any(rules) => {
@@ -295,7 +306,7 @@ impl Rule {
 fn all(rules: &[Rule], context: &Context<'_>, trace: &mut impl Trace) -> Outcome {
     let mut outcome = Outcome { value: Tri::True, failed: ("all", Tri::True) };
     for rule in rules {
-        let next = rule.evaluate(context, trace);
+        let next = rule.within(context, trace);
         if outcome.value == Tri::True {
             outcome.failed = next.failed;
         }
@@ -368,15 +379,7 @@ impl WorkspaceRule {
 }
 
 fn shown(template: &Template, context: &Context<'_>) -> String {
-    match template.resolve(&context.source) {
-        Ok(value) => readable(&value),
-        Err(cause) => cause.as_str().to_owned(),
-    }
-}
-
-/// A client's bytes as one line of text.
-fn readable(value: &[u8]) -> String {
-    value.escape_ascii().to_string()
+    template.explained(&context.source)
 }
 
 fn names(facts: &Facts) -> impl Iterator<Item = &str> {

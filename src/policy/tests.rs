@@ -268,7 +268,7 @@ fn a_trace_hears_every_predicate_with_what_was_asked_and_what_is_there() {
     asked.authorize(&policy, Some(member()), &mut heard).unwrap_err();
     let expected = [
         "token true: asked session, legacy; has session",
-        "org false: asked org_2; has org_1, acme",
+        "org false: asked {org} = org_2; has org_1, acme",
         "role false: asked org:admin; has org:member",
         "permission true: asked org:posts:read; has org:posts:read",
         "any true: one of 2 must hold",

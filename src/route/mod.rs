@@ -6,8 +6,11 @@
 
 mod captures;
 mod host;
+mod near;
 mod pattern;
 mod predicate;
+mod reach;
+mod sample;
 mod table;
 mod trie;
 
@@ -18,8 +21,11 @@ use http::{HeaderName, Method};
 
 pub use captures::Captures;
 pub use host::{HostPattern, HostProblem};
+pub use near::{Miss, Near};
 pub use pattern::{MAX_CAPTURES, Pattern, PatternProblem, PatternProblemKind};
 pub use predicate::WhyNot;
+pub use reach::Instead;
+pub use sample::{Sampler, shared};
 pub use table::{Clash, Routes};
 
 /// Who may pass at all.

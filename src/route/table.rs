@@ -103,6 +103,12 @@ impl Routes {
         found.route.methods.contains(asked.method).then_some(found)
     }
 
+    /// The route of a request as it was sent, whatever a looser reading of its path would pick.
+    pub fn as_sent(&self, view: &View<'_>) -> Option<&Route> {
+        let asked = Asked::new(view);
+        self.pick(&self.as_sent, view.request.path.as_str(), Slash::AsSent, &asked, &mut Values::default()).ok()?
+    }
+
     /// Reports each route whose pattern matches the path and that was not found, with the reason.
     pub fn candidates<'r>(&'r self, view: &View<'_>, report: &mut impl FnMut(&'r Route, WhyNot<'r>)) {
         self.candidates_asked(view.request.path.as_str(), &Asked::new(view), report);
@@ -126,6 +132,22 @@ impl Routes {
             }
             ControlFlow::Continue(())
         });
+    }
+
+    /// Every route whose pattern matches the path, in any of the readings that `find` considers.
+    pub fn reached(&self, path: &str) -> Vec<&Route> {
+        let mut found: Vec<usize> = Vec::new();
+        for trie in [&self.as_sent, &self.folded] {
+            for slash in [Slash::AsSent, Slash::Dropped] {
+                let _: ControlFlow<()> = trie.search(path, slash, &mut Values::default(), &mut |places| {
+                    found.extend(places.into_iter().flatten());
+                    ControlFlow::Continue(())
+                });
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|index| self.routes.get(index)).collect()
     }
 
     pub fn get(&self, index: usize) -> Option<&Route> {

@@ -3,6 +3,8 @@
 //! Never a token, a cookie, a query string or a body; never a client's bytes as a metric label.
 
 pub mod access;
+mod config;
+mod forget;
 pub mod log;
 pub mod metrics;
 pub mod shadow;

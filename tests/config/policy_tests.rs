@@ -9,9 +9,9 @@ use crossgate::telemetry::metrics::Metrics;
 
 use super::{compare, files, report};
 
-fn load_tested(path: &Path, files: &[PathBuf]) -> Loaded {
+pub(crate) fn load_tested(path: &Path, files: &[PathBuf]) -> Loaded {
     let tests = Tests { answers: &suite::answers(), files };
-    config::load_tested(path, &|_| None, &Metrics::new().unwrap(), tests)
+    config::load_tested(path, &super::env, &Metrics::new().unwrap(), tests)
 }
 
 #[test]
@@ -102,4 +102,94 @@ fn policies_are_more_than_files_of_tests() {
     assert_eq!(found(only.path(), &[]).1, ["CG1404"]);
     let loaded = config::load(&only.path().join("crossgate.yaml"), &|_| None, &Metrics::new().unwrap(), None);
     assert!(loaded.compiled.is_none(), "nothing would be served, also where nobody asks for tests");
+}
+
+/// What came of a question, written as a test, passes; the contrary does not.
+#[test]
+fn what_explain_says_passes_as_a_test() {
+    let (mut allowed, mut refused) = (0, 0);
+    for config in ["conf/full.yaml", "conf/demo/crossgate.yaml", "tests/config/test-bed.yaml"] {
+        let persons = [
+            "",
+            "{ user: u1 }",
+            "{ user: u1, org: acme, role: org:admin, workspaces: [w1] }",
+            "{ user: u1, org: acme, role: member, claims: { staff: true, suspended: false, department: ops } }",
+            "{ user: u2, org: acme, token: legacy, roles: [admin], workspaces: [w1] }",
+            "{ user: u2, org: acme, token: legacy, role: admin, link: sealed }",
+            "{ user: u3, org: acme, token: legacy, link: legacy_only, arm: clerk, role: admin, workspaces: [w1] }",
+            "{ user: u4, org: globex, link: clerk_native, role: admin }",
+        ];
+        let paths = [
+            "GET /health",
+            "GET /me",
+            "GET /catalogue/x",
+            "GET /public/x",
+            "GET /nowhere",
+            "GET /a/../b",
+            "GET /orgs/acme/invoices/7",
+            "POST /orgs/acme/invoices/7",
+            "GET /api/orgs/acme/invoices",
+            "POST /api/orgs/acme/invoices",
+            "POST /api/auth/handoff/x",
+            "POST /api/orgs/acme/workspaces/w1/executions",
+            "POST /orgs/acme/workspaces/w1/executions",
+            "PUT /settings",
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("generated_test.yaml");
+        let mut text = "tests:\n".to_owned();
+        let write = |text: &mut String, request: &str, person: &str, expect: &str| {
+            let person = if person.is_empty() { String::new() } else { format!("as: {person}, ") };
+            text.push_str(&format!("  - {{ name: x, request: {request}, {person}expect: {expect} }}\n"));
+        };
+        for person in persons {
+            paths.iter().for_each(|request| write(&mut text, request, person, "allow"));
+        }
+        let judge = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let loaded = load_tested(Path::new(config), std::slice::from_ref(&file));
+            let compiled = loaded.compiled.unwrap_or_else(|| panic!("{config}: {:?}", loaded.problems));
+            let suite = suite::Suite::new(&compiled.snapshot, suite::DEFAULT_TIME).unwrap();
+            loaded.cases.iter().map(|case| suite.judge(case).unwrap()).collect::<Vec<_>>()
+        };
+        let (mut same, mut contrary) = ("tests:\n".to_owned(), "tests:\n".to_owned());
+        let judged = judge(&text);
+        let questions = persons.iter().flat_map(|person| paths.iter().map(move |request| (request, person)));
+        for ((request, person), judged) in questions.zip(&judged) {
+            // Where two arms come to two ends, there is no test that passes.
+            if judged.runs.len() > 1 {
+                continue;
+            }
+            let got = &judged.told().unwrap().got;
+            let route = got.route.as_deref().map(|id| format!(", route: {id}")).unwrap_or_default();
+            let arm = got.arm.as_str();
+            let common = format!("status: {}, arm: {arm}{route}", got.status);
+            let named = got.refusal.as_ref();
+            let expect = match (got.is_allowed, named) {
+                (true, reported) => {
+                    allowed += 1;
+                    let headers = got.headers.iter().filter(|(name, _)| !name.ends_with("request-id"));
+                    let headers: Vec<_> = headers.map(|(name, value)| format!("{name}: {value}")).collect();
+                    let upstream = got.upstream.as_deref().unwrap();
+                    let reported = reported.map(|named| format!(", reported: {}", named.code)).unwrap_or_default();
+                    format!(
+                        "{{ allow: true, upstream: {upstream}, headers: {{ {} }}, {common}{reported} }}",
+                        headers.join(", ")
+                    )
+                }
+                (false, Some(named)) => {
+                    refused += 1;
+                    format!("{{ deny: {}, {common} }}", named.predicate.unwrap_or(named.code))
+                }
+                (false, None) => panic!("refused by nothing: {got:?}"),
+            };
+            write(&mut same, request, person, &expect);
+            write(&mut contrary, request, person, if got.is_allowed { "deny" } else { "allow" });
+        }
+        for judged in judge(&same) {
+            assert!(judged.passed(), "{config}: {:?}", judged.told());
+        }
+        assert!(judge(&contrary).iter().all(|judged| !judged.passed()), "{config}");
+    }
+    assert!(allowed > 40 && refused > 40, "{allowed} and {refused}");
 }

@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod audit;
 mod clerk;
+mod contradiction;
 mod header;
 mod identity;
 mod issued;
@@ -95,6 +96,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         policies: patterns,
         endpoints,
         telemetry,
+        // Taken out before: it is about what is told here.
+        waive: _,
     } = raw;
     let listeners = listen::listeners(listeners, root, files, problems);
     let (admin, access) = admin::compile(admin, root, files, problems);
@@ -199,8 +202,10 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         comparisons: Comparisons::new(metrics, &name, policies.len()),
     });
     let tallies = tallies(&routes, &policies, previous);
+    let id = files.id();
     let snapshot = Snapshot {
-        id: files.id(),
+        shown_id: telemetry.policy_version_header.then(|| HeaderValue::from_str(&id).ok()).flatten(),
+        id,
         request: Rules {
             limits: limits.request,
             reserved,

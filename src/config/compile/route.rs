@@ -74,6 +74,7 @@ pub(super) struct Compiled {
 #[derive(Default)]
 struct Seen {
     ids: HashMap<Arc<str>, Place>,
+    names: Vec<lint::Name>,
 }
 
 /// `None` when a problem was told.
@@ -89,7 +90,7 @@ pub(super) fn compile(
     let mut seen = Seen::default();
     // Copies of one route are told one by one here: as pairs they would be half their square.
     let mut alike: HashMap<Alike, (Arc<str>, Place)> = HashMap::new();
-    for PolicyFile { raw: raw::Policies { routes, tests: _ }, root } in files {
+    for PolicyFile { raw: raw::Policies { routes, tests: _, waive: _ }, root } in files {
         let at = root.key("routes");
         if routes.is_none() && !root.was_dropped("routes") {
             missing(root, "routes", "a policy file holds a list of routes", problems);
@@ -108,6 +109,8 @@ pub(super) fn compile(
             places.push(at);
         }
     }
+    let legacy_roles = context.roles.values().flatten();
+    lint::names(&seen.names, context.roles.keys().chain(legacy_roles).map(|role| &**role), problems);
     let read_headers = definitions
         .iter()
         .flat_map(|definition| definition.headers.iter().map(|(name, _)| name.clone()))
@@ -124,7 +127,10 @@ pub(super) fn compile(
     let named: Vec<(Arc<str>, Place)> =
         definitions.iter().map(|definition| (Arc::clone(&definition.id), definition.place.clone())).collect();
     match Routes::compile(definitions) {
-        Ok(routes) => Some(Compiled { routes, policies, audit, extra_methods, read_headers, hosts_named }),
+        Ok(routes) => {
+            lint::table(&routes, &places, problems);
+            Some(Compiled { routes, policies, audit, extra_methods, read_headers, hosts_named })
+        }
         Err(clashes) => {
             let clashes = clashes.into_iter().take(MAX_CLASHES);
             problems.extend(clashes.filter_map(|Clash { first, second }| {
@@ -176,7 +182,8 @@ fn route(
     seen: &mut Seen,
     problems: &mut Vec<Problem>,
 ) -> Option<(Definition, Policy, RouteRules)> {
-    let raw::Route { id, matches, access, require, audit, upstream, timeout, mode, websocket, response } = raw;
+    let raw::Route { id, matches, access, require, audit, upstream, timeout, mode, websocket, response, waive: _ } =
+        raw;
     let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
     let id = route_id(id, at, &place, &mut seen.ids, problems);
@@ -222,7 +229,7 @@ fn route(
     };
     let mut rules = Rules::new(scope, problems);
     let compiled = require.map(|raw| rules.compile(raw, at.key("require"), false));
-    let compared = rules.compared;
+    let (compared, names) = (rules.compared, rules.names);
     if matches!(access, Access::Public | Access::Login) && compiled.is_some() {
         let span = at.key("require").key_span();
         let message = match access {
@@ -252,6 +259,7 @@ fn route(
     if problems.iter().skip(told_before).all(|problem| !problem.is_error()) && !lost {
         lint::route(&pattern, access, &compared, in_match.key("path"), problems);
         lint::mode(access, mode, at.key("mode"), problems);
+        seen.names.extend(names);
     }
     let timeout = timeout.map(|time| above_zero(Some(time), 0, at.key("timeout"), problems));
     let websocket = websocket.map_or_else(WebSocket::default, |raw| tunnel(raw, at.key("websocket"), problems));

@@ -5,10 +5,12 @@
 
 use std::collections::HashSet;
 
+use super::contradiction;
 use super::identity::{Roles, slug_beside_ids};
 use super::template;
 use crate::config::codes::{self, Code};
 use crate::config::decode::near;
+use crate::config::lint::Name;
 use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
@@ -43,13 +45,15 @@ pub(super) struct Rules<'a, 'p> {
     problems: &'p mut Vec<Problem>,
     /// Segments that some `org` or `workspace` compares with the caller's.
     pub(super) compared: HashSet<String>,
+    /// The roles, permissions, features and plans that are asked for.
+    pub(super) names: Vec<Name>,
     /// Whether this place lets tokens with scopes in; `None` where no mapping is around it.
     takes_scoped: Option<bool>,
 }
 
 impl<'a, 'p> Rules<'a, 'p> {
     pub(super) fn new(scope: Scope<'a>, problems: &'p mut Vec<Problem>) -> Self {
-        Self { scope, problems, compared: HashSet::new(), takes_scoped: None }
+        Self { scope, problems, compared: HashSet::new(), names: Vec::new(), takes_scoped: None }
     }
 
     /// All keys of one mapping. `org_known`: something around it already asks for an active org.
@@ -72,6 +76,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         // A rule below `all` holds together with its siblings, so that their org is its own.
         let in_all = all.as_ref().is_some_and(|rules| rules.iter().any(|rule| rule.org.is_some()));
         let org_known = org_known || in_all || org.is_some() || at.was_dropped("org");
+        let told_before = self.problems.len();
         let mut rules = Vec::new();
         let kinds = token.and_then(|raw| self.token(&raw, at.key("token")));
         let around = self.takes_scoped;
@@ -87,15 +92,33 @@ impl<'a, 'p> Rules<'a, 'p> {
         rules.extend(role.and_then(|raw| self.role(&raw, at.key("role"), org_known)));
         rules.extend(permission.and_then(|raw| self.permission(&raw, at.key("permission"), org_known)));
         rules.extend(workspace.and_then(|raw| self.workspace(raw, at.key("workspace"))));
-        rules.extend(feature.and_then(|raw| self.scoped(&raw, at.key("feature"))).map(Rule::Feature));
-        rules.extend(plan.and_then(|raw| self.scoped(&raw, at.key("plan"))).map(Rule::Plan));
+        rules.extend(feature.and_then(|raw| self.scoped("feature", &raw, at.key("feature"))).map(Rule::Feature));
+        rules.extend(plan.and_then(|raw| self.scoped("plan", &raw, at.key("plan"))).map(Rule::Plan));
         rules.extend(reverified.and_then(|raw| self.reverified(raw, at.key("reverified"))));
         rules.extend(claim.map(|raw| self.claims(raw, at.key("claim"))).unwrap_or_default());
-        rules.extend(any.and_then(|raw| self.alternatives(raw, at.key("any"), org_known)).map(Rule::Any));
+        let alternatives = any.and_then(|raw| self.alternatives(raw, at.key("any"), org_known));
         rules.extend(all.and_then(|raw| self.list(raw, at.key("all"), org_known)).map(Rule::All));
         rules.extend(not.map(|raw| Rule::Not(Box::new(self.nested(*raw, at.key("not"), org_known)))));
+        if self.problems.len() == told_before {
+            self.contradictions(&rules, alternatives.as_deref().unwrap_or_default(), at);
+        }
+        rules.extend(alternatives.map(Rule::Any));
         self.takes_scoped = around;
         rules
+    }
+
+    /// What holds for nobody, together or in one of the alternatives.
+    fn contradictions(&mut self, rules: &[Rule], alternatives: &[Rule], at: At<'_>) {
+        if let Some(why) = contradiction::among(rules) {
+            self.tell(codes::NEVER_TRUE, at, format!("this rule never holds: {why}"), "remove one of the two");
+            return;
+        }
+        for (index, alternative) in alternatives.iter().enumerate() {
+            if let Some(why) = contradiction::among(rules.iter().chain([alternative])) {
+                let message = format!("this alternative never holds: {why}");
+                self.tell(codes::NEVER_TRUE, at.key("any").item(index), message, "remove it, or what excludes it");
+            }
+        }
     }
 
     fn tell(&mut self, code: Code, at: At<'_>, message: impl Into<String>, help: &str) {
@@ -271,6 +294,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         self.needs_org("role", at, org_known);
         self.never_empty(raw.0.is_empty(), at)?;
         self.no_empty_names(&raw.0, at);
+        self.names.extend(raw.0.iter().enumerate().map(|(index, name)| Name::new("role", name, at.item(index))));
         let role = |name: &String| {
             let role = RoleName::new(name);
             match self.scope.roles.get(role.as_str()) {
@@ -286,6 +310,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         self.never_empty(raw.0.is_empty(), at)?;
         self.no_empty_names(&raw.0, at);
         for (index, name) in raw.0.iter().enumerate() {
+            self.names.push(Name::new("permission", name, at.item(index)));
             if name.trim_start_matches("org:").starts_with("sys_") {
                 let help =
                     "Clerk's system permissions are not in session tokens: ask for a role or a custom permission";
@@ -343,7 +368,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         Some(Rule::Workspace(workspaces))
     }
 
-    fn scoped(&mut self, raw: &raw::OneOrMany, at: At<'_>) -> Option<Vec<ScopedName>> {
+    fn scoped(&mut self, kind: &'static str, raw: &raw::OneOrMany, at: At<'_>) -> Option<Vec<ScopedName>> {
         self.never_empty(raw.0.is_empty(), at)?;
         let mut names = Vec::new();
         for (index, text) in raw.0.iter().enumerate() {
@@ -352,6 +377,7 @@ impl<'a, 'p> Rules<'a, 'p> {
                 let help = "write a name, or org:name or user:name";
                 self.tell(codes::BAD_RULE, at.item(index), "this is no feature or plan", help);
             }
+            self.names.push(Name::new(kind, text, at.item(index)));
             names.extend(name);
         }
         Some(names)

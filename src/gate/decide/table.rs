@@ -5,6 +5,8 @@
 //! order: each decides only where none before it did. What can be seen and has no cell is first brought to one, by
 //! [`Inputs::settle`]. Never reads a credential, never chooses an arm, and never says what a person may do.
 
+use std::fmt;
+
 use crate::gate::reply::Code;
 use crate::identity::clerk::Health;
 pub use crate::identity::clerk::Issuance;
@@ -191,6 +193,45 @@ impl Sent {
     /// Whether there are two people to compare.
     const fn compares(self) -> bool {
         matches!((self.legacy, self.clerk), (Legacy::Valid, Clerk::Valid | Clerk::Expired | Clerk::Unverifiable))
+    }
+}
+
+/// In the words of the table's own rows.
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent: Sent { legacy, clerk, same, explicit }, arm, access, health, guard } = self;
+        let legacy = match legacy {
+            Legacy::Absent => "absent",
+            Legacy::Valid => "valid",
+            Legacy::Invalid => "invalid",
+            Legacy::Unverifiable => "unverifiable",
+        };
+        let clerk = match clerk {
+            Clerk::Absent => "absent",
+            Clerk::Valid => "valid",
+            Clerk::Expired => "expired",
+            Clerk::Invalid => "invalid",
+            Clerk::Unverifiable => "unverifiable",
+        };
+        let same = match same {
+            Same::Same => "same person",
+            Same::Diff => "two people",
+            Same::NotApplicable => "nobody to compare",
+        };
+        let explicit = match explicit {
+            Explicit::None => "nothing explicit",
+            Explicit::Legacy => "legacy explicit",
+            Explicit::Clerk => "clerk explicit",
+            Explicit::Both => "both explicit",
+        };
+        write!(
+            f,
+            "legacy {legacy}, clerk {clerk}, {same}, {explicit}, arm {}, {} route, clerk {}, guard {}",
+            arm.as_str(),
+            access.as_str(),
+            health.as_str(),
+            guard.as_str()
+        )
     }
 }
 
