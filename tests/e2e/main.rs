@@ -37,6 +37,7 @@ mod map;
 mod memory;
 mod outage;
 mod policy;
+mod policy_tests;
 mod recipes;
 mod reload;
 mod report;
