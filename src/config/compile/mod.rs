@@ -22,6 +22,7 @@ mod rollout;
 pub(crate) mod route;
 mod rule;
 mod runner;
+mod slip;
 mod status;
 mod template;
 mod trust;

@@ -322,7 +322,11 @@ impl<'a, 'p> Rules<'a, 'p> {
 
     fn no_empty_names(&mut self, names: &[String], at: At<'_>) {
         for (index, name) in names.iter().enumerate() {
-            if name.trim_start_matches("org:").trim() != name.trim_start_matches("org:")
+            if name.contains(',') {
+                let each: Vec<&str> = name.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+                let help = format!("write a list: [{}]", each.join(", "));
+                self.tell(codes::NEVER_TRUE, at.item(index), "this is one name, with a comma in it", &help);
+            } else if name.trim_start_matches("org:").trim() != name.trim_start_matches("org:")
                 || name.trim_start_matches("org:").is_empty()
             {
                 self.tell(codes::NEVER_TRUE, at.item(index), "nobody has a name like this", "write it as Clerk does");
