@@ -10,6 +10,7 @@ mod explain;
 mod help;
 mod keys;
 mod map;
+mod problems;
 mod rollout;
 mod run;
 mod screen;

@@ -19,6 +19,8 @@ use super::source::Source;
 
 /// Deeper than any rule that people can read, shallow enough for every recursion over it.
 const MAX_DEPTH: usize = 48;
+/// How many lines before a place an open brace is looked for.
+const BRACE_BEFORE: usize = 5;
 /// Bounds the memory that 8 MiB of `[,,,,` can take.
 const MAX_VALUES: usize = 500_000;
 
@@ -38,6 +40,11 @@ pub(crate) fn read(source: &Arc<Source>, env: Env<'_>, problems: &mut Vec<Proble
             Ok(event) => event,
             Err(error) => {
                 let problem = syntax(source, &error);
+                // `{org}/x` was told as a mapping before it turned out to be none.
+                let is_half = |told: &Problem| told.code == codes::BAD_TEMPLATE.id && told.line == problem.line;
+                if builder.problems.last().is_some_and(is_half) {
+                    builder.problems.pop();
+                }
                 builder.problems.push(problem);
                 return None;
             }
@@ -156,7 +163,10 @@ impl Builder<'_> {
 
     fn begin(&mut self, open: Open, span: Span) -> Result<(), Stop> {
         if matches!(self.open.last(), Some(Open::Map { key: None, .. })) {
-            return self.stop(codes::KEY_NOT_TEXT, span, "a key must be plain text");
+            let help = "fill in the {{ … }} of a template language first; quote a text that begins with a brace";
+            let problem = Problem::at_span(codes::KEY_NOT_TEXT, self.source, span, "a key must be plain text");
+            self.problems.push(problem.help(help));
+            return Err(Stop);
         }
         if self.open.len() >= MAX_DEPTH {
             return self.stop(codes::TOO_MUCH, span, "the file nests more than 48 levels deep");
@@ -354,26 +364,30 @@ fn syntax(source: &Arc<Source>, error: &ScanError) -> Problem {
     let marker = error.marker();
     let span = Span { line: marker.line(), column: marker.col() + 1, width: 1 };
     let line = source.line(span.line).unwrap_or_default();
-    let before = source.line(span.line.saturating_sub(1)).unwrap_or_default();
+    let info = error.info();
     let indent = line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
-    // A brace that is not closed is noticed on a later line.
-    let brace = [line, before].into_iter().find_map(unquoted_brace);
+    // A brace that is not closed is noticed some lines later.
+    let lines = (span.line.saturating_sub(BRACE_BEFORE)..=span.line).rev();
+    let brace = || lines.into_iter().find_map(|number| Some((number, unquoted_brace(source.line(number)?)?)));
     let help = if line.contains("${") {
         Some("quote a ${…} that stands within [ ] or { }".to_owned())
     } else if indent {
         Some("indent with spaces: YAML does not allow tabs there".to_owned())
-    } else if let Some(brace) = brace {
-        Some(format!("quote a value that begins with a brace: \"{brace}\""))
+    } else if let Some((number, brace)) = brace() {
+        let place = if number == span.line { String::new() } else { format!(" on line {number}") };
+        Some(format!("quote a value that begins with a brace{place}: \"{brace}\""))
     } else if let Some(sign) = unquoted_sign(line) {
         Some(format!("quote a value that begins with {sign}"))
     } else if line.contains('\t') {
         Some("indent with spaces: YAML does not allow tabs there".to_owned())
-    } else if error.info().contains("mapping values are not allowed") {
+    } else if info.contains("mapping values are not allowed") {
         Some("quote a value that has a colon and a space, and look at the indentation".to_owned())
+    } else if info.contains("parsing a block") || info.contains("indentation") {
+        Some("look at the indentation: keys of one mapping, and dashes of one list, stand in one column".to_owned())
     } else {
         None
     };
-    Problem::at_span(codes::SYNTAX, source, span, format!("not YAML: {}", error.info())).maybe_help(help)
+    Problem::at_span(codes::SYNTAX, source, span, format!("not YAML: {info}")).maybe_help(help)
 }
 
 /// A value such as `{org}/x` or `{org` without quotes.

@@ -9,6 +9,7 @@ mod audit;
 mod hostile;
 mod pages;
 mod reload;
+mod screens;
 
 use std::path::{Path, PathBuf};
 
@@ -126,8 +127,10 @@ fn problems_have_a_form_for_programs() {
             "file": "tests/config/bad/five-mistakes.yaml",
             "line": 3,
             "column": 5,
+            "end_column": 11,
             "message": "unknown key `adress` in `listeners`",
             "help": "did you mean `address`?",
+            "waived": null,
         })
     );
 }

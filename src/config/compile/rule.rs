@@ -99,7 +99,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         let alternatives = any.and_then(|raw| self.alternatives(raw, at.key("any"), org_known));
         rules.extend(all.and_then(|raw| self.list(raw, at.key("all"), org_known)).map(Rule::All));
         rules.extend(not.map(|raw| Rule::Not(Box::new(self.nested(*raw, at.key("not"), org_known)))));
-        if self.problems.len() == told_before {
+        if self.problems.iter().skip(told_before).all(|problem| !problem.is_error()) {
             self.contradictions(&rules, alternatives.as_deref().unwrap_or_default(), at);
         }
         rules.extend(alternatives.map(Rule::Any));
@@ -212,6 +212,7 @@ impl<'a, 'p> Rules<'a, 'p> {
                 continue;
             }
             let help = match near(word, KNOWN.map(TokenKind::as_str)) {
+                _ if word.contains(',') => "write a list: token: [session, legacy]".to_owned(),
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known values: {}", KNOWN.map(TokenKind::as_str).join(", ")),
             };

@@ -36,7 +36,9 @@ pub(super) fn of_path(text: &str) -> Option<Slip> {
         let help = "write {name} for one segment and {*rest} for all that follows";
         return whole("a path is no regular expression", help.to_owned());
     }
-    if let Some((path, query)) = text.split_once('?').filter(|(path, _)| path.starts_with('/')) {
+    let is_query =
+        |(path, query): &(&str, &str)| path.starts_with('/') && query.starts_with(|c: char| c.is_alphanumeric());
+    if let Some((path, query)) = text.split_once('?').filter(is_query) {
         let (name, value) = query.split('&').next().and_then(|pair| pair.split_once('=')).unwrap_or(("name", "value"));
         let help = format!("write match: {{ path: {path}, query: {{ {name}: \"{value}\" }} }}");
         return Some(Slip { at: path.len(), width: query.chars().count() + 1, message: "a path holds no query", help });

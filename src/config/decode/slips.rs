@@ -104,8 +104,8 @@ pub(super) fn help(message: &str, steps: &[Step], root: &Value, substituted: boo
         (_, "a list") if in_list => "a list within a list: take the inner brackets away".to_owned(),
         ("text", "a list") => "one value is meant here: take it out of the list".to_owned(),
         ("text", "a mapping") => "one text is meant here; quote it when it begins with a brace".to_owned(),
-        (wanted, "a list") if wanted.starts_with("a mapping") => {
-            "one mapping is meant here: take the dash away".to_owned()
+        (wanted, "a list") if wanted.contains("a mapping") => {
+            "one mapping is meant here: take it out of the list".to_owned()
         }
         (wanted, "nothing" | "text" | "a number" | "true or false") if wanted == "a mapping" => {
             format!("write its keys below `{}`, or in braces", key?)
