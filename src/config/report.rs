@@ -278,6 +278,11 @@ fn printable(c: char) -> char {
     if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
 }
 
+/// Whether something of this line must not be shown.
+pub(crate) fn has_secret(line: &str) -> bool {
+    mask(line).1.is_some()
+}
+
 /// The line with the value of a secret key replaced, and from which character on; tokens are replaced anywhere.
 fn mask(line: &str) -> (String, Option<usize>) {
     let mut search = 0;

@@ -14,7 +14,7 @@ use serde_yaml::{Mapping, Number, Value};
 use super::codes;
 use super::env::{self, Env};
 use super::places::{Entry, Inner, Mark, Span};
-use super::report::{MAX_PROBLEMS, Problem};
+use super::report::{MAX_PROBLEMS, Problem, has_secret};
 use super::source::Source;
 
 /// Deeper than any rule that people can read, shallow enough for every recursion over it.
@@ -375,7 +375,8 @@ fn syntax(source: &Arc<Source>, error: &ScanError) -> Problem {
         Some("indent with spaces: YAML does not allow tabs there".to_owned())
     } else if let Some((number, brace)) = brace() {
         let place = if number == span.line { String::new() } else { format!(" on line {number}") };
-        Some(format!("quote a value that begins with a brace{place}: \"{brace}\""))
+        let shown = if has_secret(source.line(number).unwrap_or_default()) { "…" } else { &brace };
+        Some(format!("quote a value that begins with a brace{place}: \"{shown}\""))
     } else if let Some(sign) = unquoted_sign(line) {
         Some(format!("quote a value that begins with {sign}"))
     } else if line.contains('\t') {

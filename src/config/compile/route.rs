@@ -345,7 +345,9 @@ fn pattern(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Patter
         if span.width == 1 {
             span.width = slip.width;
         }
-        problems.push(Problem::at_span(codes::BAD_PATTERN, at.source, span, slip.message).help(slip.help));
+        let help =
+            if at.is_substituted() { "write {name} for one segment and {*rest} for the tail" } else { &slip.help };
+        problems.push(Problem::at_span(codes::BAD_PATTERN, at.source, span, slip.message).help(help));
         return None;
     }
     match Pattern::parse(text) {
@@ -419,7 +421,8 @@ fn methods(raw: Option<raw::OneOrMany>, at: At<'_>, problems: &mut Vec<Problem>)
             Ok(method) => methods.push(method),
             Err(_) => {
                 let each: Vec<&str> = name.split([',', ' ', '|']).filter(|name| !name.is_empty()).collect();
-                let help = (each.len() > 1).then(|| format!("write a list: [{}]", each.join(", ")));
+                let help =
+                    (each.len() > 1 && !at.is_substituted()).then(|| format!("write a list: [{}]", each.join(", ")));
                 problems.push(Problem::at(codes::BAD_MATCH, at, "this is no method").maybe_help(help));
             }
         }

@@ -325,7 +325,8 @@ impl<'a, 'p> Rules<'a, 'p> {
         for (index, name) in names.iter().enumerate() {
             if name.contains(',') {
                 let each: Vec<&str> = name.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-                let help = format!("write a list: [{}]", each.join(", "));
+                let list = if at.item(index).is_substituted() { "…".to_owned() } else { each.join(", ") };
+                let help = format!("write a list: [{list}]");
                 self.tell(codes::NEVER_TRUE, at.item(index), "this is one name, with a comma in it", &help);
             } else if name.trim_start_matches("org:").trim() != name.trim_start_matches("org:")
                 || name.trim_start_matches("org:").is_empty()
