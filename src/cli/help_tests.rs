@@ -13,7 +13,10 @@ fn helps() -> Vec<(String, String)> {
         for help in [command.render_long_help(), command.render_help()] {
             helps.push((name.clone(), help.to_string()));
         }
-        for inner in command.get_subcommands_mut().filter(|inner| !inner.is_hide_set() && (inner.get_name() != "help" || path.is_empty())) {
+        for inner in command
+            .get_subcommands_mut()
+            .filter(|inner| !inner.is_hide_set() && (inner.get_name() != "help" || path.is_empty()))
+        {
             walk(inner, &name, helps);
         }
     }
