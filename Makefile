@@ -29,8 +29,10 @@ unit:
 # what the documentation shows is what the binary takes
 samples:
 	$(CARGO) build --locked
-	target="$${CARGO_TARGET_DIR:-target}"; for config in conf/*.yaml conf/demo/crossgate.yaml; do \
-	  "$$target/debug/crossgate" check -c "$$config" || exit 1; done
+	target="$${CARGO_TARGET_DIR:-target}"; for config in conf/*.yaml conf/demo/crossgate.yaml conf/recipes/*/crossgate.yaml; do \
+	  "$$target/debug/crossgate" check -c "$$config" || exit 1; done; \
+	for config in conf/recipes/*/crossgate.yaml; do \
+	  "$$target/debug/crossgate" test -c "$$config" --fail-under 90 || exit 1; done
 
 bench: prepare
 	$(CARGO) bench --locked

@@ -45,7 +45,9 @@ pub mod reload;
 // What runs and what people call.
 pub mod admin;
 pub mod cli;
+pub mod diff;
 pub mod drain;
 pub mod explain;
 pub mod persona;
 pub mod server;
+pub mod suite;

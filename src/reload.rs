@@ -3,18 +3,36 @@
 //! Never half: no request is judged by two policies. What can only be read at start (listeners, threads, logs) is
 //! named when it changed, and stays as it is.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+mod keeper;
+mod outcome;
+mod restart;
+mod settle;
+mod stir;
 
-use crate::admin::health::Readiness;
-use crate::audit::{Entry, Event, EventClass, Id, Ledger, Policy, Text};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::admin::health::{Readiness, Stale};
+use crate::audit::{Actor, Entry, Event, EventClass, Id, Ledger, Policy, Text};
 use crate::clock;
-use crate::config::{self, Problem};
+use crate::config::{self, Problem, Watched};
 use crate::rollout::Rollout;
 use crate::snapshot::{Live, Settings, Snapshot};
 use crate::telemetry::metrics::Metrics;
 
-/// Loads the config again, on demand.
+/// What a config was read from.
+pub use crate::config::Watched as Read;
+pub use keeper::{QUIET, Reloads, start};
+pub use outcome::{By, Outcome, Verdict};
+
+use outcome::MOST_TOLD;
+
+/// How often files that change while they are read are read again for somebody who waits.
+const TRIES: usize = 3;
+
+/// Loads the config again; called by one thread only.
 #[derive(Debug)]
 pub struct Reloader {
     pub path: PathBuf,
@@ -25,50 +43,79 @@ pub struct Reloader {
     pub readiness: Arc<Readiness>,
     /// There is none without `rollout` in the config.
     pub rollout: Option<Arc<Rollout>>,
-    /// One reload at a time; two signals in a row must not swap in the older of two files.
-    pub turn: Mutex<()>,
 }
 
 impl Reloader {
-    /// Reads all files and swaps the snapshot. Blocks on files: call it off the async threads.
+    /// As [`Self::read`]; who asks for a reload asks for fresh key sets, too, whatever the files say.
+    fn reload(&self, by: &By) -> (Outcome, Watched) {
+        let (outcome, watched) = self.read(by);
+        if *by != By::Files {
+            outcome.snapshot.keys().for_each(|keys| keys.wake());
+        }
+        (outcome, watched)
+    }
+
+    /// Reads all files and swaps the snapshot, or keeps the last good one and says so. Blocks on files and computes for up
+    /// to a second: call it off the async threads.
+    fn read(&self, by: &By) -> (Outcome, Watched) {
+        let previous = self.live.load_full();
+        let mut loaded = self.load(&previous);
+        // Half of one state and half of another is neither.
+        let mut settled = loaded.watched.look() == *loaded.watched.seen();
+        if *by == By::Files {
+            if !settled {
+                return (Outcome::new(Verdict::Unsettled, previous, &[]), loaded.watched);
+            }
+        } else {
+            for _ in 1..TRIES {
+                if settled {
+                    break;
+                }
+                loaded = self.load(&previous);
+                settled = loaded.watched.look() == *loaded.watched.seen();
+            }
+        }
+        let config::Loaded { problems, compiled, watched, .. } = loaded;
+        let Some(compiled) = compiled else {
+            return (self.refuse(by, previous, &problems), watched);
+        };
+        let restart_needed = self.tell_restart(restart::changed(&self.settings, &compiled.settings));
+        let mut outcome = if *by == By::Files && compiled.snapshot.id == previous.id {
+            // Touched, or written back: what serves is what the files say.
+            self.serves(&previous);
+            self.metrics.count_reload(Verdict::Unchanged.as_str());
+            tracing::info!(snapshot = &*previous.id, "config files changed, and say what they said");
+            Outcome::new(Verdict::Unchanged, previous, &problems)
+        } else {
+            match self.take_up(by, &previous, compiled) {
+                Ok(snapshot) => Outcome::new(Verdict::Loaded, snapshot, &problems),
+                Err(unusable) => self.refuse_folder(by, previous, &unusable),
+            }
+        };
+        outcome.restart_needed = restart_needed;
+        (outcome, watched)
+    }
+
+    fn load(&self, previous: &Snapshot) -> config::Loaded {
+        config::load(&self.path, &|name| std::env::var(name).ok(), &self.metrics, Some(previous))
+    }
+
+    /// Makes a compiled config the one that serves.
     ///
     /// # Errors
-    /// All problems of the new config, which is then not used.
-    pub fn reload(&self) -> Result<Arc<Snapshot>, Vec<Problem>> {
-        let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let previous = self.live.load_full();
-        let loaded = config::load(&self.path, &|name| std::env::var(name).ok(), &self.metrics, Some(&previous));
-        let Some(compiled) = loaded.compiled else {
-            let first = loaded.problems.iter().find(|problem| problem.is_error()).map(ToString::to_string);
-            tracing::error!(
-                problems = loaded.problems.len(),
-                first = first.as_deref().unwrap_or_default(),
-                "reload refused, the last good config serves; `crossgate check` shows every problem"
-            );
-            self.metrics.config_stale().set(1);
-            let error = loaded.problems.iter().find(|problem| problem.is_error());
-            let place = error.map(|error| format!("{} at {}:{}", error.code, error.file, error.line));
-            self.record(&previous, "config.refused", place.as_deref());
-            self.readiness.set_stale_config(Some(first.unwrap_or_default()));
-            return Err(loaded.problems);
-        };
+    /// A folder of keys without which it would sign nothing.
+    fn take_up(&self, by: &By, previous: &Snapshot, compiled: config::Compiled) -> Result<Arc<Snapshot>, Unusable> {
+        let config::Compiled { settings, mut snapshot } = compiled;
         // A folder that cannot be used goes on with the keys that are known; without any, the config would sign nothing.
-        for folder in compiled.snapshot.key_folders() {
+        for folder in snapshot.key_folders() {
             let Err(problem) = folder.tend(clock::now()) else { continue };
             tracing::error!(%problem, "{} cannot be used", folder.key);
             if folder.ring.is_empty() {
-                self.metrics.config_stale().set(1);
-                self.record(&previous, "config.refused", None);
-                self.readiness.set_stale_config(Some(format!("{}: {problem}", folder.key)));
-                return Err(loaded.problems);
+                return Err(Unusable { key: folder.key, problem: problem.to_string() });
             }
         }
-        if compiled.settings != self.settings {
-            tracing::warn!(
-                "listeners, admin, server, telemetry, state_dir, limits.first_byte, keepalive or header_read, audit.file, rotate or copy_to changed: they are read at start only"
-            );
-        }
-        let snapshot = Arc::new(compiled.snapshot);
+        snapshot.keep_tls_of(&self.settings.listeners, &settings.listeners, previous);
+        let snapshot = Arc::new(snapshot);
         // Before it serves: a crash in between must not leave a map in use whose loss nobody would notice.
         snapshot.linking.keep_extent(&self.settings.state_dir);
         self.live.store(Arc::clone(&snapshot));
@@ -76,19 +123,83 @@ impl Reloader {
         if let (Some(rollout), Some(plan)) = (&self.rollout, &snapshot.rollout) {
             rollout.configure(plan, clock::now().unix_ms);
         }
-        self.metrics.config_stale().set(0);
-        self.readiness.set_stale_config(None);
-        for keys in snapshot.keys() {
-            keys.wake();
-        }
-        tracing::info!(snapshot = &*snapshot.id, routes = snapshot.routes.len(), "config loaded");
-        self.record(&snapshot, "config.reload", None);
+        self.serves(&snapshot);
+        self.metrics.count_reload(Verdict::Loaded.as_str());
+        let (id, by_name) = (&*snapshot.id, by.as_str());
+        tracing::info!(
+            snapshot = id,
+            previous = &*previous.id,
+            routes = snapshot.routes.len(),
+            by = by_name,
+            "config loaded"
+        );
+        self.record(&snapshot, "config.reload", Some(by), None);
         Ok(snapshot)
+    }
+
+    /// The config of the files serves.
+    pub fn serves(&self, snapshot: &Snapshot) {
+        self.metrics.config_serves(&snapshot.id, clock::now().unix_ms);
+        self.readiness.set_stale_config(None);
+    }
+
+    fn refuse(&self, by: &By, previous: Arc<Snapshot>, problems: &[Problem]) -> Outcome {
+        let errors = || problems.iter().filter(|problem| problem.is_error());
+        for problem in errors().take(MOST_TOLD) {
+            let Problem { code, file, line, column, message, help, .. } = problem;
+            let help = help.as_deref();
+            tracing::error!(code, file = &**file, line, column, help, "{message}");
+        }
+        let outcome = Outcome::new(Verdict::Refused, previous, problems);
+        let first = errors().next();
+        let place = first.map(|error| format!("{} at {}:{}", error.code, error.file, error.line));
+        let told = outcome.problems.iter().zip(problems).filter(|(_, problem)| problem.is_error());
+        let told = told.take(MOST_TOLD).map(|(told, _)| told.clone()).collect();
+        self.refused(by, &outcome, first.map(ToString::to_string).unwrap_or_default(), place.as_deref(), told);
+        outcome
+    }
+
+    fn refuse_folder(&self, by: &By, previous: Arc<Snapshot>, unusable: &Unusable) -> Outcome {
+        let message = format!("{}: {}", unusable.key, unusable.problem);
+        let problem = serde_json::json!({
+            "code": null, "severity": "error", "file": self.path.display().to_string(), "line": 0, "column": 0,
+            "message": message, "help": null,
+        });
+        let outcome = Outcome {
+            problems: vec![problem.clone()],
+            errors: 1,
+            warnings: 0,
+            ..Outcome::new(Verdict::Refused, previous, &[])
+        };
+        self.refused(by, &outcome, message, None, vec![problem]);
+        outcome
+    }
+
+    fn refused(&self, by: &By, outcome: &Outcome, first: String, place: Option<&str>, problems: Vec<Value>) {
+        let (by_name, problems_count) = (by.as_str(), outcome.errors);
+        tracing::error!(
+            problems = problems_count,
+            first,
+            by = by_name,
+            snapshot = &*outcome.snapshot.id,
+            "reload refused, the last good config serves; `crossgate check` shows every problem"
+        );
+        self.metrics.config_stale().set(1);
+        self.metrics.count_reload(Verdict::Refused.as_str());
+        self.record(&outcome.snapshot, "config.refused", Some(by), place);
+        self.readiness.set_stale_config(Some(Stale { first, errors: problems_count, problems }));
+    }
+
+    fn tell_restart(&self, keys: Vec<&'static str>) -> Vec<&'static str> {
+        if self.readiness.set_restart_needed(&keys) && !keys.is_empty() {
+            tracing::warn!(keys = keys.join(", "), "settings changed that are read at start only: restart to use them");
+        }
+        keys
     }
 
     /// Writes down which config serves from now on: `config.load` at start, `config.reload`, or `config.refused` with
     /// the first problem's code and place, never its text, which may quote a value.
-    pub fn record(&self, snapshot: &Snapshot, action: &'static str, refused: Option<&str>) {
+    pub fn record(&self, snapshot: &Snapshot, action: &'static str, by: Option<&By>, refused: Option<&str>) {
         if !snapshot.audit.events.has(EventClass::Config) {
             return;
         }
@@ -98,7 +209,18 @@ impl Reloader {
         entry.reason = refused.map(Text);
         entry.action = Some(Text(action));
         entry.resource = Some(Text(&path));
+        if let Some(by) = by {
+            entry.actor =
+                Some(Actor { subject: Some(Text(by.as_str())), method: Some(by.method()), ..Actor::default() });
+        }
         entry.policy = Some(Policy { snapshot: Text(&snapshot.id), file: None, line: None });
         self.ledger.post(&entry);
     }
+}
+
+/// A folder of keys that cannot be used, and without which nothing can be signed.
+#[derive(Debug)]
+struct Unusable {
+    key: &'static str,
+    problem: String,
 }

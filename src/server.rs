@@ -33,7 +33,7 @@ use crate::gate::Gate;
 use crate::gate::fairness::Fairness;
 use crate::gate::passage::InFlight;
 use crate::guard::{self, CapLimits, Deadlines, Guard, PaceLimits, Speaks, Unopened, Watch, Young};
-use crate::reload::Reloader;
+use crate::reload::{self, By, Read, Reloader, Reloads};
 use crate::rollout::Rollout;
 use crate::snapshot::{Listener, Live, Settings};
 use crate::telemetry::access::Log;
@@ -56,6 +56,8 @@ const STEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Start {
     pub reloader: Arc<Reloader>,
+    /// What the config that serves was read from.
+    pub read: Read,
     pub log: Log,
     pub ledger: Ledger,
     pub readiness: Arc<Readiness>,
@@ -81,7 +83,10 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     }
     let loaded = start.reloader.live.load();
     tracing::info!(snapshot = &*loaded.id, routes = loaded.routes.len(), "config loaded");
+    start.reloader.serves(&loaded);
     drop(loaded);
+    let reloads = reload::start(Arc::clone(&start.reloader), start.read)
+        .map_err(|problem| format!("no thread for reloads: {problem}"))?;
     let in_flight = Arc::new(InFlight::default());
     let young = Arc::new(Young::default());
     let draining = Arc::new(AtomicBool::new(false));
@@ -160,6 +165,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
         log: start.log.clone(),
         ledger: start.ledger.clone(),
         rollout: start.rollout.clone(),
+        reloads: reloads.clone(),
         socket: settings.admin.socket.clone(),
     };
     let admin = Arc::new(admin);
@@ -183,7 +189,7 @@ pub fn run(start: Start) -> Result<ExitCode, String> {
     }
     server.add_service(background_service(
         "reload",
-        ReloadOnHangup { reloader: Arc::clone(&start.reloader), hangups: Mutex::new(Some(start.hangups)) },
+        ReloadOnHangup { reloads, hangups: Mutex::new(Some(start.hangups)) },
     ));
 
     let drain = Drain { times: settings.drain, readiness: start.readiness, in_flight, young, draining, goaway, close };
@@ -376,7 +382,7 @@ impl Hangups {
 
 /// SIGHUP reloads.
 struct ReloadOnHangup {
-    reloader: Arc<Reloader>,
+    reloads: Reloads,
     /// Taken when the service starts, which is once.
     hangups: Mutex<Option<Hangups>>,
 }
@@ -391,9 +397,8 @@ impl BackgroundService for ReloadOnHangup {
                 _ = hangup.recv() => {}
                 _ = shutdown.changed() => return,
             }
-            let reloader = Arc::clone(&self.reloader);
-            // Outcome and problems are in the log, on /readyz and in a metric.
-            let _ = tokio::task::spawn_blocking(move || reloader.reload().is_ok()).await;
+            // Outcome and problems are in the log, on /readyz and in metrics.
+            self.reloads.ask(By::Signal);
         }
     }
 }

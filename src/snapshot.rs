@@ -23,6 +23,7 @@ use crate::route::Routes;
 use crate::status::Body;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::shadow::Comparisons;
+use crate::telemetry::tally::Tallies;
 use crate::tls::Tls;
 use crate::upstream::Upstream;
 
@@ -34,12 +35,16 @@ pub type Live = Arc<ArcSwap<Snapshot>>;
 pub struct Snapshot {
     /// First 16 hex digits of the SHA-256 over all files that made it, names and contents.
     pub id: Arc<str>,
+    /// The same where `telemetry.policy_version_header` shows it in answers.
+    pub shown_id: Option<HeaderValue>,
     pub request: request::Rules,
     pub routes: Routes,
     /// By route index.
     pub policies: Vec<Policy>,
     /// By route index.
     pub metrics: Vec<RouteMetrics>,
+    /// What the routes in report mode let through.
+    pub tallies: Tallies,
     /// What is counted when no route was found.
     pub unrouted: RouteMetrics,
     pub instances: Instances,
@@ -47,6 +52,8 @@ pub struct Snapshot {
     pub legacy: Option<Arc<LegacyVerifier>>,
     pub cache: TokenCache,
     pub headers: HeaderNames,
+    /// `identity.names.org`: the name of the active org that stands in paths.
+    pub org_name: OrgName,
     /// Who is one person on both sides.
     pub linking: Arc<Linking>,
     /// `identity.workspaces.claim`, split at dots.
@@ -76,6 +83,23 @@ impl Snapshot {
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Keys>> {
         let legacy = self.legacy.as_ref().and_then(|legacy| legacy.keys());
         self.instances.iter().map(|instance| &instance.keys).chain(legacy)
+    }
+
+    /// The names that the series of issuers have.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        let ours = self.instances.iter().map(|instance| &*instance.issuer);
+        self.keys().map(|keys| &**keys.issuer()).chain(ours)
+    }
+
+    /// Sockets stay those of the start, whatever a later config lists: each goes on with the TLS of its own address. By its
+    /// number in the list, a listener that moved would show another one's certificate, or ask nobody for theirs.
+    pub fn keep_tls_of(&mut self, running: &[Listener], listed: &[Listener], previous: &Self) {
+        let of = |(index, running): (usize, &Listener)| {
+            let found = listed.iter().position(|listener| listener.socket == running.socket);
+            let found = found.and_then(|found| self.tls.get(found)?.clone());
+            found.or_else(|| previous.tls.get(index)?.clone())
+        };
+        self.tls = running.iter().enumerate().map(of).collect();
     }
 
     /// The folders of the keys that crossgate signs with.
@@ -174,6 +198,7 @@ pub enum Scope {
     Read,
     RolloutWrite,
     RolloutResume,
+    Reload,
 }
 
 impl Scope {
@@ -182,6 +207,7 @@ impl Scope {
             Self::Read => "read",
             Self::RolloutWrite => "rollout:write",
             Self::RolloutResume => "rollout:resume",
+            Self::Reload => "reload",
         }
     }
 }

@@ -185,18 +185,35 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "certificate",
             "tls",
             "status",
+            "persona",
         ],
         "config makes snapshots: it never sees the gate, the server or the proxy library",
     ),
     (
         "persona",
-        &["identity", "rollout", "snapshot"],
+        &["identity", "policy", "rollout", "snapshot"],
         "a person written down is an identity: who they are does not depend on what is asked about them",
     ),
     (
         "explain",
-        &["gate", "snapshot", "identity", "request", "route", "policy", "rollout", "inject", "persona", "clock"],
+        &[
+            "gate", "snapshot", "identity", "request", "route", "policy", "rollout", "inject", "persona", "clock",
+            "upstream",
+        ],
         "explaining is deciding with every step told: it never sees config or admin",
+    ),
+    (
+        "suite",
+        &[
+            "config", "explain", "gate", "snapshot", "persona", "policy", "rollout", "identity", "request", "route",
+            "clock",
+        ],
+        "a policy test asks what explain asks: it serves nothing and writes nothing",
+    ),
+    (
+        "diff",
+        &["gate", "snapshot", "identity", "request", "route", "policy", "rollout", "clock"],
+        "comparing is deciding twice: it never sees config, and reads no file",
     ),
     (
         "reload",

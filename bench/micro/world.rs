@@ -14,6 +14,7 @@ use crossgate::clock;
 use crossgate::config;
 use crossgate::gate::decide::shadow::Outcome;
 use crossgate::gate::decide::{self, Caller, Decided, Tries, decide};
+use crossgate::identity::checks::Checks;
 use crossgate::identity::clerk::Attempt;
 use crossgate::identity::legacy::Answers;
 use crossgate::request::{self, Head, Peer, Request, Sanitized, View};
@@ -110,7 +111,13 @@ impl World {
     pub(crate) fn decide(&self) -> Decided {
         let view = View { request: &self.request, headers: &self.headers };
         let answers = Answers::default();
-        let tries = Tries { legacy: Attempt::First, clerk: Attempt::First, answers: &answers, draw: || None };
+        let tries = Tries {
+            legacy: Attempt::First,
+            clerk: Attempt::First,
+            answers: &answers,
+            draw: || None,
+            checks: Checks::NOBODY,
+        };
         let world = decide::World { snapshot: &self.snapshot, rollout: self.rollout.as_ref() };
         decide(world, &view, Caller::Credentials(tries), clock::now(), &mut ())
     }

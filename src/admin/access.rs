@@ -36,7 +36,7 @@ pub(super) fn admit(headers: &HeaderMap, socket: &Socket, access: &Access, scope
             // Whoever may open the socket may do all: its mode is 0600.
             (true, _) => Ok(Arc::from("unix")),
             (false, Scope::Read) => Ok(Arc::from("anybody")),
-            (false, Scope::RolloutWrite | Scope::RolloutResume) => Err(Refused::ReadOnly),
+            (false, Scope::RolloutWrite | Scope::RolloutResume | Scope::Reload) => Err(Refused::ReadOnly),
         };
     }
     if is_unix && !headers.contains_key(AUTHORIZATION) {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::clock::Now;
 use crate::identity::clerk::{Health, Issuance, KeyStats};
@@ -23,7 +24,18 @@ pub struct Readiness {
     rules: ReadyRules,
     listening: AtomicBool,
     draining: AtomicBool,
-    stale_config: ArcSwapOption<String>,
+    stale_config: ArcSwapOption<Stale>,
+    restart_needed: ArcSwap<Vec<&'static str>>,
+}
+
+/// A config that was refused.
+#[derive(Debug)]
+pub struct Stale {
+    /// The first problem, in one line.
+    pub first: String,
+    pub errors: usize,
+    /// The first few, as `check --format json` lists them.
+    pub problems: Vec<Value>,
 }
 
 /// What `/readyz` says.
@@ -36,14 +48,26 @@ pub struct Report {
 }
 
 /// One reason.
-#[derive(Debug, Serialize, PartialEq, Eq)]
+#[derive(Debug, Default, Serialize, PartialEq, Eq)]
 pub struct Why {
     /// `draining`, `starting`, `no_keys`, `stale_keys`, `issuance_down`, `legacy_unreachable`, `signing_keys`, `stale_config`,
-    /// `audit_unavailable`, `rollout_state`, `rollout_pending`.
+    /// `restart_needed`, `audit_unavailable`, `rollout_state`, `rollout_pending`.
     pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
     pub detail: String,
+    /// Of `restart_needed`: the keys of the config.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<&'static str>,
+    /// Of `stale_config`: the first few problems, each with code, file, line, column, message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Value>,
+}
+
+impl Why {
+    pub(super) fn new(code: &'static str, detail: String) -> Self {
+        Self { code, detail, ..Self::default() }
+    }
 }
 
 impl Readiness {
@@ -54,6 +78,7 @@ impl Readiness {
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             stale_config: ArcSwapOption::empty(),
+            restart_needed: ArcSwap::default(),
         }
     }
 
@@ -65,9 +90,14 @@ impl Readiness {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// The first problem of a refused reload, or that the config is good again.
-    pub fn set_stale_config(&self, problem: Option<String>) {
-        self.stale_config.store(problem.map(Arc::new));
+    /// What a reload refused, or that the config is good again.
+    pub fn set_stale_config(&self, refused: Option<Stale>) {
+        self.stale_config.store(refused.map(Arc::new));
+    }
+
+    /// Keys whose values are not those that the process was started with; whether that is news.
+    pub fn set_restart_needed(&self, keys: &[&'static str]) -> bool {
+        **self.restart_needed.swap(Arc::new(keys.to_vec())) != *keys
     }
 
     /// Judges the process at this moment.
@@ -76,7 +106,7 @@ impl Readiness {
         let mut reasons = Vec::new();
         let mut ready = true;
         let mut say = |code, issuer: Option<&Arc<str>>, detail: String| {
-            reasons.push(Why { code, issuer: issuer.map(|issuer| issuer.to_string()), detail });
+            reasons.push(Why { issuer: issuer.map(|issuer| issuer.to_string()), ..Why::new(code, detail) });
         };
         if self.draining.load(Ordering::Relaxed) {
             ready = false;
@@ -115,15 +145,31 @@ impl Readiness {
         for problem in snapshot.key_folders().iter().filter_map(|folder| folder.ring.ahead(folder.schedule, now)) {
             say("signing_keys", None, format!("a key is of no use: {problem}"));
         }
-        if let Some(problem) = self.stale_config.load_full() {
-            say("stale_config", None, format!("the last good config serves; the new one was refused: {problem}"));
-        }
         // Public and protected traffic goes on, so that the process stays in the balancer.
         if let Some(problem) = trail {
             say("audit_unavailable", None, format!("privileged requests are 503: {problem}"));
         }
+        reasons.extend(self.config_reasons());
         let degraded = !reasons.is_empty();
         Report { ready, degraded, reasons, snapshot: snapshot.id.to_string() }
+    }
+}
+
+impl Readiness {
+    /// What the files say is not what serves.
+    fn config_reasons(&self) -> impl Iterator<Item = Why> {
+        let stale = self.stale_config.load_full().map(|stale| {
+            let Stale { first, errors, problems } = &*stale;
+            let more = if *errors > 1 { format!(" (and {} more)", errors - 1) } else { String::new() };
+            let detail = format!("the last good config serves; the new one was refused: {first}{more}");
+            Why { problems: problems.clone(), ..Why::new("stale_config", detail) }
+        });
+        let keys = self.restart_needed.load();
+        let restart = (!keys.is_empty()).then(|| {
+            let detail = format!("changed, and read at start only: {}", keys.join(", "));
+            Why { keys: keys.to_vec(), ..Why::new("restart_needed", detail) }
+        });
+        stale.into_iter().chain(restart)
     }
 }
 

@@ -4,7 +4,11 @@
 //! requests with an Origin are refused, and so is a foreign Host on a loopback address (DNS rebinding).
 
 mod access;
+mod body;
+mod explain;
 pub mod health;
+mod reload;
+mod report;
 mod rollouts;
 mod view;
 
@@ -22,6 +26,7 @@ use crate::clock;
 use crate::gate::passage::InFlight;
 use crate::identity::clerk::Issuance;
 use crate::identity::link::Conflict;
+use crate::reload::Reloads;
 use crate::rollout::Rollout;
 use crate::snapshot::{Address, Live, Scope, Socket};
 use crate::telemetry::access::Log;
@@ -42,6 +47,7 @@ pub struct Admin {
     pub ledger: Ledger,
     /// There is none without `rollout` in the config.
     pub rollout: Option<Arc<Rollout>>,
+    pub reloads: Reloads,
     pub socket: Socket,
 }
 
@@ -59,7 +65,12 @@ impl ServeHttp for Admin {
         let method = if is_head { Method::GET } else { head.method.clone() };
         let path = head.uri.path().to_owned();
         let asked = rollouts::Asked::parse(&path);
-        let allowed = asked.map_or(Method::GET, |(asked, _)| asked.method());
+        let (is_reload, explains) = (path == reload::PATH, path == explain::PATH);
+        let allowed = match asked {
+            _ if is_reload || explains => Method::POST,
+            Some((asked, _)) => asked.method(),
+            None => Method::GET,
+        };
         if method != allowed {
             let (title, names) = match allowed {
                 Method::PUT => ("the weight is PUT", "PUT"),
@@ -70,12 +81,14 @@ impl ServeHttp for Admin {
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static(names));
             return refused;
         }
-        let scope = asked.map_or(Scope::Read, |(asked, _)| asked.scope());
+        let scope = if is_reload { Scope::Reload } else { asked.map_or(Scope::Read, |(asked, _)| asked.scope()) };
         let actor = match self.admit(&path, &head.headers, scope) {
             Ok(actor) => actor,
             Err(refused) => return turned_away(refused),
         };
         let mut answer = match (asked, &self.rollout) {
+            _ if explains => explain::serve(self, session).await,
+            _ if is_reload => reload::serve(actor, &self.reloads, session).await,
             (None, _) => self.answer(&path),
             (Some((rollouts::Asked::All, _)), None) => json(StatusCode::OK, &serde_json::json!({ "rollouts": [] })),
             (Some((asked, name)), Some(rollout))
@@ -110,6 +123,9 @@ impl Admin {
     }
 
     fn answer(&self, path: &str) -> Response<Vec<u8>> {
+        if let Some(asked) = report::asked(path) {
+            return report::answer(asked, &self.live.load());
+        }
         match path {
             "/healthz" => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             "/readyz" => {
@@ -126,7 +142,10 @@ impl Admin {
                 answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
             }
             "/v1/snapshot" => json(StatusCode::OK, &view::snapshot(&self.live.load(), clock::now())),
-            _ => problem(StatusCode::NOT_FOUND, "there is /healthz, /readyz, /metrics, /v1/snapshot and /v1/rollouts"),
+            _ => problem(
+                StatusCode::NOT_FOUND,
+                "there is /healthz, /readyz, /metrics, /v1/snapshot, /v1/reload, /v1/report, /v1/explain and /v1/rollouts",
+            ),
         }
     }
 

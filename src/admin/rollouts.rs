@@ -4,24 +4,20 @@
 //! durable.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
+use http::header::{ETAG, IF_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::health::Why;
-use super::{answer, json as json_answer, problem};
+use super::{answer, body, json as json_answer, problem};
 use crate::clock;
 use crate::identity::clerk::is_hidden;
 use crate::rollout::{By, Current, Expected, Move, Percent, Refusal, Rollout};
 use crate::snapshot::Scope;
 
-const MAX_BODY: usize = 64 << 10;
-/// Longest time for a body to arrive.
-const BODY_WAIT: Duration = Duration::from_secs(10);
 const MAX_REASON: usize = 256;
 
 /// What a path below `/v1/rollouts` asks for.
@@ -197,11 +193,10 @@ fn view(current: &Current) -> Value {
 pub(super) fn reasons(current: &Current) -> Vec<Why> {
     let problem = current.problem.as_ref().map(|why| {
         let detail = format!("{} at {} %: {why}", current.record.guard.as_str(), current.record.effective());
-        Why { code: "rollout_state", issuer: None, detail }
+        Why::new("rollout_state", detail)
     });
-    let unkept =
-        current.unkept.as_ref().map(|why| Why { code: "rollout_state", issuer: None, detail: why.to_string() });
-    let pending = current.pending_detail().map(|detail| Why { code: "rollout_pending", issuer: None, detail });
+    let unkept = current.unkept.as_ref().map(|why| Why::new("rollout_state", why.to_string()));
+    let pending = current.pending_detail().map(|detail| Why::new("rollout_pending", detail));
     problem.into_iter().chain(unkept).chain(pending).collect()
 }
 
@@ -250,29 +245,8 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, &'static str> {
 }
 
 async fn read_body(session: &mut ServerSession) -> Result<Body, (StatusCode, String)> {
-    let is_json = session.req_header().headers.get(CONTENT_TYPE).map(|value| {
-        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-        essence.trim().eq_ignore_ascii_case("application/json")
-    });
-    let read = async {
-        let mut body = Vec::new();
-        while let Some(piece) = session.read_request_body().await.map_err(|_| StatusCode::BAD_REQUEST)? {
-            if body.len() + piece.len() > MAX_BODY {
-                return Err(StatusCode::PAYLOAD_TOO_LARGE);
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body)
-    };
-    let body = match tokio::time::timeout(BODY_WAIT, read).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(status @ StatusCode::PAYLOAD_TOO_LARGE)) => {
-            return Err((status, "a body has at most 64 KiB".to_owned()));
-        }
-        Ok(Err(status)) => return Err((status, "the body cannot be read".to_owned())),
-        Err(_) => return Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive".to_owned())),
-    };
-    parse(&body, is_json)
+    let posted = body::read(session).await?;
+    parse(&posted.bytes, posted.is_json)
 }
 
 /// `is_json` is what Content-Type says, if it says anything.

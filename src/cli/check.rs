@@ -9,6 +9,7 @@ use super::screen::Screen;
 use super::{ConfigPath, Failure, Format, say};
 use crate::config::{self, Loaded, Problem};
 use crate::route::{Access, Routes};
+use crate::suite;
 use crate::telemetry::metrics::Metrics;
 
 #[derive(Debug, Args)]
@@ -27,7 +28,8 @@ struct Counts {
 impl Check {
     pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
-        let loaded = config::load(&self.path.config, &|name| std::env::var(name).ok(), &metrics, None);
+        let tests = config::Tests { answers: &suite::answers(), files: &[] };
+        let loaded = config::load_tested(&self.path.config, &|name| std::env::var(name).ok(), &metrics, tests);
         let count = |wanted: fn(&Problem) -> bool| loaded.problems.iter().filter(|problem| wanted(problem)).count();
         let counts = Counts {
             errors: count(Problem::is_error),

@@ -1,12 +1,16 @@
 //! `crossgate explain`: one request, decided by the same code that serves, with every step's reason.
 
-use std::path::{Path, PathBuf};
+mod text;
+
+use std::io::Read as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::screen::Screen;
 use super::{ConfigPath, Failure, Format, first_problem, say};
 use crate::clock::{self, Now};
 use crate::config;
@@ -18,6 +22,8 @@ use crate::rollout;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
+/// Longest person on stdin.
+const MAX_PERSON: u64 = 1 << 20;
 /// How long key sets may take to come.
 const KEYS_WAIT: Duration = Duration::from_secs(6);
 
@@ -32,9 +38,10 @@ pub(super) struct Explain {
     /// A request header as `name: value`; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// Decide as this person instead of by credentials: a YAML or JSON file such as `{ user: u1, org: acme, role: org:member }`.
+    /// Decide as this person instead of by credentials: a YAML or JSON file such as `{ user: u1, org: acme, role: org:member }`,
+    /// `-` for stdin, or that text itself.
     #[arg(long = "as", value_name = "FILE")]
-    persona: Option<PathBuf>,
+    persona: Option<String>,
     /// Decide at this time (RFC 3339) instead of now.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -51,26 +58,28 @@ impl Explain {
         let now = match &self.at {
             None => clock::now(),
             Some(text) => {
-                let time: jiff::Timestamp = text.parse().map_err(|_| {
-                    Failure::Usage(format!("--at {text}: expected a time such as 2026-01-31T12:00:00Z"))
-                })?;
-                Now::at_unix_ms(time.as_millisecond())
+                explain::instant(text).map_err(|problem| Failure::Usage(format!("--at {text}: {problem}")))?
             }
         };
         let lines = self.headers.iter().map(|line| {
-            line.split_once(':').ok_or_else(|| Failure::Usage(format!("-H '{line}': expected 'name: value'")))
+            // Without a colon it may be a credential alone, which is nobody's to see.
+            line.split_once(':').ok_or_else(|| Failure::Usage("-H: expected 'name: value'".to_owned()))
         });
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
-        let asked = Asked::new(&self.method, &self.url, lines).map_err(Failure::Usage)?;
+        let asked =
+            Asked::new(&self.method, &self.url, lines).map_err(|problem| Failure::Usage(problem.to_string()))?;
+        let method = asked.method.clone();
         let explained = match explain::read(asked, &snapshot) {
             Read::Question(question) => self.decide(question, &snapshot, now, &compiled.settings.state_dir)?,
             Read::Refused(explained) => explained,
-            Read::OfTheServer => return Err(Failure::Usage("OPTIONS * is answered by crossgate itself".to_owned())),
+            Read::OfTheServer => {
+                return Err(Failure::Usage("crossgate answers this itself: no route is asked".to_owned()));
+            }
         };
         if format == Some(Format::Json) {
             say(&format!("{}\n", show::to_json(&explained, &snapshot)));
         } else {
-            say(&show::to_text(&explained, &snapshot));
+            say(&text::of(&explained, &snapshot, &method, Screen::of_stdout(format)));
         }
         Ok(ExitCode::from(if explained.decision.outcome.is_ok() { 0 } else { 3 }))
     }
@@ -84,8 +93,8 @@ impl Explain {
     ) -> Result<Explained, Failure> {
         let rollout = snapshot.rollout.as_ref().map(|plan| rollout::control::peek(plan, state_dir, now.unix_ms));
         let world = World { snapshot, rollout: rollout.as_ref() };
-        if let Some(path) = &self.persona {
-            return Ok(question.assume(world, &person(path, snapshot)?, now)?);
+        if let Some(persona) = &self.persona {
+            return Ok(question.assume(world, &person(persona, snapshot)?, now)?);
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -100,12 +109,22 @@ impl Explain {
     }
 }
 
-/// Reads a person; JSON is YAML.
-fn person(path: &Path, snapshot: &Snapshot) -> Result<Assumed, String> {
-    let file = path.display();
-    let text = std::fs::read_to_string(path).map_err(|problem| format!("{file} cannot be read: {problem}"))?;
-    let persona: Persona = serde_yaml::from_str(&text).map_err(|problem| format!("{file}: {problem}"))?;
-    persona.assume(Beside::of(snapshot)).map_err(|misfit| format!("{file}: {misfit}"))
+/// Reads a person, from a file, from stdin or as typed; JSON is YAML.
+fn person(typed: &str, snapshot: &Snapshot) -> Result<Assumed, String> {
+    let (whence, text) = if typed.trim_start().starts_with('{') {
+        ("--as", typed.to_owned())
+    } else if typed == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .take(MAX_PERSON)
+            .read_to_string(&mut text)
+            .map_err(|problem| format!("stdin cannot be read: {problem}"))?;
+        ("stdin", text)
+    } else {
+        (typed, std::fs::read_to_string(typed).map_err(|problem| format!("{typed} cannot be read: {problem}"))?)
+    };
+    let persona: Persona = serde_yaml::from_str(&text).map_err(|problem| format!("{whence}: {problem}"))?;
+    persona.assume(Beside::of(snapshot)).map_err(|misfit| format!("{whence}: {misfit}"))
 }
 
 /// Brings the key sets that are not in a file: the last good ones of `state_dir`, else fetched.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -95,11 +95,11 @@ pub(super) fn serve(
         ledger: ledger.clone(),
         readiness: Arc::clone(&readiness),
         rollout: rollout.clone(),
-        turn: Mutex::new(()),
     };
-    reloader.record(&reloader.live.load(), "config.load", None);
+    reloader.record(&reloader.live.load(), "config.load", None, None);
     let served = server::run(Start {
         reloader: Arc::new(reloader),
+        read: loaded.watched,
         log,
         ledger: ledger.clone(),
         readiness,

@@ -103,6 +103,10 @@ codes! {
     BAD_RULE = "CG0605", "a rule cannot be read";
     ANY_ORG = "CG0606", "a named org is asked for beside any org";
     LOGIN_REPORTS = "CG0607", "a login route has nothing to report";
+    CONDITION = "CG0608", "a condition cannot be read";
+    CONDITION_NAME = "CG0609", "a condition names what there is not, or what it must not read";
+    CONDITION_COST = "CG0610", "a condition is larger than what its cost is bounded for";
+    ALWAYS_TRUE = "CG0611", "a condition always holds";
 
     // Advice.
     TENANT_UNCHECKED = "CG0701", "a path names a tenant that no rule compares with the caller's";
@@ -147,6 +151,12 @@ codes! {
     // Runner tokens.
     RUNNER = "CG1301", "runner tokens cannot be made as written";
     SCOPE = "CG1302", "a scope that no token has, or where none may come";
+
+    // Policy tests.
+    TEST_REQUEST = "CG1401", "the request of a test cannot be sent";
+    TEST_PERSON = "CG1402", "the person of a test cannot be";
+    TEST_EXPECT = "CG1403", "what a test expects cannot come of any request";
+    TEST_FILE = "CG1404", "a file of tests holds something else, or no policy file stands beside it";
 }
 
 /// What is told as a warning, always or at times; `CG0708` is left out, since it is about waivers.

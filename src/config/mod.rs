@@ -17,8 +17,12 @@ pub mod pages;
 mod places;
 mod raw;
 mod report;
+pub mod schema;
 mod source;
+mod suite;
 mod waive;
+mod watched;
+mod written;
 mod yaml;
 
 use std::collections::HashMap;
@@ -29,12 +33,17 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
 pub use compile::Compiled;
+pub use compile::test::{Case, Expected, Outcome};
 pub(crate) use decode::near;
 pub use env::Env;
 pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
+pub use suite::Tests;
+pub use watched::{Print, Seen, Watched};
+pub use written::{WrittenConfig, written};
 
 use compile::route::PolicyFile;
+use compile::test::Around;
 use places::At;
 use source::{Files, Source};
 use yaml::Document;
@@ -51,16 +60,49 @@ pub struct Loaded {
     pub compiled: Option<Compiled>,
     /// Everything that was read, the configuration itself first.
     pub files: Vec<PathBuf>,
+    /// The policy tests, where they were asked for.
+    pub cases: Vec<Case>,
+    /// What this came of, also where something could not be read.
+    pub watched: Watched,
 }
 
 /// Reads and compiles a configuration with all files that it names. Instances that did not change keep the keys
 /// that they have in `previous`.
 pub fn load(path: &Path, env: Env<'_>, metrics: &Metrics, previous: Option<&Snapshot>) -> Loaded {
+    load_with(path, env, metrics, previous, None)
+}
+
+/// The same with its policy tests, and with the problems of these: for `check` and `test`.
+pub fn load_tested(path: &Path, env: Env<'_>, metrics: &Metrics, tests: Tests<'_>) -> Loaded {
+    load_with(path, env, metrics, None, Some(tests))
+}
+
+fn load_with(
+    path: &Path,
+    env: Env<'_>,
+    metrics: &Metrics,
+    previous: Option<&Snapshot>,
+    tests: Option<Tests<'_>>,
+) -> Loaded {
     let mut files = Files::new();
+    // Apart: files of tests have no part in the snapshot's id.
+    let mut of_tests = Files::new();
     let mut problems = Vec::new();
-    let compiled = read(path, env, metrics, previous, &mut files, &mut problems);
-    sort(&mut problems, &files.paths);
-    Loaded { problems, compiled, files: files.paths }
+    let mut cases = Vec::new();
+    let wanted = tests.map(|tests| Wanted { tests, files: &mut of_tests, cases: &mut cases });
+    let compiled = read(path, env, metrics, previous, wanted, &mut files, &mut problems);
+    let compiled = compiled.filter(|_| !problems.iter().any(Problem::is_error));
+    let mut paths = files.paths;
+    paths.append(&mut of_tests.paths);
+    sort(&mut problems, &paths);
+    Loaded { problems, compiled, files: paths, watched: files.watched, cases }
+}
+
+/// Policy tests that are asked for, and where they go.
+struct Wanted<'a> {
+    tests: Tests<'a>,
+    files: &'a mut Files,
+    cases: &'a mut Vec<Case>,
 }
 
 fn read(
@@ -68,6 +110,7 @@ fn read(
     env: Env<'_>,
     metrics: &Metrics,
     previous: Option<&Snapshot>,
+    wanted: Option<Wanted<'_>>,
     files: &mut Files,
     problems: &mut Vec<Problem>,
 ) -> Option<Compiled> {
@@ -76,10 +119,12 @@ fn read(
     let root = At::root(&source, &document.mark);
     let mut waivers = waive::Waivers::default();
     waivers.of_config(&mut raw, root, problems);
-    let patterns = raw.policies.as_deref().unwrap_or_default();
+    let patterns = raw.policies.clone().unwrap_or_default();
+    let paths = compile::policy_paths(&patterns, root, problems);
+    files.watched.ask(patterns.iter().map(|pattern| source.resolve_glob(pattern)));
     let mut opened = Vec::new();
-    for path in compile::policy_paths(patterns, root, problems) {
-        opened.extend(open(&path, env, files, problems));
+    for path in &paths {
+        opened.extend(open(path, env, files, problems));
     }
     let mut decoded: Vec<(raw::Policies, Arc<Source>, Document)> = Vec::with_capacity(opened.len());
     for (source, mut document) in opened {
@@ -88,12 +133,27 @@ fn read(
         }
     }
     let mut policies = Vec::with_capacity(decoded.len());
+    let mut written = Vec::new();
     for (raw, source, document) in &mut decoded {
         let root = At::root(source, &document.mark);
+        written.extend(raw.tests.take().map(|tests| (tests, root)));
         waivers.of_policies(raw, root, problems);
         policies.push(PolicyFile { raw: std::mem::take(raw), root });
     }
     let compiled = compile::compile(compile::Input { raw, root, policies, metrics, previous }, files, problems);
+    if let Some(Wanted { tests, files, cases }) = wanted {
+        let apart = tests.read(&patterns, root, &paths, env, files, problems);
+        // Against a config with errors, they would be told what follows from these.
+        if let Some(Compiled { snapshot, .. }) = &compiled {
+            let around = Around { snapshot, answers: tests.answers };
+            for (raw, root) in written.into_iter().filter(|(_, root)| tests.wants(Path::new(&*root.source.name))) {
+                cases.append(&mut compile::test::compile(raw, root.key("tests"), around, problems));
+            }
+            for file in apart {
+                cases.append(&mut suite::compile(file, around, problems));
+            }
+        }
+    }
     waivers.apply(problems);
     compiled
 }

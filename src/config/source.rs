@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::digest;
 
 use super::codes::{self, Code};
+use super::watched::{Print, Watched};
 
 /// Largest file of any kind that is read.
 pub const MAX_BYTES: u64 = 8 * 1024 * 1024;
@@ -81,17 +82,23 @@ pub(crate) struct Unreadable {
 /// All files read so far.
 pub(crate) struct Files {
     pub(crate) paths: Vec<PathBuf>,
+    /// The same and what could not be read, by what was there.
+    pub(crate) watched: Watched,
     digest: digest::Context,
 }
 
 impl Files {
     pub(crate) fn new() -> Self {
-        Self { paths: Vec::new(), digest: digest::Context::new(&digest::SHA256) }
+        Self { paths: Vec::new(), watched: Watched::default(), digest: digest::Context::new(&digest::SHA256) }
     }
 
     /// The bytes of a regular file of bounded size.
     pub(crate) fn read(&mut self, path: &Path) -> Result<Vec<u8>, Unreadable> {
-        let bytes = read_bounded(path)?;
+        let before = Print::of(path);
+        let read = read_bounded(path);
+        // A file that cannot be read may come to be.
+        self.watched.saw(path, before);
+        let bytes = read?;
         self.remember(path, &bytes);
         Ok(bytes)
     }
@@ -112,8 +119,9 @@ impl Files {
         }
     }
 
-    /// A file that is too large to be held, by the digest of its bytes.
-    pub(crate) fn remember_digest(&mut self, path: &Path, digest: &str) {
+    /// A file that is too large to be held, by the digest of its bytes; `before` is what was there when reading began.
+    pub(crate) fn remember_digest(&mut self, path: &Path, digest: &str, before: Print) {
+        self.watched.saw(path, before);
         self.remember(path, digest.as_bytes());
     }
 

@@ -4,25 +4,31 @@
 //! brings the snapshot and, where credentials are to be verified, its keys.
 
 mod asked;
+mod checks;
+mod found;
+mod onward;
+mod posted;
 pub mod show;
 pub mod steps;
 
-use http::{HeaderMap, HeaderValue, Version};
-use serde_json::{Map, Value, json};
+use http::{HeaderMap, Version};
+use serde_json::{Map, Value};
 
 use crate::clock::Now;
 use crate::gate::decide::{Caller, Decided, Decision, Refusal, Tries, Wait, World, decide};
+use crate::gate::{Whose, strayed, whose};
+use crate::identity::checks::Checks;
 use crate::identity::clerk::Attempt;
 use crate::identity::legacy::Answers;
-use crate::inject::{self, Context, Issued, Own};
 use crate::persona::Assumed;
 use crate::request::credential::Line;
 use crate::request::{self, Authorization, Edits, Head, Peer, Request, Sanitized, View};
-use crate::rollout::Side;
 use crate::route;
 use crate::snapshot::Snapshot;
 
-pub use asked::Asked;
+pub use asked::{Asked, NoRequest};
+use checks::Heard;
+pub use posted::{Posted, Senseless, instant};
 use steps::{Recorder, Step};
 
 /// A request that was read, before it is decided.
@@ -52,7 +58,7 @@ pub enum Read {
     Question(Question),
     /// Refused before any route was looked for.
     Refused(Explained),
-    /// `OPTIONS *`: crossgate answers it itself.
+    /// `OPTIONS *`, and crossgate's own endpoints: it answers them itself.
     OfTheServer,
 }
 
@@ -73,23 +79,45 @@ pub fn read(asked: Asked, snapshot: &Snapshot) -> Read {
         Ok(Sanitized::Request(request, edits)) => (request, edits),
         Ok(Sanitized::Server(_)) => return Read::OfTheServer,
         Err(refusal) => {
-            recorder.add("request", "refused", refusal.reason().to_owned());
-            return Read::Refused(Explained {
-                decision: Decision::of(None, Err(Refusal::Request(refusal))),
-                request: None,
-                headers: Map::new(),
-                steps: recorder.steps,
-                assumed: false,
-            });
+            let why = match refusal {
+                request::Refusal::Path(problem) => problem.to_string(),
+                other => other.reason().to_owned(),
+            };
+            recorder.add("request", "refused", why);
+            return refused(Refusal::Request(refusal), None, recorder);
         }
     };
-    recorder.add("request", "accepted", request.path.as_str().to_owned());
+    let host = request.host.as_deref().unwrap_or("no host");
+    recorder.add("request", "accepted", format!("{} {} on {host}", request.method, request.path.as_str()));
+    if let Some(asked) = &request.preflight {
+        recorder.add("request", "preflight", format!("of a {asked}: it belongs to that one's route"));
+    }
+    found::edits(&edits, &target, &request, snapshot, &mut recorder);
     apply(edits, &mut headers);
-    let view = View { request: &request, headers: &headers };
-    snapshot.routes.candidates(&view, &mut |route, why| {
-        recorder.add("candidate", "passed over", format!("{}: {why}", route.id));
-    });
+    if let Some(refusal) = strayed(snapshot, &request) {
+        recorder.add("request", "refused", refusal.reason().to_owned());
+        return refused(Refusal::Request(refusal), Some(request), recorder);
+    }
+    match whose(snapshot, &request) {
+        Whose::Apis => {}
+        Whose::Own => return Read::OfTheServer,
+        Whose::Nobodys => {
+            recorder.add("route", "refused", "nothing below endpoints.prefix is ever proxied".to_owned());
+            return refused(Refusal::Route(route::Refusal::NoRoute), Some(request), recorder);
+        }
+    }
+    found::candidates(&View { request: &request, headers: &headers }, snapshot, &mut recorder);
     Read::Question(Question { request, headers, recorder })
+}
+
+fn refused(refusal: Refusal, request: Option<Box<Request>>, recorder: Recorder) -> Read {
+    Read::Refused(Explained {
+        decision: Decision::of(None, Err(refusal)),
+        request,
+        headers: Map::new(),
+        steps: recorder.steps,
+        assumed: false,
+    })
 }
 
 fn apply(edits: Edits, headers: &mut HeaderMap) {
@@ -125,21 +153,32 @@ impl Question {
         }
     }
 
-    /// Decides about whoever the credentials prove, with the keys that are there; servers are asked as the gate asks them.
+    /// Decides about whoever the credentials prove, with the keys that are there: none is fetched, and a token whose key is
+    /// not there is judged as after a fetch that brought nothing new. A legacy server is asked once about each credential,
+    /// for at most two seconds. Nothing is remembered, counted or written down.
     pub async fn ask(mut self, world: World<'_>, now: Now) -> Explained {
         self.note_rollout(world);
+        found::credentials(&self.request, world.snapshot, &mut self.recorder);
         let (mut legacy, mut answers) = (Attempt::First, Answers::default());
         loop {
+            let heard = Heard::default();
             // What is missing stays missing; what is left to chance is told as such, and not drawn.
-            let tries = Tries { clerk: Attempt::Last, legacy, answers: &answers, draw: || None };
+            let tries = Tries {
+                clerk: Attempt::Last,
+                legacy,
+                answers: &answers,
+                draw: || None,
+                checks: Checks::told_to(&heard),
+            };
             let mut steps = Recorder::default();
             let view = View { request: &self.request, headers: &self.headers };
-            match decide(world, &view, Caller::Credentials(tries), now, &mut steps) {
+            let decided = decide(world, &view, Caller::Credentials(tries), now, &mut steps);
+            match decided {
                 Decided::Done(decision) => {
-                    self.recorder.steps.append(&mut steps.steps);
+                    self.recorder.steps.append(&mut heard.among(steps.steps));
                     return self.explained(decision, world.snapshot, false);
                 }
-                Decided::Wait(Wait::Lookups(lookups)) => answers = Answers::fetch(lookups).await,
+                Decided::Wait(Wait::Lookups(lookups)) => answers = Answers::ask_aside(lookups).await,
                 Decided::Wait(Wait::Legacy { .. } | Wait::Clerk { .. }) => {}
             }
             legacy = Attempt::Last;
@@ -152,29 +191,8 @@ impl Question {
         }
     }
 
-    fn explained(self, decision: Decision, snapshot: &Snapshot, assumed: bool) -> Explained {
-        let headers = injected(snapshot, &decision, &self.request, self.headers);
+    fn explained(mut self, decision: Decision, snapshot: &Snapshot, assumed: bool) -> Explained {
+        let headers = onward::tell(snapshot, &decision, &self.request, &self.headers, &mut self.recorder);
         Explained { decision, request: Some(self.request), headers, steps: self.recorder.steps, assumed }
     }
-}
-
-/// The identity headers that the API would get.
-fn injected(snapshot: &Snapshot, decision: &Decision, request: &Request, mut headers: HeaderMap) -> Map<String, Value> {
-    let Ok(permit) = &decision.outcome else { return Map::new() };
-    let context = Context {
-        names: &snapshot.headers,
-        route: snapshot.routes.get(permit.route_index()).map_or("", |route| &route.id),
-        arm: decision.side.map_or("none", Side::as_str),
-        request_id: &request.client.request_id,
-        own: Own::NONE,
-        // Tokens are good for whoever reads them; the steps say that there is one.
-        issued: &Issued::default(),
-    };
-    inject::inject(permit, &context, &mut headers);
-    let text = |value: &HeaderValue| json!(String::from_utf8_lossy(value.as_bytes()));
-    snapshot
-        .headers
-        .all()
-        .filter_map(|name| headers.get(name).map(|value| (name.as_str().to_owned(), text(value))))
-        .collect()
 }

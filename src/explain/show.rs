@@ -20,6 +20,7 @@ pub fn to_json(explained: &Explained, snapshot: &Snapshot) -> Value {
         "reason": reason,
         "route": route.map(|route| &*route.id),
         "access": route.map(|route| route.access.as_str()),
+        "mode": route.map(|route| route.mode.as_str()),
         "arm": decision.side.unwrap_or(nobodys(snapshot)).as_str(),
         "identity": decision.identity.as_ref().map(|(identity, carrier)| {
             person(identity, Some(*carrier).filter(|_| !explained.assumed))
@@ -27,6 +28,8 @@ pub fn to_json(explained: &Explained, snapshot: &Snapshot) -> Value {
         "headers": explained.headers,
         "path": explained.request.as_ref().map(|request| request.path.as_str()),
         "steps": explained.steps,
+        "upstream": decision.outcome.as_ref().ok().and_then(|permit| snapshot.upstreams.get(permit.upstream()))
+            .map(|upstream| &*upstream.name),
         "snapshot": &*snapshot.id,
     })
 }
@@ -47,6 +50,7 @@ pub fn outcome(decision: &Decision) -> (u16, &'static str, String) {
     }
 }
 
+/// Somebody, without their credential.
 fn person(identity: &Identity, carrier: Option<Carrier>) -> Value {
     let facts = &identity.facts;
     json!({
@@ -61,35 +65,4 @@ fn person(identity: &Identity, carrier: Option<Carrier>) -> Value {
         })),
         "actor": facts.actor,
     })
-}
-
-/// For people.
-pub fn to_text(explained: &Explained, snapshot: &Snapshot) -> String {
-    let (status, code, reason) = outcome(&explained.decision);
-    let word = if explained.decision.outcome.is_ok() { "allow" } else { "deny" };
-    let mut text = format!("{word}  {status} {code}");
-    if !reason.is_empty() {
-        text.push_str(&format!(": {reason}"));
-    }
-    text.push('\n');
-    if let Some(route) = explained.decision.route.and_then(|index| snapshot.routes.get(index)) {
-        text.push_str(&format!("route  {} ({}) at {}\n", route.id, route.access.as_str(), route.place));
-    }
-    if let Some((identity, _)) = &explained.decision.identity {
-        let org = identity.facts.org.as_ref().map(|org| format!(" in {}", org.id)).unwrap_or_default();
-        text.push_str(&format!("as     {}{org}\n", identity.facts.subject));
-    }
-    text.push_str("\nsteps\n");
-    let width = explained.steps.iter().map(|step| step.step.len()).max().unwrap_or_default();
-    let outcomes = explained.steps.iter().map(|step| step.outcome.len()).max().unwrap_or_default();
-    for step in &explained.steps {
-        text.push_str(&format!("  {:width$}  {:outcomes$}  {}\n", step.step, step.outcome, step.detail));
-    }
-    if !explained.headers.is_empty() {
-        text.push_str("\nheaders to the api\n");
-        for (name, value) in &explained.headers {
-            text.push_str(&format!("  {name}: {}\n", value.as_str().unwrap_or_default()));
-        }
-    }
-    text
 }

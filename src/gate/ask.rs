@@ -11,6 +11,7 @@ use super::fairness::Spent;
 use super::passage::Passage;
 use super::wire;
 use crate::clock;
+use crate::identity::checks::Checks;
 use crate::identity::clerk::Attempt;
 use crate::identity::legacy::{Answers, Lookup};
 use crate::request::Peer;
@@ -28,7 +29,8 @@ impl Gate {
         let (mut clerk, mut legacy, mut answers) = (attempt, attempt, Answers::default());
         let mut spent = Spent::default();
         let answer = loop {
-            let wait = match question(Tries { clerk, legacy, answers: &answers, draw: wire::draw }, &mut spent) {
+            let tries = Tries { clerk, legacy, answers: &answers, draw: wire::draw, checks: Checks::NOBODY };
+            let wait = match question(tries, &mut spent) {
                 Ok(answer) => break answer,
                 Err(wait) => wait,
             };

@@ -1,10 +1,9 @@
 //! Which of the request's own credentials the API gets: those of the person who goes upstream, of the sides that the
 //! upstream is to have (`credentials.forward`). All others are taken out, whatever they are worth.
 
-use crate::gate::passage::Passage;
 use crate::identity::Carrier;
 use crate::identity::legacy::HeaderCarrier;
-use crate::inject::{LegacyCookie, Ours, Own, Stays};
+use crate::inject::{LegacyCookie, Ours, Own, Proven, Stays};
 use crate::policy::Permit;
 use crate::request::credential::Line;
 use crate::request::{Authorization, Request};
@@ -13,19 +12,24 @@ use crate::snapshot::Snapshot;
 use crate::upstream::TokenPlace;
 
 /// Says what stays; tells ours by their content.
-pub(super) fn own<'a>(passage: &'a Passage, permit: &Permit, request: &Request, ours: &'a dyn Ours) -> Own<'a> {
-    let upstream = passage.snapshot.upstreams.get(permit.upstream());
+pub(crate) fn own<'a>(
+    snapshot: &'a Snapshot,
+    permit: &Permit,
+    request: &Request,
+    (proven, whose): (Proven, Option<Side>),
+    ours: &'a dyn Ours,
+) -> Own<'a> {
+    let upstream = snapshot.upstreams.get(permit.upstream());
     let forward = upstream.map(|upstream| upstream.forward).unwrap_or_default();
-    let proven = passage.proven;
     let stays = |does: bool| if does { Stays::Kept } else { Stays::Removed };
     let legacy_header = stays(proven.legacy_header && forward.legacy);
     let clerk = |carrier| stays(proven.clerk == Some(carrier) && forward.clerk);
-    let bearer = match (&request.credentials.authorization, passage.bearer) {
+    let bearer = match (&request.credentials.authorization, whose) {
         (Authorization::Absent, _) => Stays::Untouched,
         (_, Some(Side::Legacy)) => legacy_header,
         (_, Some(Side::Clerk) | None) => clerk(Carrier::Header),
     };
-    let carriers = passage.snapshot.legacy.as_ref().map(|legacy| legacy.carriers());
+    let carriers = snapshot.legacy.as_ref().map(|legacy| legacy.carriers());
     let line = match carriers.and_then(|carriers| carriers.header.as_ref()) {
         Some(HeaderCarrier::Own(line)) => match request.credentials.line {
             Line::Absent => Some((&line.header, Stays::Untouched)),
@@ -36,7 +40,7 @@ pub(super) fn own<'a>(passage: &'a Passage, permit: &Permit, request: &Request, 
     let cookie = carriers.and_then(|carriers| carriers.cookie.as_deref());
     let keeps_cookie = stays(proven.legacy_cookie && forward.legacy);
     let legacy_cookie = cookie.map(|name| LegacyCookie { name, stays: keeps_cookie });
-    let ours = (passage.snapshot.legacy.is_some() || passage.snapshot.runner.is_some()).then_some(ours);
+    let ours = (snapshot.legacy.is_some() || snapshot.runner.is_some()).then_some(ours);
     // The legacy side's own cookie is told by its content.
     let token_cookie = upstream.and_then(|upstream| match &upstream.puts.legacy_token {
         Some(TokenPlace::Cookie(name)) => Some(&**name).filter(|name| Some(*name) != cookie),
@@ -47,7 +51,7 @@ pub(super) fn own<'a>(passage: &'a Passage, permit: &Permit, request: &Request, 
 
 /// Tells by content, with the verifiers of a snapshot.
 #[derive(Debug)]
-pub(super) struct ByContent<'a>(pub(super) &'a Snapshot);
+pub(crate) struct ByContent<'a>(pub(crate) &'a Snapshot);
 
 impl Ours for ByContent<'_> {
     fn is_legacy_cookie(&self, value: &str) -> bool {

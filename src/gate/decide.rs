@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
+use crate::identity::checks::Checks;
 use crate::identity::{self, Carrier, Identity, Method, Verdict, legacy};
 use crate::inject::Proven;
 use crate::policy::{self, Permit, Policy};
@@ -197,7 +198,11 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         Caller::Assumed(_, arm) => Some(arm),
     };
     let moment = Moment { now, assumed, stand: None, takes_unproven: policy.asks_for_nothing() };
-    let case = Case { world, view, found: &found, policy, moment };
+    let checks = match caller {
+        Caller::Credentials(tries) => tries.checks.muted(),
+        Caller::Assumed(..) => Checks::NOBODY,
+    };
+    let case = Case { world, view, found: &found, policy, moment, checks };
     let (mut decision, stand) = judge(&case, &verdicts, steps);
     decision.shadow = shadow::compare(&case, &verdicts, &decision, stand);
     if let Some(shadow) = &decision.shadow {
@@ -215,11 +220,12 @@ struct Case<'a> {
     found: &'a route::Found<'a, 'a>,
     policy: &'a Policy,
     moment: Moment,
+    checks: Checks<'a>,
 }
 
 /// What these verdicts come to, and where the person whom they name stands.
 fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decision, Stand) {
-    let Case { world, view, found, policy, moment } = *case;
+    let Case { world, view, found, policy, moment, checks } = *case;
     let (snapshot, route) = (world.snapshot, found.route);
     let resolution = resolve::resolve(verdicts, route, view, world, moment);
     let (side, stand) = (resolution.side, resolution.stand);
@@ -235,9 +241,15 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
         ..Decision::of(Some(route.index), Err(Refusal::Identity(identity::Refusal::NoCredential)))
     };
     let by_arm = |permit: Permit| permit.by(route, arm_upstream(snapshot, side));
+    let cell = || format!("{} → {}", resolution.inputs.settle(), said(&table::resolve(resolution.inputs)));
+    steps.step("table", "asked", cell);
     let standing = match resolution.outcome {
         Ok(standing) => standing,
         Err(refusal) => {
+            steps.step("arm", side.as_str(), || {
+                let person = resolution.verified.as_ref().map(|(person, _)| &person.facts);
+                arm::told(world, resolution.why, stand, person, moment.assumed.flatten().is_some())
+            });
             steps.step("resolve", "refused", || refusal.to_string());
             decision.identity = resolution.verified;
             decision.outcome = match Permit::reported_anonymous(route, &refusal) {
@@ -246,7 +258,7 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
                     // The API decides about its own credential, as it did before crossgate stood in front of it.
                     // One that was sealed proves nothing there either: the map is newer than the API.
                     if refusal != identity::Refusal::LegacySealed && !names_somebody_sealed(&verdicts.legacy) {
-                        decision.proven = login::left_to_the_api(snapshot, view, moment.now);
+                        decision.proven = login::left_to_the_api(snapshot, view, moment.now, checks);
                     }
                     Ok(by_arm(permit))
                 }
@@ -265,12 +277,9 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
         }
         steps.step("websocket", "allowed", || "the handshake is complete".to_owned());
     }
-    steps.step("arm", side.as_str(), || match (resolution.why, snapshot.legacy.is_some()) {
-        (Some(why), _) => why.to_string(),
-        (None, false) => "there is no legacy side".to_owned(),
-        (None, true) if snapshot.instances.is_empty() => "there is no Clerk side".to_owned(),
-        (None, true) if standing.person.is_none() => "nobody is named".to_owned(),
-        (None, true) => "there is no rollout".to_owned(),
+    steps.step("arm", side.as_str(), || {
+        let person = standing.person.as_ref().map(|(person, _)| &person.facts);
+        arm::told(world, resolution.why, stand, person, moment.assumed.flatten().is_some())
     });
 
     let person = standing.person.as_ref().map(|(person, _)| person);
@@ -291,6 +300,18 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
         ..decision
     };
     (decision, stand)
+}
+
+/// What the table says, in a few words.
+fn said(resolved: &Result<table::Resolved, table::Denial>) -> String {
+    match resolved {
+        Ok(resolved) => {
+            let whose = resolved.side().map_or("nobody", Side::as_str);
+            let detail = resolved.detail();
+            if detail.is_empty() { format!("as {whose}") } else { format!("as {whose} ({detail})") }
+        }
+        Err(denial) => denial.code().as_str().to_owned(),
+    }
 }
 
 /// Tells whoever follows what the rule came to.

@@ -11,6 +11,8 @@ use super::own;
 use super::passage::Passage;
 use crate::clock;
 use crate::issuer::Assertion;
+use crate::request::Request;
+use crate::snapshot::Snapshot;
 
 /// A document that anybody may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +22,12 @@ pub(super) enum Document {
 }
 
 /// The one that is asked for.
-pub(super) fn find(session: &Session, passage: &Passage) -> Option<Document> {
-    passage.snapshot.assertion.as_ref()?;
-    if !matches!(session.req_header().method, Method::GET | Method::HEAD) {
+pub(super) fn find(snapshot: &Snapshot, request: &Request) -> Option<Document> {
+    snapshot.assertion.as_ref()?;
+    if !matches!(request.method, Method::GET | Method::HEAD) {
         return None;
     }
-    let path = passage.request.as_ref()?.path.as_str().strip_prefix(&*passage.snapshot.endpoints.prefix)?;
+    let path = request.path.as_str().strip_prefix(&*snapshot.endpoints.prefix)?;
     match path {
         "/.well-known/jwks.json" => Some(Document::KeySet),
         "/.well-known/openid-configuration" => Some(Document::Discovery),

@@ -33,6 +33,7 @@ use crate::identity::{Facts, Login, Method as Way, TokenKind, runner};
 use crate::issuer::{Grant, NotGranted, Reservation, Runner, Spent, Unreserved};
 use crate::policy::{self, Why};
 use crate::request;
+use crate::snapshot::Snapshot;
 use form::{Asked, Error, Told};
 
 /// A form with two long tokens is a tenth of it.
@@ -72,11 +73,8 @@ struct Issued {
 }
 
 /// Whether a request is for this endpoint.
-pub(super) fn is_asked(passage: &Passage) -> bool {
-    passage.snapshot.runner.is_some()
-        && passage.request.as_ref().is_some_and(|request| {
-            request.path.as_str().strip_prefix(&*passage.snapshot.endpoints.prefix) == Some("/token")
-        })
+pub(super) fn is_asked(snapshot: &Snapshot, request: &request::Request) -> bool {
+    snapshot.runner.is_some() && request.path.as_str().strip_prefix(&*snapshot.endpoints.prefix) == Some("/token")
 }
 
 /// Answers with a token, or says why there is none.

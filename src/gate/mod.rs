@@ -18,7 +18,7 @@
 
 mod ask;
 mod close;
-mod credentials;
+pub(crate) mod credentials;
 pub mod decide;
 mod documents;
 mod exchange;
@@ -28,12 +28,13 @@ mod issue;
 mod own;
 pub mod passage;
 mod privacy;
-mod record;
+pub(crate) mod record;
 pub mod reply;
 mod shadow;
 mod status;
 mod sticky;
 mod tail;
+mod tally;
 mod tunnel;
 mod watch;
 mod wire;
@@ -67,6 +68,8 @@ use decide::{Caller, Decided, Refusal};
 use failure::{broken_body, client_is_gone, failure};
 use fairness::Fairness;
 use passage::{InFlight, Passage};
+
+pub use own::{Whose, strayed, whose};
 use reply::Code;
 use tail::Tail;
 
@@ -111,7 +114,7 @@ impl ProxyHttp for Gate {
             passage.refusal = Some(broken_body());
             return Ok(());
         }
-        let awaited = wire::await_no_body(session, passage.snapshot.request.limits.body_read).await;
+        let awaited = wire::await_no_body(session, &passage.snapshot.request).await;
         if !matches!(awaited, Ok(Ok(()))) {
             passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
             passage.refusal = awaited?.err().map(Refusal::Request);
@@ -144,21 +147,24 @@ impl ProxyHttp for Gate {
         if passage.refusal.is_none() && self.in_flight.count() > passage.snapshot.request.limits.in_flight {
             passage.refusal = Some(Refusal::Overloaded);
         }
+        if passage.refusal.is_none() {
+            passage.refusal = passage.is_about(own::strayed).map(Refusal::Request);
+        }
         if passage.refusal.is_none()
-            && let Some(document) = documents::find(session, passage)
+            && let Some(document) = passage.is_about(documents::find)
         {
             passage.answered = true;
             return documents::answer(session, passage, document).await;
         }
-        if passage.refusal.is_none() && exchange::is_asked(passage) {
+        if passage.refusal.is_none() && passage.is(exchange::is_asked) {
             passage.answered = true;
             return exchange::answer(self, session, passage).await;
         }
-        if passage.refusal.is_none() && status::is_asked(passage) {
+        if passage.refusal.is_none() && passage.is(status::is_asked) {
             passage.answered = true;
             return status::answer(self, session, passage).await;
         }
-        if passage.refusal.is_none() && own::is_own_path(passage) {
+        if passage.refusal.is_none() && passage.is(own::is_own_path) {
             passage.refusal = Some(Refusal::Route(crate::route::Refusal::NoRoute));
         }
         if passage.refusal.is_none() {
@@ -237,11 +243,11 @@ impl ProxyHttp for Gate {
             route: route.map_or("", |route| &route.id),
             arm: passage.side.map_or("none", Side::as_str),
             request_id: &request.client.request_id,
-            own: credentials::own(passage, permit, request, &ours),
+            own: credentials::own(snapshot, permit, request, (passage.proven, passage.bearer), &ours),
             issued: &passage.issued,
         };
         inject::inject(permit, &context, &mut wire::Outgoing(head));
-        Ok(())
+        wire::close_behind_get_body(request, head)
     }
 
     async fn request_body_filter(
@@ -500,6 +506,7 @@ impl Gate {
             },
             Err(refusal) => passage.refusal = Some(refusal),
         }
+        tally::count(passage);
         if let Some(shadow) = &decision.shadow {
             shadow::observe(self, session, passage, shadow);
         }

@@ -16,17 +16,57 @@ use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::passage::Passage;
-use super::reply;
-use crate::snapshot::Cors;
+use super::{documents, exchange, reply, status};
+use crate::request::tolerance::readings;
+use crate::request::{self, Oddities, Request};
+use crate::snapshot::{Cors, Snapshot};
 
 /// Whether the path is one of crossgate's own, which are never proxied.
-pub(super) fn is_own_path(passage: &Passage) -> bool {
-    let prefix = passage.snapshot.endpoints.prefix.as_str();
-    passage.request.as_ref().is_some_and(|request| {
-        let path = request.path.as_str();
-        path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-            && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
-    })
+pub(super) fn is_own_path(snapshot: &Snapshot, request: &Request) -> bool {
+    is_below(snapshot.endpoints.prefix.as_str(), request.path.as_str())
+}
+
+fn is_below(prefix: &str, path: &str) -> bool {
+    path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+        && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+}
+
+/// Whose a request is before any route is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The API's: `decide` says what becomes of it.
+    Apis,
+    /// crossgate answers it itself.
+    Own,
+    /// Below crossgate's prefix, where nothing is and nothing is proxied.
+    Nobodys,
+}
+
+/// Asked in the same order as the hooks ask.
+pub fn whose(snapshot: &Snapshot, request: &Request) -> Whose {
+    let is_own = documents::find(snapshot, request).is_some()
+        || exchange::is_asked(snapshot, request)
+        || status::is_asked(snapshot, request);
+    if is_own {
+        Whose::Own
+    } else if is_own_path(snapshot, request) {
+        Whose::Nobodys
+    } else {
+        Whose::Apis
+    }
+}
+
+/// A request that some route may tolerate, at a path that is crossgate's own in any reading: nothing here tolerates
+/// anything, and no route may take what stands below the prefix.
+pub fn strayed(snapshot: &Snapshot, request: &Request) -> Option<request::Refusal> {
+    let oddity = request.oddities.beyond(Oddities::NONE)?;
+    let endpoints = &snapshot.endpoints;
+    let is_ours = |path: &str| {
+        is_below(&endpoints.prefix, path) || endpoints.status.as_ref().is_some_and(|status| status.path == path)
+    };
+    let path = request.path.as_str();
+    let strays = is_ours(path) || readings(path).map_or(true, |all| all.iter().any(|path| is_ours(path.as_str())));
+    strays.then(|| oddity.refusal())
 }
 
 pub(super) fn is_preflight(passage: &Passage) -> bool {
@@ -60,8 +100,15 @@ pub(super) async fn server_options(session: &mut Session, passage: &Passage) -> 
     Ok(true)
 }
 
+/// Names the snapshot that an answer was decided by, where `telemetry.policy_version_header` says so. What an API sends
+/// under this name is taken away with its identity headers.
+const POLICY: &str = "x-crossgate-policy";
+
 /// Gives an answer its request's id, whatever the API called it: the log knows it by this one.
 pub(super) fn name(head: &mut ResponseHeader, passage: &Passage) -> Result<()> {
+    if let Some(id) = &passage.snapshot.shown_id {
+        head.insert_header(POLICY, id.clone())?;
+    }
     match HeaderValue::from_str(passage.request_id()) {
         Ok(id) if !id.is_empty() => head.insert_header("x-request-id", id),
         _ => Ok(()),

@@ -129,6 +129,15 @@ impl Passage {
         World { snapshot: &self.snapshot, rollout: self.rollout.as_deref() }
     }
 
+    /// What a request is about by itself, once it is one.
+    pub(super) fn is_about<T>(&self, what: fn(&Snapshot, &Request) -> Option<T>) -> Option<T> {
+        self.request.as_deref().and_then(|request| what(&self.snapshot, request))
+    }
+
+    pub(super) fn is(&self, what: fn(&Snapshot, &Request) -> bool) -> bool {
+        self.request.as_deref().is_some_and(|request| what(&self.snapshot, request))
+    }
+
     /// The client, also of what is no request.
     pub fn client(&self) -> Option<&Client> {
         self.request.as_deref().map(|request| &request.client).or(self.sender.as_deref())

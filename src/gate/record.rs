@@ -16,8 +16,8 @@ use super::failure::client_is_gone;
 use super::passage::Passage;
 use super::reply::Code;
 use crate::audit::{
-    Actor, Attempt, Entry, Event, EventClass, Id, Labels, OnFailure, Outcome, Policy, Request, RolloutPart, Text,
-    Unavailable,
+    Actor, Attempt, Entry, Event, EventClass, Events, Id, Labels, OnFailure, Outcome, Policy, Request, RolloutPart,
+    Text, Unavailable,
 };
 use crate::clock;
 use crate::identity::Identity;
@@ -165,22 +165,30 @@ fn outcome(passage: &Passage, status: u16, bytes: u64) -> Outcome<'_> {
     Outcome { status, upstream: upstream.map(|upstream| Text(&upstream.name)), duration_us, bytes }
 }
 
+/// As what a denial is written down, if it is.
+pub(crate) fn event(refusal: &Refusal, events: Events) -> Option<Event> {
+    match refusal {
+        Refusal::Route(_) | Refusal::Policy(_) | Refusal::Identity(_) if events.has(EventClass::Denied) => {
+            Some(Event::Denied)
+        }
+        // A failed login that refused a request is its denial; where nobody asks for denials it is still that.
+        Refusal::Identity(_) if events.has(EventClass::Authentication) => Some(Event::Authentication),
+        Refusal::Route(_) | Refusal::Policy(_) | Refusal::Identity(_) => None,
+        // About the request's form or the moment, not about who may do what.
+        Refusal::Request(_) | Refusal::Overloaded | Refusal::Unchecked | Refusal::Audit | Refusal::Upstream(_) => None,
+    }
+}
+
 /// Writes a denial down; whether that is done, or did not have to be.
 async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refusal) -> bool {
     let events = passage.snapshot.audit.events;
     let event = match refusal {
-        Refusal::Route(_) | Refusal::Policy(_) | Refusal::Identity(_) if events.has(EventClass::Denied) => {
-            Event::Denied
-        }
         // Whoever tries forms on the exchange is after tokens.
         Refusal::Request(_) if passage.exchange.is_some() && events.has(EventClass::Denied) => Event::Denied,
-        // A failed login that refused a request is its denial; where nobody asks for denials it is still that.
-        Refusal::Identity(_) if events.has(EventClass::Authentication) => Event::Authentication,
-        Refusal::Route(_) | Refusal::Policy(_) | Refusal::Identity(_) => return true,
-        // About the request's form or the moment, not about who may do what.
-        Refusal::Request(_) | Refusal::Overloaded | Refusal::Unchecked | Refusal::Audit | Refusal::Upstream(_) => {
-            return true;
-        }
+        refusal => match event(refusal, events) {
+            Some(event) => event,
+            None => return true,
+        },
     };
     let Some(request) = passage.request.as_deref() else { return true };
     let code = refusal.code().as_str();

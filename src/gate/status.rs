@@ -16,11 +16,12 @@ use super::decide::{Asked, standing};
 use super::passage::Passage;
 use super::{Gate, own, reply};
 use crate::clock;
-use crate::request::View;
+use crate::request::{Request, View};
+use crate::snapshot::Snapshot;
 
 /// Whether this is asked, or a browser asks whether its page may ask.
-pub(super) fn is_asked(passage: &Passage) -> bool {
-    let (Some(status), Some(request)) = (&passage.snapshot.endpoints.status, &passage.request) else { return false };
+pub(super) fn is_asked(snapshot: &Snapshot, request: &Request) -> bool {
+    let Some(status) = &snapshot.endpoints.status else { return false };
     let method = request.preflight.as_ref().unwrap_or(&request.method);
     matches!(*method, Method::GET | Method::HEAD) && request.path.as_str() == status.path
 }

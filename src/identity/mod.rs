@@ -5,9 +5,11 @@
 //! answers (401, 401, 503). Never decides what a person may do: that is `policy`.
 
 pub mod cache;
+pub mod checks;
 pub mod clerk;
 pub mod headers;
 pub mod json;
+pub mod kind;
 pub mod legacy;
 pub mod link;
 pub mod map;

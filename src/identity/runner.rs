@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
+use super::checks::{self, About, Checks};
 use super::clerk::token::{FORBIDDEN, Parts, is_kid};
 use super::headers::{self, HeaderNames};
 use super::times::{TimeProblem, Times};
@@ -232,6 +233,7 @@ pub struct World<'a> {
     pub has_legacy: bool,
     /// Names of the Clerk instances.
     pub instances: &'a super::clerk::Instances,
+    pub checks: Checks<'a>,
 }
 
 /// Reads the claims of a token whose signature holds.
@@ -240,27 +242,36 @@ pub struct World<'a> {
 /// [`Reason`].
 pub fn read(token: &str, presented: &Presented<'_>, names: &Names, world: World<'_>, now: Now) -> Result<Read, Reason> {
     let mut claims = presented.parts.payload().map_err(|_| Reason::Malformed)?;
-    let is = |name: &str, value: &str| claims.get(name).is_some_and(|found| found == value);
-    if !is("iss", &names.issuer) {
-        return Err(Reason::Issuer);
-    }
+    let told = world.checks;
     // One text, as it is written: a list would be somebody else's token.
-    if !is("aud", &names.audience) {
-        return Err(Reason::Audience);
+    for (name, value, reason) in [("iss", &names.issuer, Reason::Issuer), ("aud", &names.audience, Reason::Audience)] {
+        let is = claims.get(name).is_some_and(|found| *found == **value);
+        told.note(About::Runner, name, is, || format!("{}; configured: {value}", checks::shown(claims.get(name))));
+        if !is {
+            return Err(reason);
+        }
     }
-    let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(Reason::Claims)?;
-    let validity = times.judge(CLOCK_SKEW, now).map_err(|problem| match problem {
-        TimeProblem::NotYet | TimeProblem::IssuedInTheFuture => Reason::NotActiveYet,
-        TimeProblem::Over => Reason::Expired,
+    let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(Reason::Claims);
+    let judged = times.and_then(|times| {
+        let validity = times.judge(CLOCK_SKEW, now).map_err(|problem| match problem {
+            TimeProblem::NotYet | TimeProblem::IssuedInTheFuture => Reason::NotActiveYet,
+            TimeProblem::Over => Reason::Expired,
+        })?;
+        Ok((times, validity.from_ms, validity.until_ms.ok_or(Reason::Claims)?))
+    });
+    let (times, good_from_ms, good_until_ms) =
+        told.of(About::Runner, checks::TIMES, judged, || Times::told(&claims, CLOCK_SKEW, now))?;
+    let facts = told.of(About::Runner, checks::CLAIMS, facts(&mut claims, world).ok_or(Reason::Claims), || {
+        "login, person, org and scopes as crossgate writes them".to_owned()
     })?;
-    let good_until_ms = validity.until_ms.ok_or(Reason::Claims)?;
-    let facts = facts(&mut claims, world).ok_or(Reason::Claims)?;
     let facts = Facts { issued_at_ms: times.issued_ms(), expires_at_ms: times.expires_ms(), ..facts };
-    let facts = linked(facts, world)?;
-    let rendered = headers::render(world.headers, &facts).map_err(|_| Reason::IdentityTooLarge)?;
+    let subject = if told.is_heard() { facts.subject.clone() } else { String::new() };
+    let made = linked(facts, world)
+        .and_then(|facts| Ok((headers::render(world.headers, &facts).map_err(|_| Reason::IdentityTooLarge)?, facts)));
+    let (rendered, facts) = told.of(About::Runner, checks::PERSON, made, || subject)?;
     let mut identity = Identity::new(facts, rendered);
     identity.digest = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();
-    Ok(Read { identity, good_from_ms: validity.from_ms, good_until_ms })
+    Ok(Read { identity, good_from_ms, good_until_ms })
 }
 
 /// What the login said, as it was written into the token.

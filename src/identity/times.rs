@@ -58,6 +58,20 @@ impl Times {
         Ok(times)
     }
 
+    /// What the claims say and when it is now, for whoever explains.
+    pub(super) fn told(claims: &Map<String, Value>, skew: std::time::Duration, now: Now) -> String {
+        let time = |name: &str| match claims.get(name) {
+            Some(Value::Number(seconds)) => {
+                let at = seconds.as_f64().map(to_ms).and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+                at.map_or_else(|| format!("{name} {seconds}"), |at| format!("{name} {at}"))
+            }
+            Some(_) => format!("{name} is no number"),
+            None => format!("no {name}"),
+        };
+        let at = jiff::Timestamp::from_millisecond(now.unix_ms).map_or_else(|_| "?".to_owned(), |at| at.to_string());
+        format!("{}; now {at}, skew {} s", ["iat", "nbf", "exp"].map(time).join(", "), skew.as_secs_f64())
+    }
+
     pub(super) const fn has_end(&self) -> bool {
         self.expires.is_some()
     }

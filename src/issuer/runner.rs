@@ -134,7 +134,8 @@ impl Runner {
 
     /// Judges a token that is [ours](Self::owns); nothing is ever fetched for it.
     pub fn judge(&self, token: &str, world: World<'_>, now: Now, attempt: Attempt) -> Judged {
-        if let Some(known) = self.known.get(token)
+        if !world.checks.is_heard()
+            && let Some(known) = self.known.get(token)
             && self.ring.holds(&known.kid)
             && now.unix_ms >= known.good_from_ms
         {
@@ -151,15 +152,20 @@ impl Runner {
     }
 
     fn verify(&self, token: &str, world: World<'_>, now: Now) -> Result<Arc<Identity>, Reason> {
-        let presented = Presented::read(token)?;
-        let key = self.ring.find(&presented.kid, self.schedule(), now).ok_or(Reason::UnknownKey)?;
-        if !key.verifies(presented.signed.as_bytes(), &presented.signature) {
-            return Err(Reason::Signature);
-        }
+        let told = world.checks;
+        let presented = told.of_runner("header", Presented::read(token), || "as crossgate writes it".to_owned())?;
+        let key = self.ring.find(&presented.kid, self.schedule(), now).ok_or(Reason::UnknownKey);
+        let key = told.of_runner("kid", key, || presented.kid.clone())?;
+        let holds = key.verifies(presented.signed.as_bytes(), &presented.signature);
+        let holds = if holds { Ok(()) } else { Err(Reason::Signature) };
+        told.of_runner("signature", holds, || "of crossgate's own key".to_owned())?;
         let mut read = runner::read(token, &presented, &self.spec.names, world, now)?;
         if let Some(scopes) = &mut read.identity.facts.scopes {
             // One that the config names no more is nobody's any more.
             scopes.retain(|scope| self.spec.scopes.iter().any(|known| **known == **scope));
+        }
+        if told.is_heard() {
+            return Ok(Arc::new(read.identity));
         }
         let left = u64::try_from(read.good_until_ms.saturating_sub(now.unix_ms)).unwrap_or(0);
         let identity = Arc::new(read.identity);

@@ -59,6 +59,11 @@ impl ClaimPath {
         self.names.first().map(|name| &**name)
     }
 
+    /// From the outside in.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     /// Reads a path as people write it.
     ///
     /// # Errors

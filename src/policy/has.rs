@@ -55,6 +55,11 @@ impl RoleName {
     pub fn as_str(&self) -> &str {
         &self.name
     }
+
+    /// The legacy roles that mean the same; `None` where nothing says which.
+    pub fn legacy(&self) -> Option<&[Box<str>]> {
+        self.legacy.as_deref()
+    }
 }
 
 impl PermissionName {
@@ -81,6 +86,16 @@ impl ScopedName {
         };
         let name = second.filter(|name| !name.is_empty()).unwrap_or(first);
         Some(Self { scope, name: name.into() })
+    }
+
+    /// Without its scope.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it counts in one scope only.
+    pub fn is_scoped(&self) -> bool {
+        self.scope != Scope::Any
     }
 
     fn holds(&self, granted: Option<&Scoped>) -> Tri {

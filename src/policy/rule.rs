@@ -3,6 +3,7 @@
 //! Built by `config::compile` from `require`; evaluated only by `authorize`. Knows no YAML and changes nothing.
 
 use super::claim::ClaimRule;
+use super::condition::Condition;
 use super::has::{self, PermissionName, RoleName, ScopedName};
 use super::reverify::{Reverified, reverified_holds};
 use super::template::{Source, Template};
@@ -23,11 +24,28 @@ pub enum Rule {
     Feature(Vec<ScopedName>),
     Plan(Vec<ScopedName>),
     Claim(ClaimRule),
+    When(Box<Condition>),
     Reverified(Reverified),
     Any(Vec<Rule>),
     All(Vec<Rule>),
     Not(Box<Rule>),
 }
+
+/// The words by which a refusal names the predicate that did not hold.
+pub const PREDICATES: &[&str] = &[
+    "token",
+    "org",
+    "workspace",
+    "role",
+    "permission",
+    "feature",
+    "plan",
+    "claim",
+    "any",
+    "not",
+    "scope",
+    "reverified",
+];
 
 /// Which of an organisation's names is compared. A slug is chosen by strangers, so it never stands for an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +101,7 @@ impl Rule {
             Self::Feature(_) => "feature",
             Self::Plan(_) => "plan",
             Self::Claim(_) => "claim",
+            Self::When(_) => "when",
             Self::Reverified(_) => "reverified",
             Self::Any(_) => "any",
             Self::All(_) => "all",
@@ -102,13 +121,14 @@ impl Rule {
             Self::Feature(_) => 5,
             Self::Plan(_) => 6,
             Self::Claim(_) => 7,
-            Self::Any(_) => 8,
-            Self::All(_) => 9,
-            Self::Not(_) => 10,
+            Self::When(_) => 8,
+            Self::Any(_) => 9,
+            Self::All(_) => 10,
+            Self::Not(_) => 11,
             // What a token was narrowed to is told after what its person may do at all.
-            Self::Scope(_) => 11,
+            Self::Scope(_) => 12,
             // Last: it is what is left to do when everything else holds.
-            Self::Reverified(_) => 12,
+            Self::Reverified(_) => 13,
         }
     }
 
@@ -129,13 +149,15 @@ impl Rule {
         let value = match self {
             Self::All(rules) => return all(rules, context, trace),
             Self::Any(rules) => {
-                let value = Tri::any(rules.iter().map(|rule| rule.evaluate(context, trace).value));
-                trace.note("any", value, || format!("one of {} must hold", rules.len()));
+                trace.open("any");
+                let value = Tri::any(rules.iter().map(|rule| rule.within(context, trace).value));
+                trace.close("any", value, || format!("one of {} must hold", rules.len()));
                 value
             }
             Self::Not(rule) => {
-                let value = !rule.evaluate(context, trace).value;
-                trace.note("not", value, || format!("`{}` must not hold", rule.name()));
+                trace.open("not");
+                let value = !rule.within(context, trace).value;
+                trace.close("not", value, || format!("`{}` must not hold", rule.name()));
                 value
             }
             _ => {
@@ -147,12 +169,22 @@ impl Rule {
         Outcome { value, failed: (self.name(), value) }
     }
 
+    /// As a part of another rule, where an `all` is told as such.
+    fn within(&self, context: &Context<'_>, trace: &mut impl Trace) -> Outcome {
+        let Self::All(rules) = self else { return self.evaluate(context, trace) };
+        trace.open("all");
+        let outcome = all(rules, context, trace);
+        trace.close("all", outcome.value, || format!("all {} must hold", rules.len()));
+        outcome
+    }
+
     /// The outcome of a single predicate.
     fn holds(&self, context: &Context<'_>) -> Tri {
         let facts = context.facts;
         match self {
             Self::Org(rules) => Tri::any(rules.iter().map(|rule| rule.holds(context))),
             Self::Workspace(rules) => Tri::any(rules.iter().map(|rule| rule.holds(context))),
+            Self::When(condition) => condition.holds(facts, &context.source),
             Self::Reverified(asked) if context.assumed.iter().any(|other| std::ptr::eq(*other, asked)) => Tri::True,
             // Put together from others; `evaluate` never asks here.
             Self::All(_) | Self::Any(_) | Self::Not(_) => self.evaluate(context, &mut ()).value,
@@ -175,7 +207,7 @@ impl Rule {
             Self::Claim(rule) => rule.holds(&facts.claims),
             Self::Reverified(asked) => reverified_holds(facts, asked),
             // INVARIANT: asked of none of these; were they, nobody could tell.
-            Self::Org(_) | Self::Workspace(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => {
+            Self::Org(_) | Self::Workspace(_) | Self::When(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => {
                 Tri::Unknown(Cause::MissingValue)
             }
         }
@@ -191,7 +223,7 @@ impl Rule {
     }
 
     /// Shows each rule of the tree.
-    pub(super) fn visit<'r>(&'r self, see: &mut impl FnMut(&'r Self)) {
+    pub fn visit<'r>(&'r self, see: &mut impl FnMut(&'r Self)) {
         see(self);
         match self {
             Self::All(rules) | Self::Any(rules) => {
@@ -235,7 +267,7 @@ impl Rule {
                     OrgRule::Any => "any".to_owned(),
                     OrgRule::Named { template, .. } => shown(template, context),
                 }));
-                format!("asked {asked}; has {}", list(names(facts)))
+                format!("asked {asked}; has {}", list(distinct(names(facts))))
             }
             Self::Workspace(rules) => {
                 let asked = list(rules.iter().map(|rule| shown(&rule.template, context)));
@@ -263,6 +295,7 @@ impl Rule {
             }
             Self::Feature(asked) => format!("asked {}; has {}", list(asked), scoped(facts.features.as_ref())),
             Self::Plan(asked) => format!("asked {}; has {}", list(asked), scoped(facts.plans.as_ref())),
+            Self::When(condition) => condition.shown(facts, &context.source),
             Self::Claim(rule) => {
                 format!("asked {} = {}; has {}", rule.path.as_str(), list(&rule.any_of), rule.shown(&facts.claims))
             }
@@ -279,7 +312,7 @@ impl Rule {
 fn all(rules: &[Rule], context: &Context<'_>, trace: &mut impl Trace) -> Outcome {
     let mut outcome = Outcome { value: Tri::True, failed: ("all", Tri::True) };
     for rule in rules {
-        let next = rule.evaluate(context, trace);
+        let next = rule.within(context, trace);
         if outcome.value == Tri::True {
             outcome.failed = next.failed;
         }
@@ -352,15 +385,16 @@ impl WorkspaceRule {
 }
 
 fn shown(template: &Template, context: &Context<'_>) -> String {
-    match template.resolve(&context.source) {
-        Ok(value) => readable(&value),
-        Err(cause) => cause.as_str().to_owned(),
-    }
+    template.explained(&context.source)
 }
 
-/// A client's bytes as one line of text.
-fn readable(value: &[u8]) -> String {
-    value.escape_ascii().to_string()
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    names.fold(Vec::new(), |mut seen, name| {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+        seen
+    })
 }
 
 fn names(facts: &Facts) -> impl Iterator<Item = &str> {

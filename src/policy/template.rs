@@ -14,13 +14,14 @@ use super::claim::{ClaimPath, ClaimPathProblemKind};
 use super::tri::Cause;
 use crate::identity::Identity;
 use crate::identity::headers::push_visible;
-use crate::request::{QueryValue, View, query_value};
+use crate::request::{QueryValue, Request, View, query_value};
 use crate::route::{Captures, Pattern};
 
 /// What a rule reads of the request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a, 'v> {
     pub captures: &'a Captures<'a, 'v>,
+    pub request: &'a Request,
     pub query: Option<&'a str>,
     pub headers: &'a HeaderMap,
     /// `None` where claims are compared by their own rule.
@@ -29,7 +30,13 @@ pub(super) struct Source<'a, 'v> {
 
 impl<'a, 'v> Source<'a, 'v> {
     pub(super) fn new(captures: &'a Captures<'a, 'v>, view: &View<'a>) -> Self {
-        Self { captures, query: view.request.query.as_deref(), headers: view.headers, claims: None }
+        Self {
+            captures,
+            request: view.request,
+            query: view.request.query.as_deref(),
+            headers: view.headers,
+            claims: None,
+        }
     }
 }
 
@@ -144,6 +151,36 @@ impl Template {
         })
     }
 
+    /// The query parameters that it reads.
+    pub fn query_names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Piece::Query(name) => Some(&**name),
+            Piece::Literal(_) | Piece::Segment(_) | Piece::Header(_) | Piece::Claim(_) => None,
+        })
+    }
+
+    /// As people write it on a route with this pattern.
+    pub fn written(&self, pattern: &Pattern) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Segment(position) => {
+                    text.push_str(&format!("{{{}}}", pattern.names().nth(*position).unwrap_or_default()));
+                }
+                Piece::Query(name) => text.push_str(&format!("{{query.{name}}}")),
+                Piece::Header(name) => text.push_str(&format!("{{header.{name}}}")),
+                Piece::Claim(path) => text.push_str(&format!("{{claim.{}}}", path.as_str())),
+            }
+        }
+        text
+    }
+
+    /// What it comes to for one request, byte for byte; `None` where the request does not say it, or says it twice.
+    pub fn value(&self, captures: &Captures<'_, '_>, view: &View<'_>) -> Option<Vec<u8>> {
+        self.resolve(&Source::new(captures, view)).ok().map(Cow::into_owned)
+    }
+
     /// The value for one request. Allocates only for several parts, escapes and query values.
     pub(super) fn resolve<'a>(&'a self, source: &Source<'a, 'a>) -> Result<Cow<'a, [u8]>, Cause> {
         if let [only] = self.parts.as_slice() {
@@ -154,6 +191,28 @@ impl Template {
             value.extend_from_slice(&part.resolve(source)?);
         }
         Ok(Cow::Owned(value))
+    }
+
+    /// What is written and what it stands for in one request, for whoever explains. Values of queries are nobody's to see.
+    pub(super) fn explained(&self, source: &Source<'_, '_>) -> String {
+        if let Some(text) = self.literal() {
+            return text.to_owned();
+        }
+        let name = |position: usize| source.captures.iter().nth(position).map_or("", |(name, _)| name);
+        let written = self.parts.iter().map(|part| match part {
+            Piece::Literal(text) => text.to_string(),
+            Piece::Segment(position) => format!("{{{}}}", name(*position)),
+            Piece::Query(name) => format!("{{query.{name}}}"),
+            Piece::Header(name) => format!("{{header.{name}}}"),
+            Piece::Claim(path) => format!("{{claim.{}}}", path.as_str()),
+        });
+        let written: String = written.collect();
+        let is_of_query = self.parts.iter().any(|part| matches!(part, Piece::Query(_)));
+        match self.resolve(source) {
+            Ok(_) if is_of_query => format!("{written} (not shown)"),
+            Ok(value) => format!("{written} = {}", value.escape_ascii()),
+            Err(cause) => format!("{written}, which has no value: {}", cause.as_str()),
+        }
     }
 
     /// The value for one request as text to write down: literals as they are, values percent-encoded where they are not

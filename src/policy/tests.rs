@@ -8,7 +8,7 @@ use super::{
     RoleName, Rule, Trace, Tri, Why, authorize,
 };
 use crate::identity::{Facts, Identity, Org, TokenKind};
-use crate::request::{CanonicalPath, Client, Credentials, Peer, Request, TrustedProxies, View};
+use crate::request::{CanonicalPath, Client, Credentials, Oddities, Peer, Request, TrustedProxies, View};
 use crate::route::{Access, Definition, Found, Mode, Pattern, Place, Routes, WebSocket};
 
 /// One request and the one route that it falls under.
@@ -40,6 +40,7 @@ impl Asked {
             upstream: 3,
             names_upstream: false,
             exact_paths: false,
+            tolerates: crate::request::Oddities::NONE,
         };
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
@@ -57,6 +58,7 @@ impl Asked {
             credentials: Credentials::default(),
             preflight: None,
             handshake: None,
+            oddities: Oddities::NONE,
         };
         Self { routes: Routes::compile(vec![definition]).unwrap(), request, headers }
     }
@@ -268,7 +270,7 @@ fn a_trace_hears_every_predicate_with_what_was_asked_and_what_is_there() {
     asked.authorize(&policy, Some(member()), &mut heard).unwrap_err();
     let expected = [
         "token true: asked session, legacy; has session",
-        "org false: asked org_2; has org_1, acme",
+        "org false: asked {org} = org_2; has org_1, acme",
         "role false: asked org:admin; has org:member",
         "permission true: asked org:posts:read; has org:posts:read",
         "any true: one of 2 must hold",

@@ -8,6 +8,14 @@ use super::tri::Tri;
 /// is built only by those who want it, and never holds a token.
 pub trait Trace {
     fn note(&mut self, predicate: &'static str, outcome: Tri, detail: impl FnOnce() -> String);
+
+    /// What is noted up to the next [`close`](Self::close) is put together by `any`, `all` or `not`.
+    fn open(&mut self, _predicate: &'static str) {}
+
+    /// What was put together holds so.
+    fn close(&mut self, predicate: &'static str, outcome: Tri, detail: impl FnOnce() -> String) {
+        self.note(predicate, outcome, detail);
+    }
 }
 
 /// Nobody.

@@ -82,6 +82,11 @@ impl Cookies {
         self.all(name).next()
     }
 
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// Whether there is any cookie at all.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()

@@ -487,6 +487,17 @@ pub fn peek(plan: &Plan, state_dir: &Path, now: i64) -> Current {
     keeper.current(record, problem.map(Arc::from), None, Arc::default())
 }
 
+/// What the config alone says, whatever was kept and without the key: for policy tests, which come out alike everywhere. Where
+/// people are dealt by the key, the buckets are nobody's.
+pub fn configured(plan: &Plan, now: i64) -> Current {
+    let unread = || "not read for a test".to_owned();
+    let key = Err(unread());
+    let terms = terms(plan, &key);
+    let observer = Box::new(Nobody);
+    let keeper = Keeper { plan: plan.clone(), terms, store: Err(unread()), key, cookies: None, observer, stuck: None };
+    keeper.current(keeper.first(plan.percent, now), None, None, Arc::default())
+}
+
 /// Nothing is changed, so that there is nothing to write down.
 #[derive(Debug)]
 struct Nobody;

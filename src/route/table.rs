@@ -11,8 +11,9 @@ use super::pattern::{Part, Pattern};
 use super::predicate::{Asked, Rank, WhyNot, cannot_be_told_apart};
 use super::trie::{Case, Slash, Trie, hash};
 use super::{Definition, Found, Reading, Refusal, Route};
-use crate::request::View;
 use crate::request::path::Segment;
+use crate::request::tolerance::readings;
+use crate::request::{Oddities, View};
 
 /// Two routes that some request would match alike; indices into what `compile` was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +87,14 @@ impl Routes {
     pub(super) fn find_asked<'r, 'v>(&'r self, path: &'v str, asked: &Asked<'_>) -> Result<Found<'r, 'v>, Refusal> {
         let mut values = Values::default();
         let Some(route) = self.pick(&self.as_sent, path, Slash::AsSent, asked, &mut values)? else {
-            return Err(self.nothing_found(asked));
+            return Err(match asked.oddities.beyond(Oddities::NONE) {
+                Some(oddity) => Refusal::Untolerated(oddity),
+                None => self.nothing_found(asked),
+            });
         };
+        if !asked.oddities.is_empty() {
+            self.check_odd_readings(path, asked, route)?;
+        }
         if !route.exact_paths {
             self.check_other_readings(path, asked, route)?;
         }
@@ -101,6 +108,12 @@ impl Routes {
         let asked = Asked { method: &view.request.method, ..Asked::new(view) };
         let found = self.find_asked(view.request.path.as_str(), &asked).ok()?;
         found.route.methods.contains(asked.method).then_some(found)
+    }
+
+    /// The route of a request as it was sent, whatever a looser reading of its path would pick.
+    pub fn as_sent(&self, view: &View<'_>) -> Option<&Route> {
+        let asked = Asked::new(view);
+        self.pick(&self.as_sent, view.request.path.as_str(), Slash::AsSent, &asked, &mut Values::default()).ok()?
     }
 
     /// Reports each route whose pattern matches the path and that was not found, with the reason.
@@ -126,6 +139,22 @@ impl Routes {
             }
             ControlFlow::Continue(())
         });
+    }
+
+    /// Every route whose pattern matches the path, in any of the readings that `find` considers.
+    pub fn reached(&self, path: &str) -> Vec<&Route> {
+        let mut found: Vec<usize> = Vec::new();
+        for trie in [&self.as_sent, &self.folded] {
+            for slash in [Slash::AsSent, Slash::Dropped] {
+                let _: ControlFlow<()> = trie.search(path, slash, &mut Values::default(), &mut |places| {
+                    found.extend(places.into_iter().flatten());
+                    ControlFlow::Continue(())
+                });
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|index| self.routes.get(index)).collect()
     }
 
     pub fn get(&self, index: usize) -> Option<&Route> {
@@ -165,6 +194,27 @@ impl Routes {
                     return Err(Refusal::AnotherReading { route: other.id.clone(), reading });
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What one route tolerates must not be a way around another: whoever decodes, cuts or collapses the path must come to
+    /// the same route. Whatever the upstream says about its paths: `exact` is about letters and one slash.
+    fn check_odd_readings(&self, path: &str, asked: &Asked<'_>, route: &Route) -> Result<(), Refusal> {
+        if let Some(oddity) = asked.oddities.beyond(route.tolerates) {
+            return Err(Refusal::Untolerated(oddity));
+        }
+        for reading in readings(path).map_err(Refusal::Untolerated)? {
+            let reading = reading.as_str();
+            match self.pick(&self.as_sent, reading, Slash::AsSent, asked, &mut Values::default())? {
+                Some(other) if other.index != route.index => {
+                    return Err(Refusal::AnotherReading { route: other.id.clone(), reading: Reading::Odd });
+                }
+                _ => {}
+            }
+            if !route.exact_paths {
+                self.check_other_readings(reading, asked, route)?;
             }
         }
         Ok(())
@@ -268,6 +318,7 @@ impl Route {
             upstream,
             names_upstream,
             exact_paths,
+            tolerates,
         } = definition;
         Self {
             index,
@@ -286,6 +337,7 @@ impl Route {
             upstream,
             names_upstream,
             exact_paths,
+            tolerates,
         }
     }
 }

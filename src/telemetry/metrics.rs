@@ -2,7 +2,7 @@
 //!
 //! Handles are resolved when they are first used, by route, arm and code; after that a request only bumps them. Owned by the process, not by a snapshot: a reload must not reset a counter.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -10,6 +10,8 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use super::config::ConfigSeries;
+use super::forget::keep;
 use super::trail::{TrailSeries, TrailState};
 use crate::gate::reply::{Code, Fault};
 use crate::rollout::Side;
@@ -33,7 +35,7 @@ struct Series {
     legacy_lookups: IntCounterVec,
     legacy_breaker_open: IntGauge,
     missing_azp: IntCounterVec,
-    config_stale: IntGauge,
+    config: ConfigSeries,
     in_flight: IntGauge,
     cache_entries: IntGauge,
     forwarded_dropped: IntCounter,
@@ -52,7 +54,12 @@ struct Series {
     unopened: IntCounterVec,
     token_exchanges: IntCounterVec,
     trail: TrailSeries,
+    /// By rollout and access class, of which there are few.
+    arms: Mutex<Vec<(Arc<str>, &'static str, Arc<Arms>)>>,
 }
+
+/// The handles of all arms of one access class.
+type Arms = [ArmMetrics; 3];
 
 #[derive(Debug)]
 struct UpstreamSeries {
@@ -179,7 +186,7 @@ impl Metrics {
                 "otherwise good tokens without azp, refused or let through by missing_azp",
                 &["issuer"],
             )?,
-            config_stale: gauge("crossgate_config_stale", "1 while a refused reload leaves an older config serving")?,
+            config: ConfigSeries::new(&registry)?,
             in_flight: gauge("crossgate_requests_in_flight", "requests being served now")?,
             cache_entries: gauge("crossgate_token_cache_entries", "verified tokens held")?,
             forwarded_dropped: registered(
@@ -272,6 +279,7 @@ impl Metrics {
                 &["rollout", "result", "dimension"],
             )?,
             panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
+            arms: Mutex::default(),
             registry,
         };
         let info = registered(
@@ -280,6 +288,18 @@ impl Metrics {
         )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self(Arc::new(series)))
+    }
+
+    /// Handles that all routes of an access class share. Locks: for loading only.
+    fn arms(&self, rollout: &Arc<str>, access: &'static str) -> Arc<Arms> {
+        let mut known = self.0.arms.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().find(|(name, class, _)| name == rollout && *class == access);
+        if let Some((.., arms)) = found {
+            return Arc::clone(arms);
+        }
+        let arms = Arc::new([Side::Legacy.as_str(), Side::Clerk.as_str(), "none"].map(ArmMetrics::new));
+        known.push((Arc::clone(rollout), access, Arc::clone(&arms)));
+        arms
     }
 
     /// The text exposition format.
@@ -292,7 +312,32 @@ impl Metrics {
     }
 
     pub fn config_stale(&self) -> &IntGauge {
-        &self.0.config_stale
+        &self.0.config.stale
+    }
+
+    /// This snapshot serves, and the files say so at this moment.
+    pub fn config_serves(&self, snapshot: &str, unix_ms: i64) {
+        self.0.config.serves(snapshot, unix_ms);
+    }
+
+    /// Takes away the series of routes, upstreams and issuers that nobody knows any more. Looks at all of them: not for a
+    /// thread that serves.
+    pub fn keep(&self, route: &dyn Fn(&str) -> bool, upstream: &dyn Fn(&str) -> bool, issuer: &dyn Fn(&str) -> bool) {
+        let Series { requests, reported, upstream: of, jwks_age, jwks_refresh, missing_azp, .. } = &*self.0;
+        // Of what found no route there are series, too.
+        let route = |id: &str| id.is_empty() || route(id);
+        keep(requests, "route", &route);
+        keep(reported, "route", &route);
+        for counters in [&of.breaker_opened, &of.failures, &of.put_out, &of.unresolved] {
+            keep(counters, "upstream", upstream);
+        }
+        keep(jwks_age, "issuer", issuer);
+        keep(jwks_refresh, "issuer", issuer);
+        keep(missing_azp, "issuer", issuer);
+    }
+
+    pub fn count_reload(&self, result: &'static str) {
+        self.0.config.count(result);
     }
 
     pub fn in_flight(&self) -> &IntGauge {
@@ -431,12 +476,16 @@ impl Metrics {
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+pub(super) fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
 
-/// The handles of one route.
+/// The handles of one route: those of its own, and those that it shares with all routes of its access class, since their
+/// series do not name it.
 #[derive(Debug)]
 pub struct RouteMetrics {
     metrics: Metrics,
@@ -444,13 +493,23 @@ pub struct RouteMetrics {
     route: Box<str>,
     access: &'static str,
     allowed_route: IntCounter,
-    failed: [OnceLock<IntCounter>; Code::COUNT],
-    reported: [OnceLock<IntCounter>; Code::COUNT],
-    denied_route: [OnceLock<IntCounter>; Code::COUNT],
-    arms: [ArmMetrics; 3],
+    failed: Row,
+    reported: Row,
+    denied_route: Row,
+    arms: Arc<Arms>,
 }
 
-/// The handles of one route and arm, each resolved when it is first used: a thousand routes must not mean a hundred
+/// Handles by code. Most routes never need one: ten thousand of them must not hold a million empty places.
+#[derive(Debug, Default)]
+struct Row(OnceLock<Box<[OnceLock<IntCounter>; Code::COUNT]>>);
+
+impl Row {
+    fn slot(&self, code: Code) -> Option<&OnceLock<IntCounter>> {
+        self.0.get_or_init(|| Box::new([const { OnceLock::new() }; Code::COUNT])).get(code.index())
+    }
+}
+
+/// The handles of one access class and arm, each resolved when it is first used: a thousand routes must not mean a hundred
 /// thousand idle series.
 #[derive(Debug)]
 struct ArmMetrics {
@@ -480,10 +539,10 @@ impl RouteMetrics {
     pub fn new(metrics: &Metrics, rollout: &Arc<str>, route: &str, access: &'static str) -> Self {
         Self {
             allowed_route: metrics.0.requests.with_label_values(&[route, "allow", "ok"]),
-            failed: [const { OnceLock::new() }; Code::COUNT],
-            reported: [const { OnceLock::new() }; Code::COUNT],
-            denied_route: [const { OnceLock::new() }; Code::COUNT],
-            arms: [Side::Legacy.as_str(), Side::Clerk.as_str(), "none"].map(ArmMetrics::new),
+            failed: Row::default(),
+            reported: Row::default(),
+            denied_route: Row::default(),
+            arms: metrics.arms(rollout, access),
             metrics: metrics.clone(),
             rollout: Arc::clone(rollout),
             route: route.into(),
@@ -493,7 +552,7 @@ impl RouteMetrics {
 
     /// `None` where nobody's arm was asked for.
     fn arm(&self, side: Option<Side>) -> &ArmMetrics {
-        let [legacy, clerk, none] = &self.arms;
+        let [legacy, clerk, none] = &*self.arms;
         match side {
             Some(Side::Legacy) => legacy,
             Some(Side::Clerk) => clerk,
@@ -522,7 +581,7 @@ impl RouteMetrics {
             Fault::Client => &arm.denied,
             Fault::Server => &arm.denied_by_server,
         };
-        let (Some(slot), Some(route)) = (row.get(code.index()), self.denied_route.get(code.index())) else { return };
+        let (Some(slot), Some(route)) = (row.get(code.index()), self.denied_route.slot(code)) else { return };
         slot.get_or_init(|| self.decided(arm, "deny", code.as_str(), fault.as_str())).inc();
         let labels = [&*self.route, "deny", code.as_str()];
         route.get_or_init(|| self.metrics.0.requests.with_label_values(&labels)).inc();
@@ -531,7 +590,7 @@ impl RouteMetrics {
     /// Permitted, and then the API's side failed: not a denial.
     pub fn failed(&self, side: Option<Side>, code: Code) {
         self.count_allowed(side);
-        if let Some(slot) = self.failed.get(code.index()) {
+        if let Some(slot) = self.failed.slot(code) {
             let labels = [&*self.route, "allow", code.as_str()];
             slot.get_or_init(|| self.metrics.0.requests.with_label_values(&labels)).inc();
         }
@@ -539,7 +598,7 @@ impl RouteMetrics {
 
     /// A refusal that report mode let through.
     pub fn report(&self, code: Code) {
-        if let Some(slot) = self.reported.get(code.index()) {
+        if let Some(slot) = self.reported.slot(code) {
             slot.get_or_init(|| self.metrics.0.reported.with_label_values(&[&*self.route, code.as_str()])).inc();
         }
     }

@@ -3,7 +3,10 @@
 //! Never a token, a cookie, a query string or a body; never a client's bytes as a metric label.
 
 pub mod access;
+mod config;
+mod forget;
 pub mod log;
 pub mod metrics;
 pub mod shadow;
+pub mod tally;
 pub mod trail;

@@ -6,9 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be set up is a failure of the test")]
 
 mod audit;
+mod full;
 mod hostile;
 mod pages;
+mod recipes;
 mod reload;
+mod schema;
 mod screens;
 
 use std::path::{Path, PathBuf};

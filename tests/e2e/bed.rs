@@ -131,7 +131,8 @@ impl Bed {
         self
     }
 
-    /// A top-level key of the config, instead of what it was; `{gate}` stands for the address to listen on.
+    /// A top-level key of the config, instead of what it was; `{gate}` stands for the address to listen on, `{admin}` for the
+    /// admin listener's.
     pub(crate) fn section(mut self, text: &str) -> Self {
         let key = text.split(':').next().unwrap().trim().to_owned();
         self.sections.retain(|(other, _)| *other != key);
@@ -216,7 +217,8 @@ impl Bed {
         ];
         for (key, text) in &self.sections {
             sections.retain(|(other, _)| other != key);
-            sections.push((key.clone(), text.replace("{gate}", &gate.to_string())));
+            sections
+                .push((key.clone(), text.replace("{gate}", &gate.to_string()).replace("{admin}", &admin.to_string())));
         }
         let text: Vec<String> = sections.into_iter().map(|(_, text)| text).collect();
         std::fs::create_dir_all(self.folder().join("policies")).unwrap();

@@ -58,7 +58,7 @@ fn built() -> (PathBuf, PathBuf) {
 }
 
 /// The folder with everything that the samples need.
-fn prepared() -> &'static Path {
+pub(super) fn prepared() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let (_, target) = built();
@@ -109,15 +109,15 @@ fn program(language: Language) -> Command {
 }
 
 /// An API that runs; ends with the test.
-struct Api {
-    address: Address,
+pub(super) struct Api {
+    pub(super) address: Address,
     _process: Process,
 }
 
 impl Api {
     /// A process that another test is just making may hold the port for a moment longer than this one: whoever finds it
     /// taken is started again.
-    fn start(mut command: Command, port: TcpListener) -> Self {
+    pub(super) fn start(mut command: Command, port: TcpListener) -> Self {
         let address = Address::Tcp(port.local_addr().unwrap());
         drop(port);
         command.env("PORT", address.host().rsplit(':').next().unwrap());

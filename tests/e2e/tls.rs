@@ -68,7 +68,12 @@ fn ask(bed: &Running, config: ClientConfig, name: &str) -> std::io::Result<(Stri
     Ok((answer, shown))
 }
 
-fn der((certificate, _): &Pem) -> CertificateDer<'static> {
+/// The certificate that `a.example` shows.
+pub(crate) fn shown(bed: &Running, trusted: &Authority) -> CertificateDer<'static> {
+    ask(bed, client(trusted, None, &[]), "a.example").unwrap().1
+}
+
+pub(crate) fn der((certificate, _): &Pem) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets up what tests/e2e/samples.rs runs, in FOLDER/samples: libraries of Node and Python in their locked versions, and the
+# Sets up what tests/e2e/samples.rs, recipes.rs and editor.rs run, in FOLDER/samples: libraries of Node and Python in their locked versions, and the
 # Go program. Does nothing the second time. With --install, tools that the machine lacks are installed as Debian packages.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -41,21 +41,26 @@ made() { cp "$1" "$2/made-of"; }
 
 node() {
   mkdir -p "$samples/$1"
-  cp "$2/api.mjs" "$2/package.json" "$2/package-lock.json" "$samples/$1/"
+  cp "${3:-$2}"/*.mjs "$2/package.json" "$2/package-lock.json" "$samples/$1/"
   is_made "$2/package-lock.json" "$samples/$1" && return
   (cd "$samples/$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
   made "$2/package-lock.json" "$samples/$1"
 }
 node node docs/verify/node
 node legacy-api tests/samples/legacy-api
+node express tests/samples/express conf/recipes/express-api
+# No API: what editors ask about YAML files.
+node language-server tests/samples/language-server
 
-locked=docs/verify/python/requirements.txt
-if ! is_made "$locked" "$samples/python"; then
-  rm -rf "$samples/python"
-  "$(python)" -m venv "$samples/python"
-  "$samples/python/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r "$locked" >&2
-  made "$locked" "$samples/python"
-fi
+environment() {
+  is_made "$2" "$samples/$1" && return
+  rm -rf "${samples:?}/$1"
+  "$(python)" -m venv "$samples/$1"
+  "$samples/$1/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r "$2" >&2
+  made "$2" "$samples/$1"
+}
+environment python docs/verify/python/requirements.txt
+environment flask tests/samples/flask/requirements.txt
 
 # Debian has one folder for all versions; a program names the major one.
 mkdir -p "$samples/go/src/github.com/golang-jwt/jwt"

@@ -74,13 +74,13 @@ fn token(raw: raw::Token, at: At<'_>, files: &mut Files, problems: &mut Vec<Prob
     }
     let listed = scopes.unwrap_or_default();
     if listed.is_empty() && !at.key("scopes").has_gaps() {
-        missing(at, "scopes", "say what it is for: read, rollout:write, rollout:resume", problems);
+        missing(at, "scopes", "say what it is for: read, rollout:write, rollout:resume, reload", problems);
     }
     let (name, file) = (name?, token_file?);
     if name.is_empty() || name.len() > MAX_NAME || name.chars().any(|letter| letter.is_control()) {
         let message = format!("a name is one line of at most {MAX_NAME} bytes");
         problems.push(Problem::at(codes::ADMIN_TOKEN, at.key("name"), message));
-    } else if ["unix", "config", "anybody"].contains(&&*name) {
+    } else if ["unix", "config", "anybody", "signal", "file"].contains(&&*name) {
         let message = format!("`{name}` is what the audit trail calls somebody without a token");
         problems.push(Problem::at(codes::ADMIN_TOKEN, at.key("name"), message).help("choose another name"));
         return None;
@@ -92,6 +92,7 @@ fn token(raw: raw::Token, at: At<'_>, files: &mut Files, problems: &mut Vec<Prob
             raw::Scope::Read => Scope::Read,
             raw::Scope::RolloutWrite => Scope::RolloutWrite,
             raw::Scope::RolloutResume => Scope::RolloutResume,
+            raw::Scope::Reload => Scope::Reload,
         })
         .collect();
     Some(Token { name: Arc::from(name), digest, scopes })

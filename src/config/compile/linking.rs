@@ -13,6 +13,7 @@ use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
 use crate::config::source::{Files, Unreadable};
+use crate::config::watched::Print;
 use crate::identity::link::{Canonical, Linking, Source};
 use crate::identity::map::{self, Extent, IdentityMap, Side, Stamp};
 
@@ -101,18 +102,19 @@ fn load(
     problems: &mut Vec<Problem>,
 ) -> Option<(Arc<IdentityMap>, Source)> {
     let Beside { previous, state_dir, .. } = beside;
+    let before = Print::of(path);
     let held = previous.and_then(|previous| Some((previous.map.as_ref()?, previous.source.as_ref()?)));
     if let Some((map, source)) = held
         && source.path == path
         && source.stamp.is_some()
         && source.stamp == Stamp::of(path)
     {
-        files.remember_digest(path, map.digest());
+        files.remember_digest(path, map.digest(), before);
         return Some((Arc::clone(map), source.clone()));
     }
     match map::load_stamped(path) {
         Ok((map::Loaded { map, .. }, stamp)) => {
-            files.remember_digest(path, map.digest());
+            files.remember_digest(path, map.digest(), before);
             let source = Source { path: path.to_path_buf(), stamp };
             if let Some(loss) = lost(&map, held.map(|(held, _)| &**held), beside) {
                 let (kept, message) = (Extent::path(state_dir), format!("the map is not taken up: {loss}"));
@@ -128,7 +130,7 @@ fn load(
             Some((map, source))
         }
         Err(told) => {
-            files.remember_digest(path, "");
+            files.remember_digest(path, "", before);
             for map::Problem { line, message } in told {
                 let help = "`crossgate map verify` shows every error of the map";
                 problems.push(match line {

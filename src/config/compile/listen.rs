@@ -259,11 +259,12 @@ fn whole_seconds(given: Option<raw::Time>, default_ms: u64, at: At<'_>, problems
 pub(super) struct Telemetry {
     pub(super) access_log: AccessLog,
     pub(super) log: LogLevel,
+    pub(super) policy_version_header: bool,
 }
 
 pub(super) fn telemetry(raw: Option<raw::Telemetry>, root: At<'_>, problems: &mut Vec<Problem>) -> Telemetry {
     let at = root.key("telemetry");
-    let raw::Telemetry { access_log, log } = raw.unwrap_or_default();
+    let raw::Telemetry { access_log, log, policy_version_header } = raw.unwrap_or_default();
     let access_log = match access_log.as_deref() {
         None | Some("stdout") => AccessLog::Stdout,
         Some("stderr") => AccessLog::Stderr,
@@ -286,7 +287,7 @@ pub(super) fn telemetry(raw: Option<raw::Telemetry>, root: At<'_>, problems: &mu
         raw::LogLevel::Debug => LogLevel::Debug,
         raw::LogLevel::Trace => LogLevel::Trace,
     };
-    Telemetry { access_log, log }
+    Telemetry { access_log, log, policy_version_header: policy_version_header.unwrap_or(false) }
 }
 
 pub(super) fn state_dir(raw: Option<&str>, root: At<'_>, problems: &mut Vec<Problem>) -> PathBuf {

@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod audit;
 mod clerk;
+mod condition;
 mod contradiction;
 mod header;
 mod identity;
@@ -25,9 +26,11 @@ mod runner;
 mod slip;
 mod status;
 mod template;
+pub(super) mod test;
 mod trust;
 mod upstream;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,17 +41,20 @@ use super::places::At;
 use super::raw;
 use super::report::Problem;
 use super::source::Files;
+use super::suite::is_test_file;
+use crate::clock;
 use crate::identity::cache::TokenCache;
 use crate::identity::clerk::{InstanceSpec, Instances};
 use crate::identity::legacy::{HeaderCarrier, LegacyVerifier};
 use crate::issuer::Mint;
-use crate::policy::OrgName;
+use crate::policy::{OrgName, Policy};
 use crate::request::fold::Reserved;
-use crate::request::{CanonicalPath, CredentialLine, ReadHeaders, Rules};
-use crate::route::{Access, Route};
+use crate::request::{CanonicalPath, CredentialLine, Oddities, ReadHeaders, Rules};
+use crate::route::{Access, Mode, Route, Routes};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Shadow, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::shadow::Comparisons;
+use crate::telemetry::tally::Tallies;
 use crate::tls::{Material, Tls};
 use crate::upstream::{Unusable, Upstream};
 use route::PolicyFile;
@@ -179,6 +185,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         return None;
     }
     let route::Compiled { routes, policies, audit: recorded, extra_methods, mut read_headers, hosts_named } = routes?;
+    let tolerated = routes.iter().fold(Oddities::NONE, |all, route| all.and(route.tolerates));
     let instances = instances?;
     let linking = Arc::new(identity.linking);
     let legacy = legacy.map(|spec| {
@@ -197,8 +204,11 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         roles: identity::listed_roles(&identity.roles),
         comparisons: Comparisons::new(metrics, &name, policies.len()),
     });
+    let tallies = tallies(&routes, &policies, previous);
+    let id = files.id();
     let snapshot = Snapshot {
-        id: files.id(),
+        shown_id: telemetry.policy_version_header.then(|| HeaderValue::from_str(&id).ok()).flatten(),
+        id,
         request: Rules {
             limits: limits.request,
             reserved,
@@ -206,16 +216,19 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
             extra_methods,
             read_headers: ReadHeaders::new(read_headers),
             hosts_named,
+            tolerated,
             credential_line,
         },
         routes,
         policies,
         metrics: by_route,
+        tallies,
         unrouted: RouteMetrics::new(metrics, &name, "", "none"),
         instances,
         legacy,
         cache: TokenCache::default(),
         headers: identity.headers,
+        org_name: identity.org_name,
         linking,
         workspaces_claim: identity.workspaces_claim,
         mint: mint.map(Mint::new),
@@ -246,6 +259,20 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         audit: audit.settings,
     };
     Some(Compiled { settings, snapshot })
+}
+
+/// The routes in report mode. What was counted under another rule says nothing about this one.
+fn tallies(routes: &Routes, policies: &[Policy], previous: Option<&Snapshot>) -> Tallies {
+    let reporting = routes.iter().zip(policies).map(|(route, policy)| {
+        let Route { id, pattern, methods, host, headers, query, access, .. } = route;
+        let rule = || {
+            let mut hasher = DefaultHasher::new();
+            format!("{:?}", (pattern, methods, host, headers, query, access, policy)).hash(&mut hasher);
+            hasher.finish()
+        };
+        (route.mode == Mode::Report).then(|| (id, rule()))
+    });
+    Tallies::new(reporting, previous.map(|snapshot| &snapshot.tallies), clock::now().unix_ms)
 }
 
 /// Where the legacy side's credentials travel beside `Authorization: Bearer`.
@@ -401,7 +428,12 @@ pub(super) fn policy_paths(patterns: &[String], root: At<'_>, problems: &mut Vec
         let mut found: Vec<PathBuf> =
             found.map(|entry| entry.unwrap_or_else(|error| error.path().to_path_buf())).collect();
         found.sort();
-        if found.is_empty() {
+        let before = found.len();
+        found.retain(|path| !is_test_file(path));
+        if found.is_empty() && before > 0 {
+            let message = "only files of tests match: what ends in _test.yaml holds no routes";
+            problems.push(Problem::at(codes::TEST_FILE, at, message).help("name a file with `routes`"));
+        } else if found.is_empty() {
             let message = "no policy file matches";
             let help = format!("looked for {full}; relative paths start at the folder of this file");
             problems.push(Problem::at(codes::NO_FILE_MATCHES, at, message).help(help));

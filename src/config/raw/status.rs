@@ -13,10 +13,16 @@ pub(crate) enum StatusAt {
     Full(Status),
 }
 
-#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+/// Where the status is, and what it says.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping like { path: /auth/status, body: { … } }")]
+#[schemars(extend("anyOf" = [{ "required": ["path"] }, { "required": ["body"] }]))]
 pub(crate) struct Status {
+    /// The path.
+    #[schemars(extend("default" = "/auth/status"))]
     pub(crate) path: Option<String>,
+    /// The answer, with `{facts}` put in.
+    #[schemars(extend("examples" = [{ "loggedIn": "{authenticated}" }]))]
     pub(crate) body: Option<serde_json::Value>,
 }
 

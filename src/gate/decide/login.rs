@@ -14,6 +14,7 @@ use super::runner;
 use super::verify::{Verdicts, Wait, verifier};
 use super::{Caller, Decision, Refusal, Steps, Tries, World, arm_upstream, csrf, follow};
 use crate::clock::Now;
+use crate::identity::checks::Checks;
 use crate::identity::clerk::{self, Attempt};
 use crate::identity::legacy::{self, Answers, Glance, Question};
 use crate::identity::{self, Carrier, Facts, Verdict};
@@ -129,7 +130,7 @@ pub(super) fn pass(
 
 /// Looks at the credentials, with what is held.
 fn look(snapshot: &Snapshot, view: &View<'_>, found: &Found<'_, '_>, tries: Tries<'_>, now: Now) -> Seen {
-    let clerk = verifier(snapshot);
+    let clerk = clerk::Verifier { checks: tries.checks, ..verifier(snapshot) };
     let credentials = &view.request.credentials;
     if runner::is_there(snapshot, view) {
         // No login of either side, and nobody else's to see.
@@ -179,8 +180,9 @@ fn look(snapshot: &Snapshot, view: &View<'_>, found: &Found<'_, '_>, tries: Trie
 
 /// Which legacy credentials go on as they came, although they prove nobody: each by itself, so that a bad one hides none of
 /// somebody sealed. Asks nobody anything.
-pub(super) fn left_to_the_api(snapshot: &Snapshot, view: &View<'_>, now: Now) -> Proven {
-    let (credentials, clerk) = (&view.request.credentials, verifier(snapshot));
+pub(super) fn left_to_the_api(snapshot: &Snapshot, view: &View<'_>, now: Now, checks: Checks<'_>) -> Proven {
+    let credentials = &view.request.credentials;
+    let clerk = clerk::Verifier { checks, ..verifier(snapshot) };
     let question = Question { credentials, clerk, foreign: snapshot, answers: &Answers::default() };
     let Some(side) = &snapshot.legacy else { return Proven::default() };
     let Glance { header_passes, cookie_passes, .. } = side.glance(&question, now, Attempt::KnownOnly);

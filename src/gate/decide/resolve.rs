@@ -30,6 +30,8 @@ pub(super) struct Resolution {
     /// Somebody's arm it is, or that of everybody: not only where nobody goes.
     pub(super) is_of_somebody: bool,
     pub(super) why: Option<Why>,
+    /// What the table was asked.
+    pub(super) inputs: Inputs,
     /// Where the person stands whom the credentials name, the legacy one first.
     pub(super) stand: Stand,
     /// Who was verified, also where it was not enough: the trail says whose attempt it was.
@@ -89,6 +91,7 @@ pub(super) fn resolve(
         side,
         is_of_somebody: at.is_of_somebody,
         why: at.why,
+        inputs,
         stand: at,
         verified: if outcome.is_err() { verified() } else { None },
         outcome,
@@ -119,7 +122,8 @@ pub(super) fn resolve(
             let person = clerk_person(&verdicts.clerk);
             let standing = Standing { proven: proven(verdicts, &person, beside), person, ..Standing::default() };
             let side = own.side(route.access);
-            Resolution { side, is_of_somebody: true, why: own.why, stand: at, verified: None, outcome: Ok(standing) }
+            let outcome = Ok(standing);
+            Resolution { side, is_of_somebody: true, why: own.why, inputs, stand: at, verified: None, outcome }
         }
         Ok(Resolved::Person(Side::Legacy, beside)) => {
             let person = legacy_person(&verdicts.legacy);

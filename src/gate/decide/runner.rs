@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::arm::{Stand, stand};
 use super::{Caller, Decision, Refusal, Steps, World, arm_upstream, csrf, provide};
 use crate::clock::Now;
+use crate::identity::checks::Checks;
 use crate::identity::legacy::Foreign;
 use crate::identity::runner::{World as Beside, may_be_in};
 use crate::identity::{self, Carrier, Identity, Method};
@@ -98,7 +99,7 @@ pub(super) fn came(
     if !runner.owns(token) {
         return None;
     }
-    Some(match runner.judge(token, beside(snapshot), now, tries.clerk) {
+    Some(match runner.judge(token, beside(snapshot, tries.checks), now, tries.clerk) {
         Judged::Valid(person) => {
             steps.step("runner", "valid", || format!("{} by a runner token", person.facts.subject));
             Came::Valid(person)
@@ -135,11 +136,12 @@ impl Foreign for Snapshot {
 }
 
 /// What the world of now adds to a token.
-fn beside(snapshot: &Snapshot) -> Beside<'_> {
+fn beside<'a>(snapshot: &'a Snapshot, checks: Checks<'a>) -> Beside<'a> {
     Beside {
         linking: &snapshot.linking,
         headers: &snapshot.headers,
         has_legacy: snapshot.legacy.is_some(),
         instances: &snapshot.instances,
+        checks,
     }
 }

@@ -120,7 +120,7 @@ fn shadow(
     let policy = &snapshot.policies[found.route.index];
     let moment = Moment { now, assumed: None, stand: None, takes_unproven: policy.asks_for_nothing() };
     let world = World { snapshot, rollout: None };
-    let case = Case { world, view: &view, found: &found, policy, moment };
+    let case = Case { world, view: &view, found: &found, policy, moment, checks: Default::default() };
     let verdicts = Verdicts { legacy, cookie_agrees: false, took_authorization: true, clerk, refetch: None };
     let (decision, stand) = judge(&case, &verdicts, &mut ());
     let shadow = compare(&case, &verdicts, &decision, stand);

@@ -5,6 +5,8 @@
 //! order: each decides only where none before it did. What can be seen and has no cell is first brought to one, by
 //! [`Inputs::settle`]. Never reads a credential, never chooses an arm, and never says what a person may do.
 
+use std::fmt;
+
 use crate::gate::reply::Code;
 use crate::identity::clerk::Health;
 pub use crate::identity::clerk::Issuance;
@@ -191,6 +193,45 @@ impl Sent {
     /// Whether there are two people to compare.
     const fn compares(self) -> bool {
         matches!((self.legacy, self.clerk), (Legacy::Valid, Clerk::Valid | Clerk::Expired | Clerk::Unverifiable))
+    }
+}
+
+/// In the words of the table's own rows.
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sent { legacy, clerk, same, explicit } = self.sent;
+        let legacy = match legacy {
+            Legacy::Absent => "absent",
+            Legacy::Valid => "valid",
+            Legacy::Invalid => "invalid",
+            Legacy::Unverifiable => "unverifiable",
+        };
+        let clerk = match clerk {
+            Clerk::Absent => "absent",
+            Clerk::Valid => "valid",
+            Clerk::Expired => "expired",
+            Clerk::Invalid => "invalid",
+            Clerk::Unverifiable => "unverifiable",
+        };
+        let same = match same {
+            Same::Same => "same person",
+            Same::Diff => "two people",
+            Same::NotApplicable => "nobody to compare",
+        };
+        let explicit = match explicit {
+            Explicit::None => "nothing explicit",
+            Explicit::Legacy => "legacy explicit",
+            Explicit::Clerk => "clerk explicit",
+            Explicit::Both => "both explicit",
+        };
+        // Of nobody, Clerk's health is never asked.
+        let is_asked = self.sent.legacy != Legacy::Absent || self.sent.clerk != Clerk::Absent;
+        let health = if is_asked { self.health.as_str() } else { "not asked" };
+        let (arm, access, guard) = (self.arm.as_str(), self.access.as_str(), self.guard.as_str());
+        write!(
+            f,
+            "legacy {legacy}, clerk {clerk}, {same}, {explicit}, arm {arm}, {access} route, keys {health}, guard {guard}"
+        )
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Refusal, runner};
 use crate::clock::Now;
+use crate::identity::checks::Checks;
 use crate::identity::clerk::{self, Attempt, Instance, Keys, Verifier};
 use crate::identity::legacy::{self, Answers, Foreign, Judged, LegacyVerifier, Lookup, Question};
 use crate::identity::{self, Verdict};
@@ -24,6 +25,8 @@ pub struct Tries<'a> {
     /// 32 bits of chance, for who signs in and is nobody yet; `None` where nothing is to be left to chance. Decides an arm,
     /// and nothing that somebody may do.
     pub draw: fn() -> Option<u32>,
+    /// Who is told of each check of a credential.
+    pub checks: Checks<'a>,
 }
 
 /// What has to come before the decision, and which of the [`Tries`] it uses up.
@@ -96,6 +99,7 @@ pub(in crate::gate) fn verifier(snapshot: &Snapshot) -> Verifier<'_> {
         headers: &snapshot.headers,
         linking: &snapshot.linking,
         workspaces_claim: snapshot.workspaces_claim.as_deref(),
+        checks: Checks::NOBODY,
     }
 }
 
@@ -111,7 +115,7 @@ pub(super) fn verify(
         // Neither side's to see, whoever asks; what it is worth was told before.
         return Ok(Verdicts::none());
     }
-    let clerk = verifier(snapshot);
+    let clerk = Verifier { checks: tries.checks, ..verifier(snapshot) };
     let Judged { verdict: legacy, took_authorization, cookie_agrees } = match &snapshot.legacy {
         Some(side) => ask_legacy(side, (clerk, snapshot), view, access, tries, now)?,
         None => Judged::default(),

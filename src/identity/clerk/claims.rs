@@ -10,6 +10,7 @@ use super::instance::{Checks, Instance, MissingAzp, PendingSessions};
 use super::organization;
 use super::reason::Reason;
 use crate::clock::Now;
+use crate::identity::checks::{self, About, Checks as Told};
 use crate::identity::times::{TimeProblem, Times, Validity};
 use crate::identity::{Facts, Method, TokenKind, Workspace, Workspaces};
 
@@ -45,21 +46,46 @@ pub(super) fn judge(
     instance: &Instance,
     workspaces: Option<&[String]>,
     now: Now,
+    told: Told<'_>,
 ) -> Result<Judged, Refusal> {
     let checks = &instance.checks;
     if !matches!(claims.get("iss"), Some(Value::String(issuer)) if **issuer == *instance.issuer) {
         return Err(Reason::TokenInvalidIssuer.into());
     }
-    let subject = session_ids(&claims)?;
-    audience(&claims, checks)?;
-    authorized_party(&claims, checks)?;
-    if checks.pending_sessions == PendingSessions::Deny && claims.get("sts").is_some_and(|sts| sts == "pending") {
+    let claim = |name: &str| checks::shown(claims.get(name));
+    let one_of = |known: &[String]| if known.is_empty() { "not checked".to_owned() } else { known.join(", ") };
+    let subject = told.of(About::Clerk, checks::SESSION, session_ids(&claims), || {
+        format!("sub {}, sid {}", claim("sub"), claim("sid"))
+    })?;
+    told.of(About::Clerk, checks::AUDIENCE, audience(&claims, checks), || {
+        format!("{}; configured: {}", claim("aud"), one_of(&checks.audiences))
+    })?;
+    told.of(About::Clerk, checks::PARTY, authorized_party(&claims, checks), || {
+        format!("{}; configured: {}", claim("azp"), one_of(&checks.authorized_parties))
+    })?;
+    let is_pending =
+        checks.pending_sessions == PendingSessions::Deny && claims.get("sts").is_some_and(|sts| sts == "pending");
+    told.note(About::Clerk, checks::STATUS, !is_pending, || claim("sts"));
+    if is_pending {
         return Err(Reason::Pending.into());
     }
-    let org = organization::read(&claims)?;
-    let actor = actor(&claims)?;
+    let shaped = organization::read(&claims).and_then(|org| Ok((org, actor(&claims)?)));
+    let (org, actor) = told.of(About::Clerk, checks::CLAIMS, shaped, || {
+        let names = ["o", "org_id", "act"].into_iter().filter(|name| claims.contains_key(*name));
+        let names: Vec<&str> = names.collect();
+        if names.is_empty() {
+            "no org, no impersonator".to_owned()
+        } else {
+            format!("the form of {}", names.join(", "))
+        }
+    })?;
     let workspaces = workspaces.map_or(Workspaces::Missing, |path| read_workspaces(&claims, path));
-    let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(Reason::TokenVerificationFailed)?;
+    let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(Reason::TokenVerificationFailed);
+    if told.is_heard() {
+        let holds = times.is_ok_and(|times| times.judge(checks.clock_skew, now).is_ok());
+        told.note(About::Clerk, checks::TIMES, holds, || Times::told(&claims, checks.clock_skew, now));
+    }
+    let times = times?;
     let facts = Facts {
         method: Method::Clerk,
         token: TokenKind::Session,

@@ -41,8 +41,8 @@ pub(super) enum Known {
 
 impl<'a> Session<'a> {
     /// Reads a cookie's content. `None`: not a session of any configured instance, hence not there at all.
-    fn read(token: &'a str, instances: &Instances, cache: &TokenCache, now: Now) -> Option<Self> {
-        if let Some(known) = cache.find(token, instances, now) {
+    fn read(token: &'a str, instances: &Instances, cache: Option<&TokenCache>, now: Now) -> Option<Self> {
+        if let Some(known) = cache.and_then(|cache| cache.find(token, instances, now)) {
             return Some(Self { token, known: Known::Before(known) });
         }
         let claims = Parts::split(token).and_then(|parts| parts.payload()).ok()?;
@@ -79,7 +79,7 @@ pub(super) enum Choice<'a> {
 pub(super) fn plain_session<'a>(
     cookies: &'a Cookies,
     instances: &Instances,
-    cache: &TokenCache,
+    cache: Option<&TokenCache>,
     now: Now,
 ) -> Result<Option<Session<'a>>, TwoSessions> {
     session(cookies, SESSION, instances, cache, now)
@@ -90,7 +90,7 @@ pub(super) fn choose<'a>(
     cookies: &'a Cookies,
     index: usize,
     instances: &'a Instances,
-    cache: &TokenCache,
+    cache: Option<&TokenCache>,
     plain: &mut Option<Session<'a>>,
     now: Now,
 ) -> Result<Choice<'a>, TwoSessions> {
@@ -174,7 +174,7 @@ fn session<'a>(
     cookies: &'a Cookies,
     name: &'a str,
     instances: &Instances,
-    cache: &TokenCache,
+    cache: Option<&TokenCache>,
     now: Now,
 ) -> Result<Option<Session<'a>>, TwoSessions> {
     let mut found = None;

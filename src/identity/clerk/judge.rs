@@ -18,6 +18,7 @@ use super::reason::Reason;
 use super::token::{self, Parts};
 use crate::clock::Now;
 use crate::identity::cache::{self, Entry, TokenCache};
+use crate::identity::checks::{self, About, Checks};
 use crate::identity::headers::{self, HeaderNames};
 use crate::identity::{Carrier, Facts, Identity, Linking, Verdict};
 use crate::request::credential::{Authorization, Credentials};
@@ -31,6 +32,7 @@ pub struct Verifier<'a> {
     pub linking: &'a Linking,
     /// Path of the claim that lists workspaces.
     pub workspaces_claim: Option<&'a [String]>,
+    pub checks: Checks<'a>,
 }
 
 /// Whether the caller may still be sent to fetch a key.
@@ -72,7 +74,10 @@ impl Verifier<'_> {
         }
         let header = match &credentials.authorization {
             Authorization::Absent => None,
-            Authorization::Malformed => Some(Judgment::Invalid(Reason::TokenInvalid)),
+            Authorization::Malformed => {
+                self.note(checks::FORM, false, || "the Authorization line is no bearer token".to_owned());
+                Some(Judgment::Invalid(Reason::TokenInvalid))
+            }
             Authorization::Bearer(token) => Some(self.judge(token, now, attempt)),
         };
         let Some(header) = header else {
@@ -106,13 +111,24 @@ impl Verifier<'_> {
         if jar.is_empty() {
             return Ok(Judgment::Absent);
         }
-        let mut plain = cookies::plain_session(jar, self.instances, self.cache, now)?;
+        let cache = Some(self.cache).filter(|_| !self.checks.is_heard());
+        let mut plain = cookies::plain_session(jar, self.instances, cache, now)?;
         let mut together = Judgment::Absent;
-        for (index, _) in self.instances.iter().enumerate() {
-            let judgment = match cookies::choose(jar, index, self.instances, self.cache, &mut plain, now)? {
+        for (index, instance) in self.instances.iter().enumerate() {
+            let judgment = match cookies::choose(jar, index, self.instances, cache, &mut plain, now)? {
                 Choice::Absent => continue,
-                Choice::Refused(reason) => Judgment::Invalid(reason),
-                Choice::Judge(session) => self.judge_session(session, now, attempt),
+                Choice::Refused(reason) => {
+                    self.note(checks::IN_COOKIE, false, || {
+                        format!("session of {}: {}", instance.name, reason.as_str())
+                    });
+                    Judgment::Invalid(reason)
+                }
+                Choice::Judge(session) => {
+                    self.note(checks::IN_COOKIE, true, || {
+                        format!("session of {}, and __client_uat says signed in", instance.name)
+                    });
+                    self.judge_session(session, now, attempt)
+                }
             };
             together = together.or(judgment);
         }
@@ -121,21 +137,33 @@ impl Verifier<'_> {
 
     /// One token out of a header.
     fn judge(&self, token: &str, now: Now, attempt: Attempt) -> Judgment {
-        if let Some(known) = self.cache.find(token, self.instances, now) {
+        if !self.checks.is_heard()
+            && let Some(known) = self.cache.find(token, self.instances, now)
+        {
             return known.into();
         }
         if token::is_opaque_machine_token(token) {
+            self.note(checks::FORM, false, || "one of Clerk's opaque machine tokens, not a session".to_owned());
             return Judgment::Invalid(Reason::TokenTypeMismatch);
         }
         let claims = match Parts::split(token).and_then(|parts| parts.payload()) {
             Ok(claims) => claims,
-            Err(reason) => return Judgment::Invalid(reason),
+            Err(reason) => {
+                self.note(checks::FORM, false, || "no JWT: three parts, base64url, JSON".to_owned());
+                return Judgment::Invalid(reason);
+            }
         };
         let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
         match self.instances.by_issuer(issuer) {
             Some(_) if attempt == Attempt::KnownOnly => Judgment::Unchecked,
             Some((index, _)) => self.judge_claimed(token, claims, index, now),
-            None => Judgment::Invalid(Reason::TokenInvalidIssuer),
+            None => {
+                self.note(checks::FORM, true, || "a JWT".to_owned());
+                self.note(checks::ISSUER, false, || {
+                    format!("{}: no configured instance has this issuer", checks::shown(claims.get("iss")))
+                });
+                Judgment::Invalid(Reason::TokenInvalidIssuer)
+            }
         }
     }
 
@@ -156,29 +184,46 @@ impl Verifier<'_> {
             Ok(parts) => parts,
             Err(reason) => return Judgment::Invalid(reason),
         };
+        self.note(checks::FORM, true, || "a JWT".to_owned());
+        self.note(checks::ISSUER, true, || format!("{} is instance {}", instance.issuer, instance.name));
         let known = instance.keys.read(now, |held| {
-            let held = held?;
+            let held = held.filter(|_| !self.checks.is_heard())?;
             let key = held.set.find_by_header(parts.header)?;
             Some(Lookup::Found { key: Arc::clone(key), generation: held.generation })
         });
         let (found, kid) = match known {
             Some(known) => (known, None),
-            None => match parts.read_header() {
+            None => match self.checks.of(About::Clerk, checks::HEADER, parts.read_header(), || {
+                let members = parts.header_members().unwrap_or_default();
+                let member = |name: &str| format!("{name} {}", checks::shown(members.get(name)));
+                ["alg", "typ", "cat"].map(member).join(", ")
+            }) {
                 Ok(header) => (look_up(instance, header.kid.as_deref(), now), header.kid),
                 Err(reason) => return Judgment::Invalid(reason),
             },
         };
         let kid = kid.as_deref();
+        self.note(checks::KEY, matches!(found, Lookup::Found { .. }), || match &found {
+            Lookup::Found { .. } => format!("{} is in the key set", kid.unwrap_or("the only key")),
+            Lookup::NoSuchKey => format!("{} is not in the key set", kid.unwrap_or("no name")),
+            Lookup::NoKeys => "there are no keys that may be used now".to_owned(),
+        });
         match found {
             Lookup::Found { key, generation } => {
-                if !key.verifies(parts.signature, parts.signed) {
+                let holds = key.verifies(parts.signature, parts.signed);
+                self.note(checks::SIGNATURE, holds, || {
+                    (if holds { "it is this key's" } else { "it is not this key's" }).to_owned()
+                });
+                if !holds {
                     return Judgment::Invalid(Reason::TokenInvalidSignature);
                 }
-                key.remember_header(parts.header);
-                if claims::lacks_authorized_party(&claims) {
-                    instance.count_missing_azp();
+                if !self.checks.is_heard() {
+                    key.remember_header(parts.header);
+                    if claims::lacks_authorized_party(&claims) {
+                        instance.count_missing_azp();
+                    }
                 }
-                match claims::judge(claims, instance, self.workspaces_claim, now) {
+                match claims::judge(claims, instance, self.workspaces_claim, now, self.checks) {
                     Ok(judged) => self.accept(token, judged, index, key, generation, now),
                     Err(Refusal::Expired(facts)) => self.expired(&facts),
                     Err(Refusal::Invalid(reason)) => Judgment::Invalid(reason),
@@ -187,7 +232,7 @@ impl Verifier<'_> {
             Lookup::NoKeys | Lookup::NoSuchKey => {
                 let issued_ms = claims.get("iat").and_then(Value::as_f64).map(|seconds| (seconds * 1000.0) as i64);
                 // What no key could make good is bad now: no wait, and no answer that depends on the key server.
-                let legacy_user = match claims::judge(claims, instance, self.workspaces_claim, now) {
+                let legacy_user = match claims::judge(claims, instance, self.workspaces_claim, now, self.checks) {
                     Err(Refusal::Invalid(reason)) => return Judgment::Invalid(reason),
                     Err(Refusal::Expired(facts)) => self.linking.legacy_user(&facts),
                     Ok(judged) => self.linking.legacy_user(&judged.facts),
@@ -204,6 +249,8 @@ impl Verifier<'_> {
                         (Lookup::Found { .. }, Ok(claims)) => self.judge_claimed(token, claims, index, now),
                         _ => Judgment::Invalid(Reason::KidMismatch),
                     },
+                    // Whoever listens fetches nothing. A fetch that brings nothing new would end so.
+                    Unknown::Ask if held && self.checks.is_heard() => Judgment::Invalid(Reason::KidMismatch),
                     Unknown::Ask => {
                         Judgment::Ask { instance: Arc::clone(instance), kid: kid.map(Into::into), legacy_user }
                     }
@@ -223,10 +270,15 @@ impl Verifier<'_> {
 
     fn accept(&self, token: &str, judged: Judged, index: usize, key: Arc<Key>, generation: u64, now: Now) -> Judgment {
         let Judged { facts, good_from_ms, good_until_ms } = judged;
-        let Ok(facts) = self.linking.of_clerk(facts) else { return Judgment::Invalid(Reason::PrincipalDeleted) };
+        let Ok(facts) = self.linking.of_clerk_told(facts, self.checks) else {
+            self.note(checks::PERSON, false, || "the identity map says deleted".to_owned());
+            return Judgment::Invalid(Reason::PrincipalDeleted);
+        };
         let Ok(rendered) = headers::render(self.headers, &facts) else {
+            self.note(checks::PERSON, false, || "too long to be told in headers".to_owned());
             return Judgment::Invalid(Reason::IdentityTooLarge);
         };
+        self.note(checks::PERSON, true, || format!("{}, {}", facts.subject, facts.link.as_str()));
         let bytes = cache::weigh(token, &facts, rendered.len());
         let mut identity = Identity::new(facts, rendered);
         identity.digest = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();
@@ -242,8 +294,14 @@ impl Verifier<'_> {
             deadline,
             bytes,
         };
-        self.cache.insert(token, entry);
+        if !self.checks.is_heard() {
+            self.cache.insert(token, entry);
+        }
         Judgment::Valid(identity)
+    }
+
+    fn note(&self, name: &'static str, passed: bool, detail: impl FnOnce() -> String) {
+        self.checks.note(About::Clerk, name, passed, detail);
     }
 }
 

@@ -174,6 +174,7 @@ impl Bench {
             headers: &self.headers,
             linking: &self.linking,
             workspaces_claim: self.workspaces.as_deref(),
+            checks: crate::identity::checks::Checks::NOBODY,
         }
     }
 

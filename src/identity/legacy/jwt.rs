@@ -21,6 +21,7 @@ use super::reason::Reason;
 use super::secret::{HmacAlgorithm, Secret};
 use crate::clock::Now;
 use crate::identity::cache::{deadline, weigh};
+use crate::identity::checks::{self, About, Checks};
 use crate::identity::clerk::token::{FORBIDDEN, Parts, is_kid};
 use crate::identity::clerk::{Attempt, Key, KeyAlgorithm, KeySource, Keys, Unknown};
 use crate::identity::headers::{self, HeaderNames};
@@ -106,37 +107,65 @@ impl JwtVerifier {
         self.issuer.as_deref() == Some(issuer)
     }
 
-    pub(super) fn judge(&self, token: &str, now: Now, attempt: Attempt) -> Judgment {
-        if let Some(known) = self.known.find(token, self.keys.as_deref(), now) {
+    pub(super) fn judge(&self, token: &str, now: Now, attempt: Attempt, told: Checks<'_>) -> Judgment {
+        if !told.is_heard()
+            && let Some(known) = self.known.find(token, self.keys.as_deref(), now)
+        {
             return known.map_or(Judgment::Invalid(Reason::Expired), Judgment::Valid);
         }
         if attempt == Attempt::KnownOnly {
             return Judgment::Unchecked;
         }
-        self.verify(token, now).unwrap_or_else(|judgment| judgment)
+        self.verify(token, now, told).unwrap_or_else(|judgment| judgment)
     }
 
-    fn verify(&self, token: &str, now: Now) -> Result<Judgment, Judgment> {
+    fn verify(&self, token: &str, now: Now, told: Checks<'_>) -> Result<Judgment, Judgment> {
         let malformed = |_| Judgment::Invalid(Reason::Malformed);
-        let parts = Parts::split(token).map_err(malformed)?;
-        let header = Header::read(&parts.header_members().map_err(malformed)?)?;
-        let algorithm = self.algorithms.iter().find(|algorithm| algorithm.as_str() == header.algorithm);
-        let algorithm = *algorithm.ok_or(Judgment::Invalid(Reason::Algorithm))?;
+        let parts = Parts::split(token).and_then(|parts| Ok((parts, parts.header_members()?))).map_err(malformed);
+        let (parts, members) = told.of(About::Legacy, checks::FORM, parts, || "a JWT".to_owned())?;
+        let read = Header::read(&members).and_then(|header| {
+            let algorithm = self.algorithms.iter().find(|algorithm| algorithm.as_str() == header.algorithm);
+            Ok((*algorithm.ok_or(Judgment::Invalid(Reason::Algorithm))?, header))
+        });
+        let (algorithm, header) = told.of(About::Legacy, checks::HEADER, read, || {
+            let member = |name: &str| format!("{name} {}", checks::shown(members.get(name)));
+            let allowed: Vec<&str> = self.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+            format!("{}; algorithms: {}", ["alg", "typ"].map(member).join(", "), allowed.join(", "))
+        })?;
         let claims = parts.payload().map_err(malformed)?;
         let proof = match algorithm {
-            Algorithm::Hmac(algorithm) => self.check_hmac(&parts, header.kid.as_deref(), algorithm)?,
-            Algorithm::Public(algorithm) => match self.look_up(header.kid.as_deref(), algorithm, now)? {
-                Lookup::Found(key, generation) => {
-                    if !key.verifies(parts.signature, parts.signed) {
-                        return Err(Judgment::Invalid(Reason::Signature));
+            Algorithm::Hmac(algorithm) => {
+                let proof = self.check_hmac(&parts, header.kid.as_deref(), algorithm);
+                told.of(About::Legacy, checks::SIGNATURE, proof, || "by the configured secrets".to_owned())?
+            }
+            Algorithm::Public(algorithm) => {
+                let found = self.look_up(header.kid.as_deref(), algorithm, now);
+                told.note(About::Legacy, checks::KEY, matches!(found, Ok(Lookup::Found(..))), || {
+                    let kid = header.kid.as_deref().unwrap_or("no name");
+                    match &found {
+                        Ok(Lookup::Found(..)) => format!("{kid} is in the key set"),
+                        Ok(Lookup::Missing(Missing::Keys)) => "there are no keys that may be used now".to_owned(),
+                        Ok(Lookup::Missing(Missing::ThisKey)) => format!("{kid} is not in the key set"),
+                        Err(_) => format!("{kid} is for another algorithm"),
                     }
-                    Proof::Key(key, generation)
+                });
+                match found? {
+                    Lookup::Found(key, generation) => {
+                        let holds = key.verifies(parts.signature, parts.signed);
+                        told.note(About::Legacy, checks::SIGNATURE, holds, || {
+                            (if holds { "it is this key's" } else { "it is not this key's" }).to_owned()
+                        });
+                        if !holds {
+                            return Err(Judgment::Invalid(Reason::Signature));
+                        }
+                        Proof::Key(key, generation)
+                    }
+                    Lookup::Missing(missing) => return Err(self.without_key(claims, &header, missing, now, told)),
                 }
-                Lookup::Missing(missing) => return Err(self.without_key(claims, &header, missing, now)),
-            },
+            }
         };
-        let (facts, validity) = self.read(claims, now)?;
-        Ok(self.accept(token, facts, validity, proof, now))
+        let (facts, validity) = self.read(claims, now, told)?;
+        Ok(self.accept(token, facts, validity, proof, now, told))
     }
 
     /// A `kid` that names a secret chooses it. Otherwise each is tried: all of them are ours, and tokens of this kind
@@ -166,9 +195,16 @@ impl JwtVerifier {
     }
 
     /// What no key could make good is bad now: no wait, and no answer that depends on the key server.
-    fn without_key(&self, claims: Map<String, Value>, header: &Header, missing: Missing, now: Now) -> Judgment {
+    fn without_key(
+        &self,
+        claims: Map<String, Value>,
+        header: &Header,
+        missing: Missing,
+        now: Now,
+        told: Checks<'_>,
+    ) -> Judgment {
         let issued_ms = claims.get("iat").and_then(Value::as_f64).map(|seconds| (seconds * 1000.0) as i64);
-        if let Err(bad) = self.read(claims, now) {
+        if let Err(bad) = self.read(claims, now, told) {
             return bad;
         }
         let Some(keys) = &self.keys else { return Judgment::Invalid(Reason::UnknownKey) };
@@ -180,29 +216,46 @@ impl JwtVerifier {
         };
         match unknown {
             Unknown::Refuse => Judgment::Invalid(Reason::UnknownKey),
+            // Whoever listens fetches nothing. A fetch that brings nothing new would end so.
+            Unknown::Ask if told.is_heard() && matches!(missing, Missing::ThisKey) => {
+                Judgment::Invalid(Reason::UnknownKey)
+            }
             Unknown::Ask => Judgment::NeedKeys { keys: Arc::clone(keys), kid: kid.map(Into::into) },
             Unknown::CannotTell => Judgment::Unverifiable,
         }
     }
 
     /// Claims and times of a payload.
-    fn read(&self, claims: Map<String, Value>, now: Now) -> Result<(Facts, Validity), Judgment> {
+    fn read(&self, claims: Map<String, Value>, now: Now, told: Checks<'_>) -> Result<(Facts, Validity), Judgment> {
         let invalid = Judgment::Invalid;
-        let issuer = match claims.get("iss") {
-            None => None,
-            Some(Value::String(issuer)) => Some(issuer.as_str()),
-            Some(_) => return Err(invalid(Reason::Issuer)),
+        let is_from = match claims.get("iss") {
+            None => self.issuer.is_none(),
+            Some(Value::String(issuer)) => self.issuer.as_deref().is_none_or(|known| *known == **issuer),
+            Some(_) => false,
         };
-        if self.issuer.is_some() && issuer != self.issuer.as_deref() {
+        told.note(About::Legacy, checks::ISSUER, is_from, || {
+            let asked = self.issuer.as_deref().unwrap_or("not checked");
+            format!("{}; configured: {asked}", checks::shown(claims.get("iss")))
+        });
+        if !is_from {
             return Err(invalid(Reason::Issuer));
         }
-        if !self.is_addressed(claims.get("aud")) {
+        let is_addressed = self.is_addressed(claims.get("aud"));
+        told.note(About::Legacy, checks::AUDIENCE, is_addressed, || {
+            let asked = if self.audiences.is_empty() { "not checked".to_owned() } else { self.audiences.join(", ") };
+            format!("{}; configured: {asked}", checks::shown(claims.get("aud")))
+        });
+        if !is_addressed {
             return Err(invalid(Reason::Audience));
         }
-        let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(invalid(Reason::Claims))?;
-        let facts = self.claims.read(claims).map_err(invalid)?;
+        let when = if told.is_heard() { Times::told(&claims, CLOCK_SKEW, now) } else { String::new() };
+        let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(Reason::Claims);
+        let read = times.and_then(|times| Ok((times, self.claims.read(claims)?)));
+        let (times, facts) = told
+            .of(About::Legacy, checks::CLAIMS, read, || "user, org and roles as configured".to_owned())
+            .map_err(invalid)?;
         let facts = Facts { issued_at_ms: times.issued_ms(), expires_at_ms: times.expires_ms(), ..facts };
-        match times.judge(CLOCK_SKEW, now) {
+        match told.of(About::Legacy, checks::TIMES, times.judge(CLOCK_SKEW, now), || when) {
             Ok(validity) => Ok((facts, validity)),
             Err(problem) => Err(invalid(problem.into())),
         }
@@ -219,11 +272,24 @@ impl JwtVerifier {
         }
     }
 
-    fn accept(&self, token: &str, facts: Facts, validity: Validity, proof: Proof, now: Now) -> Judgment {
-        let Ok(facts) = self.linking.of_legacy(facts) else { return Judgment::Invalid(Reason::ClerksId) };
+    fn accept(
+        &self,
+        token: &str,
+        facts: Facts,
+        validity: Validity,
+        proof: Proof,
+        now: Now,
+        told: Checks<'_>,
+    ) -> Judgment {
+        let Ok(facts) = self.linking.of_legacy(facts) else {
+            told.note(About::Legacy, checks::PERSON, false, || "this id is one of somebody at Clerk".to_owned());
+            return Judgment::Invalid(Reason::ClerksId);
+        };
         let Ok(rendered) = headers::render(&self.headers, &facts) else {
+            told.note(About::Legacy, checks::PERSON, false, || "too long to be told in headers".to_owned());
             return Judgment::Invalid(Reason::IdentityTooLarge);
         };
+        told.note(About::Legacy, checks::PERSON, true, || format!("{}, {}", facts.subject, facts.link.as_str()));
         // INVARIANT: a token without an end was refused by `read`.
         let Some(good_until_ms) = validity.until_ms else { return Judgment::Invalid(Reason::Claims) };
         let bytes = weigh(token, &facts, rendered.len());
@@ -236,7 +302,9 @@ impl JwtVerifier {
             deadline: deadline(good_until_ms, now),
             bytes,
         };
-        self.known.insert(token, entry);
+        if !told.is_heard() {
+            self.known.insert(token, entry);
+        }
         Judgment::Valid(identity)
     }
 }

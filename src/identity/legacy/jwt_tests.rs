@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{Algorithm, JwtSpec, JwtVerifier};
 use crate::clock::Now;
 use crate::identity::HeaderNames;
+use crate::identity::checks::Checks;
 use crate::identity::clerk::testing::{NOW_S, OTHER, OURS, now, seconds, url};
 use crate::identity::clerk::{Attempt, KeyAlgorithm, KeySet, KeySource, KeyUrl, SetKind};
 use crate::identity::legacy::{Claims, HmacAlgorithm, Judgment, Secret};
@@ -139,7 +140,7 @@ fn word(judgment: &Judgment) -> String {
 }
 
 fn judge(verifier: &JwtVerifier, token: &str, now: Now) -> String {
-    word(&verifier.judge(token, now, Attempt::First))
+    word(&verifier.judge(token, now, Attempt::First, Checks::NOBODY))
 }
 
 #[test]
@@ -508,7 +509,7 @@ fn a_remembered_token_ends() {
 fn nothing_is_checked_of_a_suspect_but_what_is_known() {
     let verifier = verifier(&ALL);
     let token = token(ALL[0], &claims(json!({})));
-    assert_eq!(word(&verifier.judge(&token, now(), Attempt::KnownOnly)), "unchecked");
+    assert_eq!(word(&verifier.judge(&token, now(), Attempt::KnownOnly, Checks::NOBODY)), "unchecked");
     assert_eq!(judge(&verifier, &token, now()), "valid 42");
-    assert_eq!(word(&verifier.judge(&token, now(), Attempt::KnownOnly)), "valid 42");
+    assert_eq!(word(&verifier.judge(&token, now(), Attempt::KnownOnly, Checks::NOBODY)), "valid 42");
 }

@@ -41,11 +41,12 @@ impl LegacyVerifier {
             // Which of the two the API would read cannot be told, and neither can whose that is.
             Err(_) => (Sent::Nothing, true),
         };
-        let answers = Answers::default();
+        // What servers said of it is not waited for here.
+        let question = &Question { answers: &Answers::default(), ..*question };
         let judge = |sent, carrier| match sent {
             Sent::Nothing => Judgment::Absent,
             Sent::Malformed => Judgment::Invalid(super::Reason::Malformed),
-            Sent::Token(token) => self.judge(token, carrier, &answers, now, attempt),
+            Sent::Token(token) => self.judge(token, carrier, question, now, attempt),
         };
         let (header, cookie) = (judge(in_header, Carrier::Header), judge(in_cookie, Carrier::Cookie));
         let is_unclear = self.is_unclear(in_header) || opaque.is_some_and(|token| self.is_unclear(Sent::Token(token)));

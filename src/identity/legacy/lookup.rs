@@ -23,6 +23,7 @@ use super::memory::{Memory, Told};
 use super::reason::Reason;
 use crate::clock::Now;
 use crate::identity::cache::weigh;
+use crate::identity::checks::{self, About, Checks};
 use crate::identity::clerk::Attempt;
 use crate::identity::clerk::token::MAX_TOKEN;
 use crate::identity::headers::{self, HeaderNames};
@@ -147,6 +148,16 @@ impl Answers {
         Self(answers)
     }
 
+    /// Asks once about each, for whoever explains: nothing is remembered, counted or held against the server.
+    pub async fn ask_aside(lookups: Vec<Lookup>) -> Self {
+        let mut answers = Vec::with_capacity(lookups.len());
+        for Lookup { lookups, asked, .. } in lookups {
+            let outcome = lookups.ask_aside(&asked).await;
+            answers.push((asked, outcome));
+        }
+        Self(answers)
+    }
+
     /// How many the server called bad.
     pub fn refused(&self) -> usize {
         self.0.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Bad(_))).count()
@@ -174,21 +185,46 @@ pub(super) fn judge(
     answers: &Answers,
     now: Now,
     attempt: Attempt,
+    told: Checks<'_>,
 ) -> Judgment {
+    let answer = |passed, said: &str, whence: &str| {
+        told.note(About::Legacy, checks::ANSWER, passed, || format!("{said}{whence}"));
+    };
     match answers.find(token, carrier) {
-        Some(Outcome::Good(identity)) => return Judgment::Valid(Arc::clone(identity)),
-        Some(Outcome::Bad(reason)) => return Judgment::Invalid(*reason),
-        Some(Outcome::CannotTell) => return Judgment::Unverifiable,
+        Some(Outcome::Good(identity)) => {
+            answer(true, "the server says good", "");
+            return Judgment::Valid(Arc::clone(identity));
+        }
+        Some(Outcome::Bad(reason)) => {
+            answer(false, reason.as_str(), "");
+            return Judgment::Invalid(*reason);
+        }
+        Some(Outcome::CannotTell) => {
+            answer(false, "the server cannot be asked now", "");
+            return Judgment::Unverifiable;
+        }
         None => {}
     }
+    const REMEMBERED: &str = ", as is remembered";
     match lookups.memory(carrier).find(token, now) {
-        Some(Told::Good(identity)) => return Judgment::Valid(identity),
-        Some(Told::Bad(reason)) => return Judgment::Invalid(reason),
-        Some(Told::Nothing) => return Judgment::Unverifiable,
+        Some(Told::Good(identity)) => {
+            answer(true, "the server says good", REMEMBERED);
+            return Judgment::Valid(identity);
+        }
+        Some(Told::Bad(reason)) => {
+            answer(false, reason.as_str(), REMEMBERED);
+            return Judgment::Invalid(reason);
+        }
+        Some(Told::Nothing) => {
+            answer(false, "the server cannot be asked now", REMEMBERED);
+            return Judgment::Unverifiable;
+        }
         None => {}
     }
     // Nothing that is longer, or no visible ASCII, is sent anywhere.
-    if token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let is_sendable = token.len() <= MAX_TOKEN && token.bytes().all(|byte| byte.is_ascii_graphic());
+    told.note(About::Legacy, checks::FORM, is_sendable, || "opaque here: a server is asked".to_owned());
+    if !is_sendable {
         return Judgment::Invalid(Reason::Malformed);
     }
     // One that was good is nobody's invention: its owner is not to pay for what else comes from the same address.
@@ -197,6 +233,7 @@ pub(super) fn judge(
         return Judgment::Unchecked;
     }
     if !was_good && !lookups.breaker.would_let_ask(now) {
+        answer(false, "the server does not answer, and is not asked now", "");
         return Judgment::Unverifiable;
     }
     let asked = Asked { carrier, token: token.into() };
@@ -332,24 +369,49 @@ impl Lookups {
         tokio::time::timeout(TOTAL, exchange).await.unwrap_or(Err(ExchangeProblem::Timeout))
     }
 
+    /// One question, whose answer nobody else gets.
+    async fn ask_aside(&self, asked: &Asked) -> Outcome {
+        let Ok(question) = self.asker.question(&asked.token, asked.carrier) else {
+            return Outcome::Bad(Reason::Malformed);
+        };
+        if self.breaker.is_open() {
+            return Outcome::CannotTell;
+        }
+        match self.exchange(question).await.map(|answer| self.asker.read(&answer, (self.clock)())) {
+            Ok(Ok(said)) => match self.person(asked, said) {
+                Ok((identity, ..)) => Outcome::Good(identity),
+                Err(reason) => Outcome::Bad(reason),
+            },
+            Ok(Err(_)) | Err(_) => Outcome::CannotTell,
+        }
+    }
+
+    /// Who it is by the server's word, until when, and how much memory that takes.
+    fn person(&self, asked: &Asked, said: Said) -> Result<(Arc<Identity>, Option<i64>, u64), Reason> {
+        let (facts, validity) = match said {
+            Said::Good(facts, validity) => (self.linking.of_legacy(*facts), validity),
+            Said::Bad(reason) => return Err(reason),
+        };
+        let facts = facts.map_err(|_| Reason::ClerksId)?;
+        let rendered = headers::render(&self.headers, &facts).map_err(|_| Reason::IdentityTooLarge)?;
+        let bytes = weigh(&asked.token, &facts, rendered.len());
+        Ok((identity(&asked.token, facts, rendered), validity.until_ms, bytes))
+    }
+
     fn conclude(&self, asked: &Asked, said: Said, now: Now) -> Outcome {
         self.answered.fetch_add(1, Ordering::Relaxed);
         self.fares(None);
         let memory = self.memory(asked.carrier);
-        let bad = |reason| {
-            memory.keep_bad(&asked.token, reason, self.cache_for, now);
-            Outcome::Bad(reason)
-        };
-        let (facts, validity) = match said {
-            Said::Good(facts, validity) => (self.linking.of_legacy(*facts), validity),
-            Said::Bad(reason) => return bad(reason),
-        };
-        let Ok(facts) = facts else { return bad(Reason::ClerksId) };
-        let Ok(rendered) = headers::render(&self.headers, &facts) else { return bad(Reason::IdentityTooLarge) };
-        let bytes = weigh(&asked.token, &facts, rendered.len());
-        let identity = identity(&asked.token, facts, rendered);
-        memory.keep_good(&asked.token, &identity, validity.until_ms, self.cache_for, bytes, now);
-        Outcome::Good(identity)
+        match self.person(asked, said) {
+            Ok((identity, until_ms, bytes)) => {
+                memory.keep_good(&asked.token, &identity, until_ms, self.cache_for, bytes, now);
+                Outcome::Good(identity)
+            }
+            Err(reason) => {
+                memory.keep_bad(&asked.token, reason, self.cache_for, now);
+                Outcome::Bad(reason)
+            }
+        }
     }
 
     fn cannot_tell(&self, problem: String) -> Outcome {

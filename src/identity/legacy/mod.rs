@@ -52,6 +52,7 @@ mod secret;
 use std::sync::Arc;
 
 use crate::clock::{self, Now};
+use crate::identity::checks::{self, About};
 use crate::identity::clerk::{Attempt, Keys, Verifier};
 use crate::identity::headers::HeaderNames;
 use crate::identity::{Carrier, Facts, Identity, Linking};
@@ -324,10 +325,14 @@ impl LegacyVerifier {
         let header = self.header(question, now);
         let took_authorization = self.takes_bearer() && !matches!(header, Sent::Nothing);
         let cookie = self.cookie(question, now)?;
+        let told = question.clerk.checks;
         let judge = |sent, carrier| match sent {
             Sent::Nothing => Judgment::Absent,
-            Sent::Malformed => Judgment::Invalid(Reason::Malformed),
-            Sent::Token(token) => self.judge(token, carrier, question.answers, now, attempt),
+            Sent::Malformed => {
+                told.note(About::Legacy, checks::FORM, false, || "no credential of this header's form".to_owned());
+                Judgment::Invalid(Reason::Malformed)
+            }
+            Sent::Token(token) => self.judge(token, carrier, question, now, attempt),
         };
         let (header, cookie) = (judge(header, Carrier::Header), judge(cookie, Carrier::Cookie));
         let cookie_agrees = match (&header, &cookie) {
@@ -437,11 +442,15 @@ impl LegacyVerifier {
         }
     }
 
-    fn judge(&self, token: &str, carrier: Carrier, answers: &Answers, now: Now, attempt: Attempt) -> Judgment {
+    fn judge(&self, token: &str, carrier: Carrier, question: &Question<'_>, now: Now, attempt: Attempt) -> Judgment {
+        let told = question.clerk.checks;
         match &self.kind {
-            Kind::Jwt(jwt) => jwt.judge(token, now, attempt),
-            Kind::Asked(lookups) => lookup::judge(lookups, token, carrier, answers, now, attempt),
-            Kind::Passthrough => Judgment::Unproven,
+            Kind::Jwt(jwt) => jwt.judge(token, now, attempt, told),
+            Kind::Asked(lookups) => lookup::judge(lookups, token, carrier, question.answers, now, attempt, told),
+            Kind::Passthrough => {
+                told.note(About::Legacy, checks::FORM, true, || "left to the API to verify".to_owned());
+                Judgment::Unproven
+            }
         }
     }
 }
