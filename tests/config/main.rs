@@ -9,6 +9,7 @@ mod audit;
 mod full;
 mod hostile;
 mod pages;
+mod policy_tests;
 mod recipes;
 mod reload;
 mod schema;
