@@ -269,9 +269,19 @@ impl Persona {
         Ok(Assumed { identity: Arc::new(Identity::new(facts, headers)), arm })
     }
 
+    /// The same person in this arm.
+    #[must_use]
+    pub fn in_arm(self, side: Side) -> Self {
+        let arm = match side {
+            Side::Legacy => ArmName::Legacy,
+            Side::Clerk => ArmName::Clerk,
+        };
+        Self { arm: Some(arm), ..self }
+    }
+
     /// One JSON object, which is YAML, too: what `explain --as` takes.
-    pub fn to_json(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     fn login(&self) -> Login {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crossgate::config;
+use crossgate::suite;
 use crossgate::telemetry::metrics::Metrics;
 
 /// A policy for config blocks, a config for policy blocks.
@@ -43,9 +44,22 @@ fn blocks(page: &Path, language: &str) -> Vec<String> {
     blocks
 }
 
+/// Errors of a config, and its policy tests that fail.
 fn problems(folder: &Path) -> String {
-    let loaded = config::load(&folder.join("crossgate.yaml"), &|_| None, &Metrics::new().unwrap(), None);
-    loaded.problems.iter().filter(|problem| problem.is_error()).map(config::Problem::render).collect()
+    let tests = config::Tests { answers: &suite::answers(), files: &[] };
+    let loaded = config::load_tested(&folder.join("crossgate.yaml"), &|_| None, &Metrics::new().unwrap(), tests);
+    let errors = loaded.problems.iter().filter(|problem| problem.is_error()).map(config::Problem::render);
+    let mut text: String = errors.collect();
+    if let Some(compiled) = &loaded.compiled {
+        let suite = suite::Suite::new(&compiled.snapshot, suite::DEFAULT_TIME).unwrap();
+        for case in &loaded.cases {
+            let judged = suite.judge(case).unwrap();
+            if !judged.passed() {
+                text.push_str(&format!("{}: {:?}\n", case.name, judged.told()));
+            }
+        }
+    }
+    text
 }
 
 #[test]

@@ -54,7 +54,9 @@ impl Tests<'_> {
         problems: &mut Vec<Problem>,
     ) -> Vec<TestFile> {
         let paths = if self.files.is_empty() {
-            beside(patterns, root)
+            let mut found = beside(patterns, root);
+            found.retain(|file| !is_of_another(file, policies));
+            found
         } else {
             let is_policy = |file: &PathBuf| policies.iter().any(|policy| is_same(policy, file));
             self.files.iter().filter(|file| !is_policy(file)).cloned().collect()
@@ -104,6 +106,15 @@ fn beside(patterns: &[String], root: At<'_>) -> Vec<PathBuf> {
         }
     }
     paths
+}
+
+/// Whether `invoices_test.yaml` stands beside an `invoices.yaml` that this config does not serve: two configs may share a folder.
+fn is_of_another(file: &Path, policies: &[PathBuf]) -> bool {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let Some(name) = stem.len().checked_sub("_test".len()).and_then(|at| stem.get(..at)) else { return false };
+    let mut twins = ["yaml", "yml"].map(|ending| file.with_file_name(format!("{name}.{ending}"))).into_iter();
+    let is_theirs = |twin: &PathBuf| policies.iter().any(|policy| is_same(policy, twin));
+    twins.clone().any(|twin| twin.exists()) && !twins.any(|twin| is_theirs(&twin))
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {

@@ -50,9 +50,10 @@ impl Policy {
 fn collect<'p>(rule: &'p Rule, parts: &mut Vec<Part<'p>>) {
     match rule {
         Rule::All(rules) => rules.iter().for_each(|rule| collect(rule, parts)),
-        // What every route asks for that names no tokens; nobody wrote it.
+        // What every route asks for that names no tokens: nobody wrote it. What takes all kinds refuses nobody.
         Rule::Token(kinds) if **kinds == [TokenKind::Session, TokenKind::Legacy] => {}
-        Rule::Any(rules) => {
+        Rule::Token(kinds) if TokenKind::ALL.iter().all(|kind| kinds.contains(kind)) => {}
+        Rule::Any(rules) if !is_scope(rules) => {
             parts.push(Part { rule, kind: Kind::Condition });
             let each = rules.iter().enumerate();
             parts.extend(each.map(|(index, rule)| Part { rule, kind: Kind::Alternative(index + 1) }));
@@ -64,8 +65,17 @@ fn collect<'p>(rule: &'p Rule, parts: &mut Vec<Part<'p>>) {
 fn brief(rule: &Rule) -> String {
     match rule {
         Rule::All(rules) => rules.iter().map(brief).collect::<Vec<_>>().join(" + "),
+        Rule::Any(rules) if is_scope(rules) => "scope".to_owned(),
         Rule::Not(rule) => format!("not {}", brief(rule)),
         Rule::Claim(rule) => format!("claim {}", rule.path.as_str()),
         _ => rule.name().to_owned(),
+    }
+}
+
+/// `scope` beside a list of tokens of which some have none: its two alternatives are nobody's.
+fn is_scope(rules: &[Rule]) -> bool {
+    match rules {
+        [Rule::Token(_), Rule::All(rules)] => matches!(rules.as_slice(), [Rule::Token(_), Rule::Scope(_)]),
+        _ => false,
     }
 }

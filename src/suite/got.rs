@@ -44,6 +44,14 @@ pub struct Named {
 }
 
 impl Named {
+    /// The one to be laid beside the word that a test chose; the predicate where it chose none.
+    pub(super) fn word(&self, chosen: Option<&str>) -> &'static str {
+        match self.predicate {
+            Some(predicate) if chosen != Some(self.code) => predicate,
+            _ => self.code,
+        }
+    }
+
     fn of(refusal: &Refusal) -> Self {
         let predicate = match refusal {
             Refusal::Policy(refusal) => Some(refusal.predicate()),

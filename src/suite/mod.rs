@@ -168,31 +168,33 @@ impl<'a> Suite<'a> {
     }
 }
 
+/// Where the decision itself is another one, nothing else is told: it follows from that.
 fn differences(expected: &Expected, got: &Got) -> Vec<Difference> {
+    let (is_allow, word) = match &expected.outcome {
+        Outcome::Allow(word) => (true, word.as_deref()),
+        Outcome::Deny(word) => (false, word.as_deref()),
+    };
     let mut found = Vec::new();
     let mut differ = |what: &str, expected: String, got: String| {
         if expected != got {
             found.push(Difference { what: what.to_owned(), expected, got });
         }
     };
-    let decision = |is_allow: bool| if is_allow { "allow" } else { "deny" }.to_owned();
+    let came = got.refusal.as_ref().map(|named| named.word(word));
+    if is_allow != got.is_allowed {
+        let shown = |is_allowed: bool, word: Option<&str>| match (is_allowed, word) {
+            (true, None) => "allow".to_owned(),
+            (true, Some(word)) => format!("allow, reported: {word}"),
+            (false, None) => "deny".to_owned(),
+            (false, Some(word)) => format!("deny: {word}"),
+        };
+        differ("decision", shown(is_allow, word), shown(got.is_allowed, came));
+        return found;
+    }
     let nothing = || "nothing".to_owned();
-    let (is_allow, word) = match &expected.outcome {
-        Outcome::Allow(word) => (true, word),
-        Outcome::Deny(word) => (false, word),
-    };
-    differ("decision", decision(is_allow), decision(got.is_allowed));
     if let Some(word) = word {
         let what = if is_allow { "reported" } else { "deny" };
-        let refused = if is_allow { got.is_allowed && got.refusal.is_some() } else { !got.is_allowed };
-        let named = got.refusal.as_ref().filter(|_| refused);
-        // By the word that was chosen, predicate or code.
-        let is_code = named.is_some_and(|named| named.code == word);
-        let came = named.map_or_else(nothing, |named| match named.predicate {
-            Some(predicate) if !is_code => predicate.to_owned(),
-            _ => named.code.to_owned(),
-        });
-        differ(what, word.clone(), came);
+        differ(what, word.to_owned(), came.map_or_else(nothing, str::to_owned));
     }
     if let Some(status) = expected.status {
         differ("status", status.to_string(), got.status.to_string());

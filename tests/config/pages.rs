@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crossgate::config::Loaded;
 
-use super::{env, load, report};
+use super::policy_tests::load_tested;
+use super::report;
 
 /// What an example does not say itself, by its first word.
 const CONFIG: [&str; 5] = [
@@ -61,7 +62,7 @@ fn compile(folder: &Path, example: &Example) -> Loaded {
     whole.push_str(config);
     fs::write(folder.join("crossgate.yaml"), whole).unwrap();
     fs::write(folder.join("policies/main.yaml"), policy).unwrap();
-    load(&folder.join("crossgate.yaml"), &env)
+    load_tested(&folder.join("crossgate.yaml"), &[])
 }
 
 #[test]

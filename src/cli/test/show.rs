@@ -61,14 +61,36 @@ impl Page<'_> {
         if judged.depends_on_the_bucket() {
             let arm = run.arm.map_or("", crate::rollout::Side::as_str);
             let advice = format!(
-                "in the {arm} arm only: the bucket decides between the arms. Write arm: legacy or arm: clerk into `as`, or a \
-                 test for each"
+                "this fails in the {arm} arm only, and the bucket decides who is in it: write arm: legacy or arm: clerk into `as`, \
+                 or a test for each"
             );
             text.push_str(&format!("      {}\n", self.screen.wrap(6, 6, &advice)));
         }
-        // One line, to be pasted.
-        let more = explain_line(case, run, self.config);
-        format!("{text}      {}\n\n", self.screen.paint(Style::Quiet, &more))
+        let more = self.pasted(&explain_words(case, Some(run), self.config));
+        format!("{text}{more}\n")
+    }
+
+    /// A command in one line, or in several that a shell reads as one.
+    fn pasted(&self, words: &[String]) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        let room = self.screen.width().map_or(usize::MAX, |width| width.saturating_sub(10));
+        for word in words {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                    line.push(' ');
+                    line.push_str(word);
+                }
+                _ => lines.push(word.clone()),
+            }
+        }
+        let last = lines.len().saturating_sub(1);
+        let mut text = String::new();
+        for (number, line) in lines.iter().enumerate() {
+            let indent = if number == 0 { "      " } else { "        " };
+            let end = if number == last { "" } else { " \\" };
+            text.push_str(&format!("{indent}{}\n", self.screen.paint(Style::Quiet, &format!("{line}{end}"))));
+        }
+        text
     }
 
     /// A table of what was expected and what came.
@@ -102,7 +124,10 @@ impl Page<'_> {
                 route.points.iter().filter(|point| !point.is_shown).map(|point| &*point.name).collect();
             let id = format!("{:width$}", route.id);
             let used = id.chars().count() + 2;
-            text.push_str(&format!("{id}  {}\n", self.screen.wrap(used, width + 2, &missing.join(", "))));
+            // Broken between points, not within one.
+            let points = missing.iter().map(|name| name.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(", ");
+            let points = self.screen.wrap(used, width + 2, &points).replace('\u{a0}', " ");
+            text.push_str(&format!("{id}  {points}\n"));
         }
         let (shown, all) = coverage.counts();
         let is_short = least.is_some_and(|least| coverage.percent() < least);
@@ -159,24 +184,22 @@ fn mattering(expected: &Expected, got: &Got) -> Vec<(String, String)> {
     }
 }
 
-/// The same question in full, to be pasted into a shell.
-fn explain_line(case: &Case, run: &Run, config: &Path) -> String {
-    let mut line =
-        format!("crossgate explain -c {} {} {}", quoted(&config.display().to_string()), case.method, quoted(&case.url));
-    for (name, value) in &case.headers {
-        line.push_str(&format!(" -H {}", quoted(&format!("{name}: {value}"))));
-    }
-    if let Some(written) = &case.written {
-        let mut person = written.to_json();
-        if let (Some(arm), Value::Object(members)) = (run.arm, &mut person) {
-            members.insert("arm".to_owned(), arm.as_str().into());
-        }
-        line.push_str(&format!(" --as {}", quoted(&person.to_string())));
+/// The same question in full, to be pasted into a shell: words that belong together.
+fn explain_words(case: &Case, run: Option<&Run>, config: &Path) -> Vec<String> {
+    let config = quoted(&config.display().to_string());
+    let mut words = vec![format!("crossgate explain -c {config}"), format!("{} {}", case.method, quoted(&case.url))];
+    words.extend(case.headers.iter().map(|(name, value)| format!("-H {}", quoted(&format!("{name}: {value}")))));
+    if let Some(written) = case.written.clone() {
+        let person = match run.and_then(|run| run.arm) {
+            Some(arm) => written.in_arm(arm),
+            None => written,
+        };
+        words.push(format!("--as {}", quoted(&person.to_json())));
     }
     if let Some(at) = case.at_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
-        line.push_str(&format!(" --at {at}"));
+        words.push(format!("--at {at}"));
     }
-    line
+    words
 }
 
 /// One word of a shell.

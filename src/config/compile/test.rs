@@ -298,7 +298,11 @@ fn word(text: String, at: At<'_>, beside: Around<'_>, problems: &mut Vec<Problem
     if known.contains(&text.as_str()) {
         return Some(text);
     }
-    problems.push(unknown("predicate or code", &text, &known, "known words", at));
+    let help = match near(&text, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("predicates: {}; codes are those of docs/answers.md", PREDICATES.join(", ")),
+    };
+    problems.push(Problem::at(codes::TEST_EXPECT, at, "unknown predicate or code").help(help));
     None
 }
 
