@@ -77,11 +77,13 @@ fn an_editor_completes_explains_and_flags() {
         typed("bad-word", &format!("{route}    access: publik\n")),
         typed("bad-types", &format!("{route}    timeout: 5\n    response: {{ private: yess }}\n")),
         typed("in-a-rule", &format!("{route}    require:\n      not:\n        rol|\n")),
+        typed("org", &format!("{route}    require:\n      org: |\n")),
         typed("substituted", &format!("{route}    timeout: ${{T}}\n    response: {{ private: \"${{P:-true}}\" }}\n")),
         typed("lacking", "routes:\n  - match: { method: GET }\n"),
         typed("test", "tests:\n  - name: a\n    request: GET /\n    as: { user: u1 }\n    expect: |\n"),
     ]);
-    let [key, word, hover, typo, bad_word, bad_types, in_rule, substituted, lacking, test] = answers.as_slice() else {
+    let [key, word, hover, typo, bad_word, bad_types, in_rule, org, substituted, lacking, test] = answers.as_slice()
+    else {
         panic!("{answers:?}")
     };
 
@@ -106,6 +108,8 @@ fn an_editor_completes_explains_and_flags() {
         "a unit is missing, and a word is no boolean"
     );
     assert!(labels(in_rule).contains(&"role"), "rules within rules: {:?}", labels(in_rule));
+    let inserted = org["completions"].as_array().unwrap().iter().find(|one| one["label"] == "\"{org}\"").unwrap();
+    assert_eq!(inserted["insertText"], "\"{org\\}\"", "without quotes it would be a mapping");
     assert_eq!(flagged(substituted), []);
     let missing: Vec<&str> = flagged(lacking).into_iter().map(|(_, _, said)| said).collect();
     assert_eq!(missing, ["Missing property \"id\".", "Missing property \"path\"."]);
