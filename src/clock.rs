@@ -12,19 +12,32 @@ pub struct Now {
     pub unix_ms: i64,
     /// Monotonic, for ages and deadlines.
     pub mono: Instant,
+    /// By how much `unix_ms` is another time than the real one (`explain --at`): what was fetched is no older for it.
+    pub ahead_ms: i64,
 }
 
 impl Now {
-    /// A reading for tests and `explain --at`: this wall time, at the current monotonic instant.
+    /// A reading for tests: this wall time, at the current monotonic instant.
     pub fn at_unix_ms(unix_ms: i64) -> Self {
-        Self { unix_ms, mono: Instant::now() }
+        Self { unix_ms, mono: Instant::now(), ahead_ms: 0 }
+    }
+
+    /// As if it were this wall time, for `explain --at`.
+    pub fn as_if(unix_ms: i64) -> Self {
+        let real = now();
+        Self { unix_ms, ahead_ms: unix_ms.saturating_sub(real.unix_ms), ..real }
+    }
+
+    /// Milliseconds since the Unix epoch by the real clock.
+    pub fn real_unix_ms(self) -> i64 {
+        self.unix_ms.saturating_sub(self.ahead_ms)
     }
 
     /// Both clocks moved forward together.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        Self { unix_ms: self.unix_ms.saturating_add(ms), mono: self.mono + by }
+        Self { unix_ms: self.unix_ms.saturating_add(ms), mono: self.mono + by, ..self }
     }
 
     /// Whole seconds since the epoch, rounded down.
@@ -40,7 +53,7 @@ pub fn now() -> Now {
         Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
     };
-    Now { unix_ms, mono: Instant::now() }
+    Now { unix_ms, mono: Instant::now(), ahead_ms: 0 }
 }
 
 /// Microseconds since the epoch, for what is written down rather than judged.

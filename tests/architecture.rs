@@ -196,7 +196,10 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "explain",
-        &["gate", "snapshot", "identity", "request", "route", "policy", "rollout", "inject", "persona", "clock"],
+        &[
+            "gate", "snapshot", "identity", "request", "route", "policy", "rollout", "inject", "persona", "clock",
+            "upstream",
+        ],
         "explaining is deciding with every step told: it never sees config or admin",
     ),
     (

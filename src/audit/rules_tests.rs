@@ -23,6 +23,7 @@ fn definition(pattern: &str) -> Definition {
         upstream: 0,
         names_upstream: false,
         exact_paths: false,
+        tolerates: crate::request::Oddities::NONE,
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Audit {
 enum Action {
     /// Prove that the trail is whole, or say where it is not.
     #[command(
-        after_help = "Examples:\n  crossgate audit verify\n  crossgate audit verify /mnt/copy/audit --key audit.pub --checkpoint last.checkpoint\n\nExit codes: 0 it holds, 1 it does not."
+        after_help = "Examples:\n  crossgate audit verify\n  crossgate audit verify /mnt/copy/audit --key audit.pub \\\n    --checkpoint last.checkpoint\n\nExit codes: 0 it holds, 1 it does not."
     )]
     Verify(verify::Verify),
     /// Show entries, by who, where, what and when.

@@ -39,7 +39,7 @@ pub(super) struct Explain {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// Decide as this person instead of by credentials: a YAML or JSON file such as `{ user: u1, org: acme, role: org:member }`,
-    /// or that text itself.
+    /// `-` for stdin, or that text itself.
     #[arg(long = "as", value_name = "FILE")]
     persona: Option<String>,
     /// Decide at this time (RFC 3339) instead of now.

@@ -11,6 +11,8 @@ mod demo;
 mod diff;
 mod explain;
 mod help;
+#[cfg(test)]
+mod help_tests;
 mod keys;
 mod map;
 mod report;
@@ -31,6 +33,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "crossgate",
     version,
+    // Wider lines are hard to read, and a terminal of 80 columns breaks them in the middle of a word.
+    max_term_width = 80,
     arg_required_else_help = true,
     disable_help_subcommand = true,
     after_help = "Examples:\n  crossgate demo\n  crossgate check -c conf/crossgate.yaml\n  crossgate run -c conf/crossgate.yaml"
@@ -56,7 +60,7 @@ enum Command {
     Check(check::Check),
     /// Show the decision on one request, and why.
     #[command(
-        after_help = "Example:\n  crossgate explain GET /v1/orgs/org_1/invoices/7 -H 'authorization: Bearer …'\n  crossgate explain POST /v1/orgs/org_1/invoices --as person.json --format json"
+        after_help = "Examples:\n  crossgate explain GET /orgs/org_1/invoices/7 -H 'authorization: Bearer …'\n  crossgate explain POST /orgs/org_1/invoices --as conf/people/admin.yaml\n  crossgate explain GET /me --as '{ user: u1 }' --format json"
     )]
     Explain(explain::Explain),
     /// Run the policy tests.
@@ -66,12 +70,12 @@ enum Command {
     Test(test::Test),
     /// Show which decisions change between two configs, and for whom.
     #[command(
-        after_help = "Example:\n  git worktree add /tmp/old main && crossgate diff /tmp/old/conf/crossgate.yaml conf/crossgate.yaml\n  crossgate diff old/conf/crossgate.yaml conf/crossgate.yaml --fail-on widening"
+        after_help = "Examples:\n  git worktree add /tmp/old main \\\n    && crossgate diff /tmp/old/conf/crossgate.yaml conf/crossgate.yaml\n  crossgate diff old/conf/crossgate.yaml conf/crossgate.yaml \\\n    --fail-on widening"
     )]
     Diff(diff::Diff),
     /// Prove and read the audit trail.
     #[command(
-        after_help = "Example:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
+        after_help = "Examples:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
     )]
     Audit(audit::Audit),
     /// The identity map: check it, replace it, write it out.
@@ -81,20 +85,20 @@ enum Command {
     Map(map::Map),
     /// Show what the routes in report mode would have refused, why, and whose.
     #[command(
-        after_help = "Example:\n  crossgate report\n  crossgate report invoice.write --format json\n  crossgate report --admin unix:/run/crossgate/admin.sock --token-file ops.token"
+        after_help = "Examples:\n  crossgate report\n  crossgate report invoice.write --format json\n  crossgate report --admin unix:/run/crossgate/admin.sock \\\n    --token-file ops.token"
     )]
     Report(report::Report),
     /// Show and move the rollout of a running crossgate.
     #[command(
-        after_help = "Example:\n  crossgate rollout status\n  crossgate rollout set 25 --token-file ci.token --reason 'week 2'\n  crossgate rollout rollback --admin unix:/run/crossgate/admin.sock"
+        after_help = "Examples:\n  crossgate rollout status\n  crossgate rollout set 25 --token-file ci.token --reason 'week 2'\n  crossgate rollout rollback --admin unix:/run/crossgate/admin.sock"
     )]
     Rollout(rollout::Rollout),
     /// Show and rotate the keys that assertions and runner tokens are signed with.
-    #[command(after_help = "Example:\n  crossgate keys show\n  crossgate keys rotate -c conf/crossgate.yaml")]
+    #[command(after_help = "Examples:\n  crossgate keys show\n  crossgate keys rotate -c conf/crossgate.yaml")]
     Keys(keys::Keys),
     /// Make and read tokens, for development only.
     #[command(
-        after_help = "Example:\n  crossgate token mint --key dev.pem --kid ins_dev --issuer https://clerk.example.com --sub user_1\n  crossgate token decode eyJhbGciOi…"
+        after_help = "Examples:\n  crossgate token mint --key dev.pem --issuer https://clerk.example.com\n  crossgate token decode eyJhbGciOi…"
     )]
     Token(token::Token),
     /// Print the JSON Schema of config or policy files, for editors.
@@ -104,7 +108,7 @@ enum Command {
     Schema(schema::Schema),
     /// Print what a shell completes the command line by.
     #[command(
-        after_help = "Examples:\n  source <(crossgate completions bash)\n  crossgate completions fish > ~/.config/fish/completions/crossgate.fish"
+        after_help = "Examples:\n  source <(crossgate completions bash)\n  crossgate completions zsh > ~/.zfunc/_crossgate\n  crossgate completions fish > ~/.config/fish/completions/crossgate.fish"
     )]
     Completions(completions::Completions),
     /// Explain a code of `check`, or a command.

@@ -31,7 +31,7 @@ enum Action {
     Status,
     /// Move the percentage (needs `rollout.source: api`).
     #[command(
-        after_help = "Example:\n  crossgate rollout set 25 --reason 'week 2'\n  crossgate rollout set 25 --reshuffle"
+        after_help = "Examples:\n  crossgate rollout set 25 --reason 'week 2'\n  crossgate rollout set 25 --reshuffle"
     )]
     Set {
         /// 0 to 100, at most four decimals.

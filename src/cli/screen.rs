@@ -68,10 +68,6 @@ impl Screen {
         }
         out
     }
-
-    pub(super) const fn width(&self) -> Option<usize> {
-        self.width
-    }
 }
 
 fn terminal_width() -> Option<usize> {

@@ -25,12 +25,12 @@ pub(super) struct Token {
 enum Action {
     /// Make a session token, signed with a development key.
     #[command(
-        after_help = "Example:\n  crossgate token mint --key dev.pem --jwks keys.json --issuer https://clerk.example.com --sub user_1 --org org_1 --role admin"
+        after_help = "Example:\n  crossgate token mint --key dev.pem --jwks keys.json \\\n    --issuer https://clerk.example.com --sub user_1 --org org_1 --role admin"
     )]
     Mint(Box<Mint>),
     /// Print header and claims of a token, unverified and without its signature.
     #[command(
-        after_help = "Example:\n  crossgate token mint --key dev.pem --issuer https://clerk.example.com | crossgate token decode -"
+        after_help = "Example:\n  crossgate token mint --key dev.pem --issuer https://clerk.example.com \\\n    | crossgate token decode -"
     )]
     Decode {
         /// The token; `-` reads it from stdin, which keeps it out of the shell's history.

@@ -103,6 +103,10 @@ codes! {
     BAD_RULE = "CG0605", "a rule cannot be read";
     ANY_ORG = "CG0606", "a named org is asked for beside any org";
     LOGIN_REPORTS = "CG0607", "a login route has nothing to report";
+    CONDITION = "CG0608", "a condition cannot be read";
+    CONDITION_NAME = "CG0609", "a condition names what there is not, or what it must not read";
+    CONDITION_COST = "CG0610", "a condition is larger than what its cost is bounded for";
+    ALWAYS_TRUE = "CG0611", "a condition always holds";
 
     // Advice.
     TENANT_UNCHECKED = "CG0701", "a path names a tenant that no rule compares with the caller's";

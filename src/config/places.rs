@@ -212,7 +212,37 @@ impl<'a> At<'a> {
             }
             Some(Span { column: span.column + quote + before.chars().count(), width: 1, ..span })
         };
-        exact().unwrap_or(span)
+        exact().or_else(|| self.over_lines(text, byte)).unwrap_or(span)
+    }
+
+    /// The same of a text that is written over several lines: in a block, or folded.
+    fn over_lines(self, text: &str, byte: usize) -> Option<Span> {
+        let span = self.span();
+        let first = self.source.line(span.line)?;
+        let (start, _) = first.char_indices().nth(span.column.checked_sub(1)?)?;
+        let written = first.get(start..)?;
+        let quote = usize::from(written.starts_with(['"', '\'']));
+        let is_block = written.starts_with(['|', '>']);
+        if self.absent || byte >= text.len() {
+            return None;
+        }
+        let mut at = 0;
+        for number in span.line + usize::from(is_block).. {
+            let line = self.source.line(number)?;
+            let from = if number == span.line { start + quote } else { line.len() - line.trim_start().len() };
+            let piece = line.get(from..)?.trim_end();
+            at += text.get(at..)?.len() - text.get(at..)?.trim_start().len();
+            // The last piece of a quoted text has its quote behind it.
+            let rest = text.get(at..)?;
+            let piece =
+                if rest.starts_with(piece) { piece } else { piece.get(..rest.len()).filter(|head| rest == *head)? };
+            if byte < at + piece.len() {
+                let before = line.get(..from + byte.checked_sub(at)?)?;
+                return Some(Span { line: number, column: before.chars().count() + 1, width: 1 });
+            }
+            at += piece.len();
+        }
+        None
     }
 }
 
@@ -275,6 +305,8 @@ last: { n: [1, {m: 2}], empty: '', q: \"a\\tb\" }
         assert_eq!(b.within("plain", 2), Span { line: 3, column: 10, width: 1 });
         let quoted = root.key("a").item(0).key("ü c");
         assert_eq!(quoted.within("quoted", 0).column, 13);
+        let block = root.key("text");
+        assert_eq!(block.within("two\nlines\n", 6), Span { line: 8, column: 5, width: 1 });
         let escaped = root.key("last").key("q");
         assert_eq!(escaped.within("a\tb", 2), escaped.span(), "the file shows it otherwise");
     }

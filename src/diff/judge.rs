@@ -8,6 +8,7 @@ use super::request::Readable;
 use crate::clock::Now;
 use crate::gate::decide::{Caller, Decided, Decision, Refusal, Tries, World, decide};
 use crate::identity::Identity;
+use crate::identity::checks::Checks;
 use crate::identity::clerk::Attempt;
 use crate::identity::legacy::Answers;
 use crate::policy::{Permit, Reported};
@@ -151,7 +152,7 @@ pub(super) fn judge(
                 clerk: Attempt::Last,
                 answers: &answers,
                 draw: || None,
-                checks: Default::default(),
+                checks: Checks::NOBODY,
             };
             Caller::Credentials(tries)
         }

@@ -130,6 +130,7 @@ fn of_route(
         upstream,
         names_upstream,
         exact_paths,
+        tolerates,
     } = after;
     let what = |what: String| format!("route {id}: {what}");
     if before.id != *id {
@@ -179,6 +180,25 @@ fn of_route(
     if before.exact_paths != *exact_paths {
         let change = what(format!("paths exact: {} → {exact_paths}", before.exact_paths));
         tell(Effect::None, change, "whether other spellings of a path are refused; what that changes is told above");
+    }
+    if before.tolerates != *tolerates {
+        let effect = match (tolerates.beyond(before.tolerates), before.tolerates.beyond(*tolerates)) {
+            (Some(_), None) => Effect::Widens,
+            (None, Some(_)) => Effect::Narrows,
+            _ => Effect::Either,
+        };
+        tell(effect, what("tolerate".to_owned()), "which requests are refused as they are written, whoever sends them");
+    }
+    let conditions = |snapshot: &Snapshot, index: usize| {
+        let policy = snapshot.policies.get(index);
+        policy.map(|policy| policy.conditions().into_iter().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default()
+    };
+    if conditions(old, before.index) != conditions(new, *index) {
+        tell(
+            Effect::Either,
+            what("when".to_owned()),
+            "conditions are compared as text: whom this lets in is not analysed",
+        );
     }
     if before.timeout != *timeout {
         tell(Effect::None, what("timeout".to_owned()), "how long the API may take");

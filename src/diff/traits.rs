@@ -120,7 +120,8 @@ impl Asked {
             String::from_utf8(value).ok().filter(|value| !value.is_empty()).map(|value| (value, written))
         };
         seen.rule.visit(&mut |rule| match rule {
-            Rule::Token(_) | Rule::Any(_) | Rule::All(_) | Rule::Not(_) => {}
+            // Conditions are compared as text (`routes`): what they would come to for whom is not analysed.
+            Rule::Token(_) | Rule::When(_) | Rule::Any(_) | Rule::All(_) | Rule::Not(_) => {}
             Rule::Scope(asked) => self.scopes.extend(asked.iter().map(ToString::to_string)),
             Rule::Org(rules) => {
                 self.has_org = true;

@@ -54,7 +54,7 @@ impl Asked {
         for (name, value) in lines {
             let parsed = HeaderName::from_bytes(name.trim().as_bytes())
                 .or_else(|_| none("headers", format!("`{}` is no header name", name.escape_debug())))?;
-            let value = HeaderValue::from_bytes(value.trim().as_bytes())
+            let value = HeaderValue::from_bytes(value.trim_matches([' ', '\t']).as_bytes())
                 .or_else(|_| none("headers", format!("no header has such a value: `{parsed}`")))?;
             headers.try_append(parsed, value).or_else(|_| none("headers", "there are more than any request has"))?;
         }

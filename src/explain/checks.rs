@@ -16,7 +16,7 @@ impl Listener for Heard {
 }
 
 /// The first check of a cookie's credential, before its form.
-const COOKIE: &str = "cookie";
+const IN_COOKIE: &str = "cookie";
 
 impl Heard {
     /// The steps of a decision with the checks among them.
@@ -45,7 +45,8 @@ fn told(about: About, checks: &[&Check]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut run: Vec<&Check> = Vec::new();
     for check in checks {
-        let begins = check.name == COOKIE || check.name == FORM && run.last().is_some_and(|last| last.name != COOKIE);
+        let begins =
+            check.name == IN_COOKIE || check.name == FORM && run.last().is_some_and(|last| last.name != IN_COOKIE);
         if begins {
             end(about, &run, &mut steps);
             run.clear();
@@ -66,7 +67,7 @@ fn told(about: About, checks: &[&Check]) -> Vec<Step> {
 fn end(about: About, run: &[&Check], steps: &mut Vec<Step>) {
     let order = about.order();
     let Some(failed) = run.iter().find(|check| !check.passed) else { return };
-    if failed.name != COOKIE && !order.contains(&failed.name) {
+    if failed.name != IN_COOKIE && !order.contains(&failed.name) {
         return;
     }
     let made = |name: &&&str| run.iter().any(|check| check.name == **name);
@@ -75,7 +76,7 @@ fn end(about: About, run: &[&Check], steps: &mut Vec<Step>) {
     let before = order.iter().position(|name| *name == failed.name).unwrap_or_default();
     let missing: Vec<&str> = missing
         .into_iter()
-        .filter(|name| failed.name == COOKIE || order.iter().position(|other| other == name) > Some(before))
+        .filter(|name| failed.name == IN_COOKIE || order.iter().position(|other| other == name) > Some(before))
         .collect();
     if !missing.is_empty() {
         let detail = format!("{} {}", about.as_str(), missing.join(", "));

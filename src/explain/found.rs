@@ -9,7 +9,7 @@ use crate::identity::kind;
 use crate::inject::Ours;
 use crate::request::credential::Line;
 use crate::request::{ARM_COOKIE, Authorization, Edits, Request, View};
-use crate::route::{Refusal, Route};
+use crate::route::{Near, Refusal, Route};
 use crate::snapshot::Snapshot;
 
 /// Routes that differ in one place, when there is none, and beside one that was found.
@@ -57,9 +57,9 @@ pub(super) fn candidates(view: &View<'_>, snapshot: &Snapshot, recorder: &mut Re
             }
             let other = routes.iter().find(|route| route.id == *other);
             let detail = other.map_or_else(String::new, |route| format!("{}: read {}", told(route), reading.as_str()));
-            recorder.add("candidate", "other reading", detail);
+            recorder.add("candidate", "read loosely", detail);
         }
-        Err(Refusal::NoRoute | Refusal::UnknownHost | Refusal::AmbiguousQuery) => {}
+        Err(Refusal::NoRoute | Refusal::UnknownHost | Refusal::AmbiguousQuery | Refusal::Untolerated(_)) => {}
     }
     let mut reached = Vec::new();
     routes.candidates(view, &mut |route, why| {
@@ -70,7 +70,9 @@ pub(super) fn candidates(view: &View<'_>, snapshot: &Snapshot, recorder: &mut Re
     });
     let limit = if found.is_ok() || !reached.is_empty() { NEAR[1] } else { NEAR[0] };
     let (near, more) = routes.near(&view.request.path, limit);
-    for near in near.into_iter().filter(|near| found.is_err() || near.same > 0) {
+    let is_told = |id: &str| matches!(&found, Err(Refusal::AnotherReading { route, .. }) if **route == *id);
+    let is_some = |near: &Near<'_>| (found.is_err() || near.same > 0) && !is_told(&near.route.id);
+    for near in near.into_iter().filter(is_some) {
         recorder.add("candidate", "near", format!("{}: {}", told(near.route), near.miss));
     }
     if more > 0 && found.is_err() {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Now;
 use crate::gate::decide::{Caller, Decided, Decision, Refusal, Tries, Wait, World, decide};
-use crate::gate::{Whose, whose};
+use crate::gate::{Whose, strayed, whose};
 use crate::identity::checks::Checks;
 use crate::identity::clerk::Attempt;
 use crate::identity::legacy::Answers;
@@ -94,6 +94,10 @@ pub fn read(asked: Asked, snapshot: &Snapshot) -> Read {
     }
     found::edits(&edits, &target, &request, snapshot, &mut recorder);
     apply(edits, &mut headers);
+    if let Some(refusal) = strayed(snapshot, &request) {
+        recorder.add("request", "refused", refusal.reason().to_owned());
+        return refused(Refusal::Request(refusal), Some(request), recorder);
+    }
     match whose(snapshot, &request) {
         Whose::Apis => {}
         Whose::Own => return Read::OfTheServer,

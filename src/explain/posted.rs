@@ -78,7 +78,7 @@ impl Posted {
 /// A sentence about what was expected.
 pub fn instant(text: &str) -> Result<Now, &'static str> {
     let time: jiff::Timestamp = text.parse().map_err(|_| "expected a time such as 2026-01-31T12:00:00Z")?;
-    Ok(Now::at_unix_ms(time.as_millisecond()))
+    Ok(Now::as_if(time.as_millisecond()))
 }
 
 fn text(body: &mut Map<String, Value>, field: &'static str) -> Result<Option<String>, Senseless> {

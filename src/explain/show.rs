@@ -20,6 +20,7 @@ pub fn to_json(explained: &Explained, snapshot: &Snapshot) -> Value {
         "reason": reason,
         "route": route.map(|route| &*route.id),
         "access": route.map(|route| route.access.as_str()),
+        "mode": route.map(|route| route.mode.as_str()),
         "arm": decision.side.unwrap_or(nobodys(snapshot)).as_str(),
         "identity": decision.identity.as_ref().map(|(identity, carrier)| {
             person(identity, Some(*carrier).filter(|_| !explained.assumed))

@@ -115,7 +115,7 @@ const fn word(outcome: Tri) -> &'static str {
 /// What cannot be told says why.
 fn told(outcome: Tri, detail: String) -> String {
     match outcome {
-        Tri::Unknown(cause) => format!("{detail} ({})", cause.as_str()),
-        Tri::True | Tri::False => detail,
+        Tri::Unknown(cause) if !detail.contains(cause.as_str()) => format!("{detail} ({})", cause.as_str()),
+        Tri::Unknown(_) | Tri::True | Tri::False => detail,
     }
 }

@@ -246,6 +246,10 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
     let standing = match resolution.outcome {
         Ok(standing) => standing,
         Err(refusal) => {
+            steps.step("arm", side.as_str(), || {
+                let person = resolution.verified.as_ref().map(|(person, _)| &person.facts);
+                arm::told(world, resolution.why, stand, person, moment.assumed.flatten().is_some())
+            });
             steps.step("resolve", "refused", || refusal.to_string());
             decision.identity = resolution.verified;
             decision.outcome = match Permit::reported_anonymous(route, &refusal) {

@@ -69,7 +69,7 @@ use failure::{broken_body, client_is_gone, failure};
 use fairness::Fairness;
 use passage::{InFlight, Passage};
 
-pub use own::{Whose, whose};
+pub use own::{Whose, strayed, whose};
 use reply::Code;
 use tail::Tail;
 
@@ -114,7 +114,7 @@ impl ProxyHttp for Gate {
             passage.refusal = Some(broken_body());
             return Ok(());
         }
-        let awaited = wire::await_no_body(session, passage.snapshot.request.limits.body_read).await;
+        let awaited = wire::await_no_body(session, &passage.snapshot.request).await;
         if !matches!(awaited, Ok(Ok(()))) {
             passage.sender = Some(Box::new(wire::sender(session, &passage.snapshot.request)));
             passage.refusal = awaited?.err().map(Refusal::Request);
@@ -146,6 +146,9 @@ impl ProxyHttp for Gate {
         }
         if passage.refusal.is_none() && self.in_flight.count() > passage.snapshot.request.limits.in_flight {
             passage.refusal = Some(Refusal::Overloaded);
+        }
+        if passage.refusal.is_none() {
+            passage.refusal = passage.is_about(own::strayed).map(Refusal::Request);
         }
         if passage.refusal.is_none()
             && let Some(document) = passage.is_about(documents::find)
@@ -244,7 +247,7 @@ impl ProxyHttp for Gate {
             issued: &passage.issued,
         };
         inject::inject(permit, &context, &mut wire::Outgoing(head));
-        Ok(())
+        wire::close_behind_get_body(request, head)
     }
 
     async fn request_body_filter(

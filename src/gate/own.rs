@@ -17,13 +17,16 @@ use pingora_proxy::Session;
 
 use super::passage::Passage;
 use super::{documents, exchange, reply, status};
-use crate::request::Request;
+use crate::request::tolerance::readings;
+use crate::request::{self, Oddities, Request};
 use crate::snapshot::{Cors, Snapshot};
 
 /// Whether the path is one of crossgate's own, which are never proxied.
 pub(super) fn is_own_path(snapshot: &Snapshot, request: &Request) -> bool {
-    let prefix = snapshot.endpoints.prefix.as_str();
-    let path = request.path.as_str();
+    is_below(snapshot.endpoints.prefix.as_str(), request.path.as_str())
+}
+
+fn is_below(prefix: &str, path: &str) -> bool {
     path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
         && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
 }
@@ -51,6 +54,19 @@ pub fn whose(snapshot: &Snapshot, request: &Request) -> Whose {
     } else {
         Whose::Apis
     }
+}
+
+/// A request that some route may tolerate, at a path that is crossgate's own in any reading: nothing here tolerates
+/// anything, and no route may take what stands below the prefix.
+pub fn strayed(snapshot: &Snapshot, request: &Request) -> Option<request::Refusal> {
+    let oddity = request.oddities.beyond(Oddities::NONE)?;
+    let endpoints = &snapshot.endpoints;
+    let is_ours = |path: &str| {
+        is_below(&endpoints.prefix, path) || endpoints.status.as_ref().is_some_and(|status| status.path == path)
+    };
+    let path = request.path.as_str();
+    let strays = is_ours(path) || readings(path).map_or(true, |all| all.iter().any(|path| is_ours(path.as_str())));
+    strays.then(|| oddity.refusal())
 }
 
 pub(super) fn is_preflight(passage: &Passage) -> bool {

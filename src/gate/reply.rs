@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::decide::Refusal;
 use crate::identity::Refusal as Unauthenticated;
 use crate::policy::{self, ReverificationParams};
+use crate::request::Oddity;
 use crate::{request, route};
 
 /// The stable codes of crossgate's own answers.
@@ -195,7 +196,8 @@ impl Refusal {
                 route::Refusal::NoRoute => Code::NoRoute,
                 route::Refusal::UnknownHost => Code::BadAuthority,
                 route::Refusal::AnotherReading { .. } => Code::BadPath,
-                route::Refusal::AmbiguousQuery => Code::BadRequest,
+                route::Refusal::AmbiguousQuery | route::Refusal::Untolerated(Oddity::GetBody) => Code::BadRequest,
+                route::Refusal::Untolerated(_) => Code::BadPath,
             },
             Self::Identity(refusal) => match refusal {
                 Unauthenticated::NoCredential => Code::NoCredential,

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use crate::identity::HeaderNames;
 use crate::inject;
 use crate::request::path::PathRefusal;
-use crate::request::{self, Client, Edits, Head, Peer, Refusal, Rules, Sanitized};
+use crate::request::{self, Client, Edits, Head, Oddity, Peer, Refusal, Request, Rules, Sanitized};
 
 /// The first step, on what Pingora read.
 pub(super) fn sanitize(session: &mut Session, rules: &Rules) -> std::result::Result<Sanitized, Refusal> {
@@ -59,12 +59,16 @@ fn check_frames(session: &mut Session) -> std::result::Result<(), Refusal> {
 
 /// Waits until an HTTP/2 request has ended that has no body by its method or its `content-length: 0`: Pingora believes
 /// it, and the API would have executed the request when DATA shows that it lied. At most `limit`.
-pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Result<std::result::Result<(), Refusal>> {
+pub(super) async fn await_no_body(session: &mut Session, rules: &Rules) -> Result<std::result::Result<(), Refusal>> {
+    let limit: Duration = rules.limits.body_read;
     let says_none = |length: &HeaderValue| length.as_bytes().iter().all(|byte| *byte == b'0');
     let head = session.req_header();
-    let says_none = head.headers.get(CONTENT_LENGTH).is_some_and(says_none);
+    let length = head.headers.get(CONTENT_LENGTH);
+    let says_none = length.is_some_and(says_none);
+    // A GET that says how long its body is may come to a route that tolerates it.
+    let may_have = length.is_some() && head.method == Method::GET && rules.tolerated.has(Oddity::GetBody);
     // Pingora calls a body done that says it is none: only the stream's end counts then.
-    let may_come = says_none || (has_no_body(&head.method) && !session.as_downstream_mut().is_body_done());
+    let may_come = says_none || (has_no_body(&head.method) && !may_have && !session.as_downstream_mut().is_body_done());
     if !session.is_http2() || !may_come {
         return Ok(Ok(()));
     }
@@ -83,6 +87,15 @@ pub(super) async fn await_no_body(session: &mut Session, limit: Duration) -> Res
         Ok(outcome) => outcome,
         Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the end of a body without bytes").into_down()),
     }
+}
+
+/// An API that skips the body of a GET would run it as the next request, with whatever identity headers the client wrote into
+/// it. On a connection that ends with this request there is no next one.
+pub(super) fn close_behind_get_body(request: &Request, head: &mut RequestHeader) -> Result<()> {
+    if request.oddities.has(Oddity::GetBody) && head.version <= Version::HTTP_11 {
+        head.insert_header(CONNECTION, "close")?;
+    }
+    Ok(())
 }
 
 fn has_no_body(method: &Method) -> bool {

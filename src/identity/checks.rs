@@ -52,7 +52,7 @@ pub(super) const TIMES: &str = "times";
 /// Whom the identity map and the header names make of it.
 pub(super) const PERSON: &str = "person";
 /// Which of Clerk's cookies counts, and whether the browser is signed in.
-pub(super) const COOKIE: &str = "cookie";
+pub(super) const IN_COOKIE: &str = "cookie";
 /// What a server said.
 pub(super) const ANSWER: &str = "answer";
 

@@ -28,7 +28,7 @@ fn at(seconds: u64) -> Now {
 fn wrong(seconds: u64, ahead: u64) -> Now {
     static START: OnceLock<Instant> = OnceLock::new();
     let unix_ms = 1_700_000_000_000 + i64::try_from(seconds + ahead).unwrap() * 1000;
-    Now { unix_ms, mono: *START.get_or_init(Instant::now) + Duration::from_secs(seconds) }
+    Now { ahead_ms: 0, unix_ms, mono: *START.get_or_init(Instant::now) + Duration::from_secs(seconds) }
 }
 
 #[derive(Debug, Clone, Copy)]

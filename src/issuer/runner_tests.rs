@@ -185,7 +185,7 @@ fn a_token_ends_by_either_clock_and_with_its_key_and_is_checked_once() {
     let at = |seconds| now().plus(Duration::from_secs(seconds));
     assert_eq!(bed.reason(&token, at(604)), None);
     assert_eq!(bed.reason(&token, at(606)), Some(Reason::Expired));
-    let back = Now { unix_ms: START, mono: at(606).mono };
+    let back = Now { unix_ms: START, ..at(606) };
     assert_eq!(bed.reason(&token, back), Some(Reason::Expired), "a wall clock that was set back revives nothing");
     let fresh = Runner::new(bed.runner.spec().clone(), Arc::clone(bed.runner.ring()), Arc::clone(bed.runner.once()));
     assert!(matches!(fresh.judge(&token, bed.world(), at(606), Attempt::Last), Judged::Invalid(Reason::Expired)));

@@ -200,7 +200,7 @@ mod tests {
             token.bare.to_str().unwrap().rsplit('.').next().unwrap().to_owned()
         };
         assert_eq!(number(start, true), "0");
-        let back = Now { unix_ms: start.unix_ms - 3_600_000, mono: start.mono };
+        let back = Now { unix_ms: start.unix_ms - 3_600_000, ..start };
         assert_eq!(number(back, true), "1", "a token from the future is refused by the API");
         assert_eq!(number(start, true), "2", "by the clock of an hour later it has expired");
         assert_eq!(number(start, false), "3", "its key is published no more");

@@ -5,6 +5,7 @@
 //! of the request except to compare it with what the credential says.
 
 mod claim;
+mod condition;
 mod has;
 mod parts;
 mod permit;
@@ -25,6 +26,7 @@ use crate::request::View;
 use crate::route::{Access, Captures, Mode, Route};
 
 pub use claim::{ClaimPath, ClaimPathProblem, ClaimPathProblemKind, ClaimRule, ClaimValue};
+pub use condition::{Condition, ConditionProblem, ConditionProblemKind, ConditionScope};
 pub use has::{PermissionName, RoleName, ScopedName, feature_holds, permission_holds, plan_holds, role_holds};
 pub use parts::{Kind, Part};
 pub use permit::{Permit, Reported};
@@ -152,9 +154,20 @@ impl Policy {
     /// First members of the claims that it reads.
     pub fn claims(&self) -> Vec<&str> {
         let mut found = Vec::new();
+        self.rule.visit(&mut |rule| match rule {
+            Rule::Claim(rule) => found.extend(rule.path.first()),
+            Rule::When(condition) => found.extend(condition.claims()),
+            _ => {}
+        });
+        found
+    }
+
+    /// Its conditions, as they are written.
+    pub fn conditions(&self) -> Vec<&str> {
+        let mut found = Vec::new();
         self.rule.visit(&mut |rule| {
-            if let Rule::Claim(rule) = rule {
-                found.extend(rule.path.first());
+            if let Rule::When(condition) = rule {
+                found.push(condition.text());
             }
         });
         found
@@ -164,7 +177,13 @@ impl Policy {
     pub fn header_names(&self) -> Vec<&HeaderName> {
         let mut templates = Vec::new();
         self.rule.templates(&mut templates);
-        templates.into_iter().flat_map(Template::header_names).collect()
+        let mut found: Vec<&HeaderName> = templates.into_iter().flat_map(Template::header_names).collect();
+        self.rule.visit(&mut |rule| {
+            if let Rule::When(condition) = rule {
+                found.extend(condition.headers().map(|(name, _)| name));
+            }
+        });
+        found
     }
 
     fn decide(&self, context: &rule::Context<'_>, trace: &mut impl Trace) -> Result<(), Refusal> {

@@ -9,10 +9,10 @@ use super::tri::Tri;
 use crate::identity::{Facts, Workspaces};
 
 /// Which outcomes a rule can have, over all requests. Neither: it cannot be told, and denies.
-#[derive(Debug, Clone, Copy, Default)]
-struct Can {
-    hold: bool,
-    fail: bool,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Can {
+    pub hold: bool,
+    pub fail: bool,
 }
 
 impl From<Tri> for Can {
@@ -42,6 +42,7 @@ fn can(rule: &Rule, facts: &Facts) -> Can {
         }
         Rule::Org(rules) => one_of(rules.iter().map(|rule| org(rule, facts))),
         Rule::Workspace(rules) => one_of(rules.iter().map(|rule| workspace(rule, facts))),
+        Rule::When(condition) => condition.could(facts),
         Rule::Token(_)
         | Rule::Scope(_)
         | Rule::Role(_)

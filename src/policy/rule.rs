@@ -3,6 +3,7 @@
 //! Built by `config::compile` from `require`; evaluated only by `authorize`. Knows no YAML and changes nothing.
 
 use super::claim::ClaimRule;
+use super::condition::Condition;
 use super::has::{self, PermissionName, RoleName, ScopedName};
 use super::reverify::{Reverified, reverified_holds};
 use super::template::{Source, Template};
@@ -23,6 +24,7 @@ pub enum Rule {
     Feature(Vec<ScopedName>),
     Plan(Vec<ScopedName>),
     Claim(ClaimRule),
+    When(Box<Condition>),
     Reverified(Reverified),
     Any(Vec<Rule>),
     All(Vec<Rule>),
@@ -39,6 +41,7 @@ pub const PREDICATES: &[&str] = &[
     "feature",
     "plan",
     "claim",
+    "when",
     "any",
     "not",
     "scope",
@@ -99,6 +102,7 @@ impl Rule {
             Self::Feature(_) => "feature",
             Self::Plan(_) => "plan",
             Self::Claim(_) => "claim",
+            Self::When(_) => "when",
             Self::Reverified(_) => "reverified",
             Self::Any(_) => "any",
             Self::All(_) => "all",
@@ -118,13 +122,14 @@ impl Rule {
             Self::Feature(_) => 5,
             Self::Plan(_) => 6,
             Self::Claim(_) => 7,
-            Self::Any(_) => 8,
-            Self::All(_) => 9,
-            Self::Not(_) => 10,
+            Self::When(_) => 8,
+            Self::Any(_) => 9,
+            Self::All(_) => 10,
+            Self::Not(_) => 11,
             // What a token was narrowed to is told after what its person may do at all.
-            Self::Scope(_) => 11,
+            Self::Scope(_) => 12,
             // Last: it is what is left to do when everything else holds.
-            Self::Reverified(_) => 12,
+            Self::Reverified(_) => 13,
         }
     }
 
@@ -180,6 +185,7 @@ impl Rule {
         match self {
             Self::Org(rules) => Tri::any(rules.iter().map(|rule| rule.holds(context))),
             Self::Workspace(rules) => Tri::any(rules.iter().map(|rule| rule.holds(context))),
+            Self::When(condition) => condition.holds(facts, &context.source),
             Self::Reverified(asked) if context.assumed.iter().any(|other| std::ptr::eq(*other, asked)) => Tri::True,
             // Put together from others; `evaluate` never asks here.
             Self::All(_) | Self::Any(_) | Self::Not(_) => self.evaluate(context, &mut ()).value,
@@ -202,7 +208,7 @@ impl Rule {
             Self::Claim(rule) => rule.holds(&facts.claims),
             Self::Reverified(asked) => reverified_holds(facts, asked),
             // INVARIANT: asked of none of these; were they, nobody could tell.
-            Self::Org(_) | Self::Workspace(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => {
+            Self::Org(_) | Self::Workspace(_) | Self::When(_) | Self::All(_) | Self::Any(_) | Self::Not(_) => {
                 Tri::Unknown(Cause::MissingValue)
             }
         }
@@ -262,7 +268,7 @@ impl Rule {
                     OrgRule::Any => "any".to_owned(),
                     OrgRule::Named { template, .. } => shown(template, context),
                 }));
-                format!("asked {asked}; has {}", list(names(facts)))
+                format!("asked {asked}; has {}", list(distinct(names(facts))))
             }
             Self::Workspace(rules) => {
                 let asked = list(rules.iter().map(|rule| shown(&rule.template, context)));
@@ -290,6 +296,7 @@ impl Rule {
             }
             Self::Feature(asked) => format!("asked {}; has {}", list(asked), scoped(facts.features.as_ref())),
             Self::Plan(asked) => format!("asked {}; has {}", list(asked), scoped(facts.plans.as_ref())),
+            Self::When(condition) => condition.shown(facts, &context.source),
             Self::Claim(rule) => {
                 format!("asked {} = {}; has {}", rule.path.as_str(), list(&rule.any_of), rule.shown(&facts.claims))
             }
@@ -380,6 +387,15 @@ impl WorkspaceRule {
 
 fn shown(template: &Template, context: &Context<'_>) -> String {
     template.explained(&context.source)
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    names.fold(Vec::new(), |mut seen, name| {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+        seen
+    })
 }
 
 fn names(facts: &Facts) -> impl Iterator<Item = &str> {

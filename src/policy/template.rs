@@ -14,13 +14,14 @@ use super::claim::{ClaimPath, ClaimPathProblemKind};
 use super::tri::Cause;
 use crate::identity::Identity;
 use crate::identity::headers::push_visible;
-use crate::request::{QueryValue, View, query_value};
+use crate::request::{QueryValue, Request, View, query_value};
 use crate::route::{Captures, Pattern};
 
 /// What a rule reads of the request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a, 'v> {
     pub captures: &'a Captures<'a, 'v>,
+    pub request: &'a Request,
     pub query: Option<&'a str>,
     pub headers: &'a HeaderMap,
     /// `None` where claims are compared by their own rule.
@@ -29,7 +30,13 @@ pub(super) struct Source<'a, 'v> {
 
 impl<'a, 'v> Source<'a, 'v> {
     pub(super) fn new(captures: &'a Captures<'a, 'v>, view: &View<'a>) -> Self {
-        Self { captures, query: view.request.query.as_deref(), headers: view.headers, claims: None }
+        Self {
+            captures,
+            request: view.request,
+            query: view.request.query.as_deref(),
+            headers: view.headers,
+            claims: None,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     RoleName, Rule, Trace, Tri, Why, authorize,
 };
 use crate::identity::{Facts, Identity, Org, TokenKind};
-use crate::request::{CanonicalPath, Client, Credentials, Peer, Request, TrustedProxies, View};
+use crate::request::{CanonicalPath, Client, Credentials, Oddities, Peer, Request, TrustedProxies, View};
 use crate::route::{Access, Definition, Found, Mode, Pattern, Place, Routes, WebSocket};
 
 /// One request and the one route that it falls under.
@@ -40,6 +40,7 @@ impl Asked {
             upstream: 3,
             names_upstream: false,
             exact_paths: false,
+            tolerates: crate::request::Oddities::NONE,
         };
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
@@ -57,6 +58,7 @@ impl Asked {
             credentials: Credentials::default(),
             preflight: None,
             handshake: None,
+            oddities: Oddities::NONE,
         };
         Self { routes: Routes::compile(vec![definition]).unwrap(), request, headers }
     }

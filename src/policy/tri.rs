@@ -33,6 +33,10 @@ pub enum Cause {
     MissingValue,
     /// The request has it twice, or in a form that two readers read differently.
     AmbiguousValue,
+    /// A number that cannot be told: too large, divided by zero, or no number at all.
+    NoNumber,
+    /// Longer than a condition looks at.
+    TooLarge,
 }
 
 impl Cause {
@@ -49,6 +53,8 @@ impl Cause {
             Self::UnreadableClaim => "unreadable-claim",
             Self::MissingValue => "missing-value",
             Self::AmbiguousValue => "ambiguous-value",
+            Self::NoNumber => "no-number",
+            Self::TooLarge => "too-large",
         }
     }
 }

@@ -7,10 +7,11 @@ use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{Method, Version};
 
 use super::sanitize::{Head, Limits, Refusal};
+use super::tolerance::{Oddities, Oddity};
 
 /// Request framing that every server reads in the same way, and no body where half of them ignore it: an API that
 /// skips the body of a GET runs it as the next request, with whatever identity headers the client wrote into it.
-pub(super) fn check_framing(head: &Head<'_>, limits: &Limits) -> Result<(), Refusal> {
+pub(super) fn check_framing(head: &Head<'_>, limits: &Limits, tolerated: Oddities) -> Result<Oddities, Refusal> {
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
     let length = match lengths.next() {
         None => None,
@@ -32,8 +33,12 @@ pub(super) fn check_framing(head: &Head<'_>, limits: &Limits) -> Result<(), Refu
     }
     let has_body = chunked || length.is_some_and(|length| length > 0);
     let bodiless = matches!(*head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let mut odd = Oddities::NONE;
     if has_body && bodiless {
-        return Err(Refusal::Malformed("a body on GET, HEAD or OPTIONS"));
+        if *head.method != Method::GET || !tolerated.has(Oddity::GetBody) {
+            return Err(Oddity::GetBody.refusal());
+        }
+        odd = odd.with(Oddity::GetBody);
     }
     if let (Some(length), Some(limit)) = (length, limits.body)
         && length > limit
@@ -42,11 +47,11 @@ pub(super) fn check_framing(head: &Head<'_>, limits: &Limits) -> Result<(), Refu
     }
     let mut expectations = head.headers.get_all(EXPECT).iter();
     match expectations.next() {
-        None => Ok(()),
+        None => Ok(odd),
         Some(value)
             if expectations.next().is_none() && has_body && value.as_bytes().eq_ignore_ascii_case(b"100-continue") =>
         {
-            Ok(())
+            Ok(odd)
         }
         Some(_) => Err(Refusal::Expect),
     }

@@ -12,6 +12,7 @@ mod host;
 pub mod loose;
 pub mod path;
 pub mod sanitize;
+pub mod tolerance;
 mod websocket;
 
 use http::{HeaderMap, Method};
@@ -21,6 +22,7 @@ pub use credential::{ARM_COOKIE, Authorization, CredentialLine, Credentials};
 pub use path::CanonicalPath;
 pub(crate) use sanitize::SEC_FETCH_SITE;
 pub use sanitize::{Edits, Head, Limits, ReadHeaders, Refusal, Rules, Sanitized, is_usual, sanitize};
+pub use tolerance::{Oddities, Oddity};
 pub use websocket::Handshake;
 
 /// What is known about a request after [`sanitize()`]; owned, so that it can outlive a borrow of the headers.
@@ -40,6 +42,8 @@ pub struct Request {
     pub preflight: Option<Method>,
     /// The request asks for a WebSocket.
     pub handshake: Option<Handshake>,
+    /// What it has that its route must tolerate.
+    pub oddities: Oddities,
 }
 
 /// What a step reads: the sanitized request and the headers it was sanitized from (already edited).

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use super::tolerance::{Oddities, Oddity};
+
 /// An absolute path in canonical form: ASCII, one leading `/`, no empty or dot segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CanonicalPath(Box<str>);
@@ -81,6 +83,15 @@ impl CanonicalPath {
     /// # Errors
     /// [`PathRefusal`] when some server could read another path.
     pub fn parse(raw: &[u8]) -> Result<Self, PathRefusal> {
+        Self::parse_odd(raw, Oddities::NONE).map(|(path, _)| path)
+    }
+
+    /// The same where some route may tolerate these; says which of them the path has.
+    ///
+    /// # Errors
+    /// [`PathRefusal`] when some server could read another path, in a way that is not among these.
+    pub fn parse_odd(raw: &[u8], tolerated: Oddities) -> Result<(Self, Oddities), PathRefusal> {
+        let mut odd = Odd { tolerated, found: Oddities::NONE };
         let Some(mut rest) = raw.strip_prefix(b"/") else { return Err(PathRefusal::NotAbsolute) };
         // Canonical text is never longer than what came, so this is the only allocation.
         let mut text = Vec::with_capacity(raw.len());
@@ -94,24 +105,32 @@ impl CanonicalPath {
             match after.split_first() {
                 None => break,
                 Some((b'/', tail)) => {
-                    check_segment(text.get(segment..).unwrap_or_default(), Position::Inner)?;
+                    // A path that begins with `//` is taken for one with a host by whoever parses it as a reference.
+                    let position = if segment == 1 { Position::First } else { Position::Inner };
+                    check_segment(text.get(segment..).unwrap_or_default(), position, &mut odd)?;
                     text.push(b'/');
                     segment = text.len();
                     rest = tail;
                 }
                 Some((b'%', _)) => {
                     escaped = true;
-                    rest = canonical_escape(after, &mut text)?;
+                    rest = canonical_escape(after, &mut text, &mut odd)?;
+                }
+                Some((b';', tail)) => {
+                    odd.note(Oddity::Semicolon, PathRefusal::Semicolon)?;
+                    text.push(b';');
+                    rest = tail;
                 }
                 Some((byte, _)) => return Err(refusal(*byte)),
             }
         }
-        check_segment(text.get(segment..).unwrap_or_default(), Position::Last)?;
-        if escaped {
-            check_double_escape(&text)?;
+        check_segment(text.get(segment..).unwrap_or_default(), Position::Last, &mut odd)?;
+        if escaped && has_double_escape(&text) {
+            odd.note(Oddity::DoubleEscape, PathRefusal::DoubleEscape)?;
         }
         // INVARIANT: only plain bytes, slashes and escapes were written, all of them ASCII.
-        String::from_utf8(text).map(|text| Self(text.into_boxed_str())).map_err(|_| PathRefusal::NonAscii)
+        let text = String::from_utf8(text).map_err(|_| PathRefusal::NonAscii)?;
+        Ok((Self(text.into_boxed_str()), odd.found))
     }
 
     pub fn as_str(&self) -> &str {
@@ -208,32 +227,56 @@ const fn refusal(byte: u8) -> PathRefusal {
     }
 }
 
+/// What may be tolerated, and what of it there is.
+struct Odd {
+    tolerated: Oddities,
+    found: Oddities,
+}
+
+impl Odd {
+    fn note(&mut self, oddity: Oddity, refusal: PathRefusal) -> Result<(), PathRefusal> {
+        if !self.tolerated.has(oddity) {
+            return Err(refusal);
+        }
+        self.found = self.found.with(oddity);
+        Ok(())
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Position {
+    First,
     Inner,
     Last,
 }
 
 /// On the canonical bytes, where `%2e` is a dot like any other.
-fn check_segment(segment: &[u8], position: Position) -> Result<(), PathRefusal> {
+fn check_segment(segment: &[u8], position: Position, odd: &mut Odd) -> Result<(), PathRefusal> {
     match (segment, position) {
         (b"." | b"..", _) => Err(PathRefusal::DotSegment),
-        (b"", Position::Inner) => Err(PathRefusal::DoubleSlash),
+        (b"", Position::First) => Err(PathRefusal::DoubleSlash),
+        (b"", Position::Inner) => odd.note(Oddity::DoubleSlash, PathRefusal::DoubleSlash),
         _ => Ok(()),
     }
 }
 
 /// Reads the escape, or the escapes of one character, that `rest` starts with; returns what follows.
-fn canonical_escape<'a>(rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], PathRefusal> {
+fn canonical_escape<'a>(rest: &'a [u8], text: &mut Vec<u8>, odd: &mut Odd) -> Result<&'a [u8], PathRefusal> {
     let (byte, tail) = escape(rest).ok_or(PathRefusal::BadEscape)?;
     match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte),
         // Decoded before splitting by WSGI, ASGI and servlet servers: a second segment to them, none to others.
-        b'/' => return Err(PathRefusal::EncodedSlash),
+        b'/' => {
+            odd.note(Oddity::EncodedSlash, PathRefusal::EncodedSlash)?;
+            push_escape(byte, text);
+        }
         // IIS and WHATWG URL parsers take a backslash for a slash.
         b'\\' => return Err(PathRefusal::EncodedBackslash),
         // A server that decodes first and cuts `;params` second would drop the rest of the segment.
-        b';' => return Err(PathRefusal::Semicolon),
+        b';' => {
+            odd.note(Oddity::Semicolon, PathRefusal::Semicolon)?;
+            push_escape(byte, text);
+        }
         // NUL ends a string for C, CR and LF end a line for everyone; none is anybody's data.
         0..=0x1f | 0x7f => return Err(PathRefusal::Control),
         0x80.. => return utf8_escapes(rest, text),
@@ -267,7 +310,7 @@ fn utf8_escapes<'a>(rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], Path
 }
 
 /// On the canonical text, since the digits behind `%25` may have been escaped themselves (`%25%32%66`).
-fn check_double_escape(text: &[u8]) -> Result<(), PathRefusal> {
+fn has_double_escape(text: &[u8]) -> bool {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|b| *b == b'%') {
         rest = rest.get(at + 1..).unwrap_or_default();
@@ -275,10 +318,10 @@ fn check_double_escape(text: &[u8]) -> Result<(), PathRefusal> {
             && high.is_ascii_hexdigit()
             && low.is_ascii_hexdigit()
         {
-            return Err(PathRefusal::DoubleEscape);
+            return true;
         }
     }
-    Ok(())
+    false
 }
 
 /// The escape at the start, and what follows.

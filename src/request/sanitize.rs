@@ -18,6 +18,7 @@ use super::fold::{Reserved, fold};
 use super::framing::check_framing;
 use super::host::{canonical_host, host, is_host, without_port};
 use super::path::{CanonicalPath, PathRefusal};
+use super::tolerance::Oddities;
 use super::websocket::handshake;
 use super::{Request, View};
 
@@ -75,6 +76,8 @@ pub struct Rules {
     pub read_headers: ReadHeaders,
     /// Whether some route names a host, so that a request without one could get around it.
     pub hosts_named: bool,
+    /// What some route tolerates; the others refuse it once they are found.
+    pub tolerated: Oddities,
     /// Where credentials travel beside `Authorization: Bearer` and cookies; a header of its own is among `read_headers`.
     pub credential_line: Option<CredentialLine>,
 }
@@ -184,14 +187,14 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
     check_method(head.method, rules)?;
     check_sizes(head, &rules.limits)?;
     let (target_authority, origin_form) = origin_form(head.target, head.method)?;
-    check_framing(head, &rules.limits)?;
+    let odd_body = check_framing(head, &rules.limits, rules.tolerated)?;
     let authority = host(head, target_authority, rules.hosts_named)?;
     check_repeats(head.headers, rules)?;
 
     let client = Client::read(head.headers, authority.as_deref(), head.peer, head.tls, &rules.trusted, random);
     let Some(origin_form) = origin_form else { return Ok(Sanitized::Server(Box::new(client))) };
     let (raw_path, query) = split_query(origin_form);
-    let path = CanonicalPath::parse(raw_path).map_err(Refusal::Path)?;
+    let (path, odd_path) = CanonicalPath::parse_odd(raw_path, rules.tolerated).map_err(Refusal::Path)?;
     let query = match query {
         None => None,
         Some(query) => Some(check_query(query)?),
@@ -232,6 +235,7 @@ pub fn sanitize(head: &Head<'_>, rules: &Rules, random: &dyn Fn() -> [u8; 16]) -
             client,
             credentials,
             handshake,
+            oddities: odd_path.and(odd_body),
         }),
         edits,
     ))

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use crate::request::{Oddities, Oddity};
+
 pub use captures::Captures;
 pub use host::{HostPattern, HostProblem};
 pub use near::{Miss, Near};
@@ -117,6 +119,8 @@ pub struct Definition {
     pub names_upstream: bool,
     /// The upstream tells case and trailing slash apart (`paths: exact`).
     pub exact_paths: bool,
+    /// `tolerate`.
+    pub tolerates: Oddities,
 }
 
 /// A route that serves; `index` is its place in everything that is kept by route.
@@ -138,6 +142,7 @@ pub struct Route {
     pub upstream: usize,
     pub names_upstream: bool,
     pub exact_paths: bool,
+    pub tolerates: Oddities,
 }
 
 /// The route of a request, and what its pattern captured.
@@ -159,6 +164,8 @@ pub enum Refusal {
     /// 400 `bad_request`: a parameter that a route asks for stands twice, or in a spelling that some APIs read as it. Passing
     /// such a route over would let the next, laxer one decide what the API then reads as the stricter.
     AmbiguousQuery,
+    /// 400 as sanitizing would have answered: the route, if there is one, does not tolerate what the request has.
+    Untolerated(Oddity),
 }
 
 /// A way in which an API may read a path more loosely than it was sent.
@@ -167,6 +174,8 @@ pub enum Reading {
     CaseFolded,
     NoTrailingSlash,
     Both,
+    /// Decoded once more, cut at its parameters or with its slashes collapsed, where that is tolerated.
+    Odd,
 }
 
 impl Reading {
@@ -175,6 +184,7 @@ impl Reading {
             Self::CaseFolded => "case-folded",
             Self::NoTrailingSlash => "no-trailing-slash",
             Self::Both => "case-folded-no-trailing-slash",
+            Self::Odd => "as-others-decode-and-cut-it",
         }
     }
 }
@@ -184,6 +194,7 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::NoRoute => f.write_str("no route matches"),
             Self::UnknownHost => f.write_str("no route names this host"),
+            Self::Untolerated(oddity) => write!(f, "no route here tolerates it: {}", oddity.refusal().reason()),
             Self::AmbiguousQuery => f.write_str("a query parameter that a route asks for can be read in two ways"),
             Self::AnotherReading { route, reading } => {
                 write!(f, "read {}, the path would fall under route {route}", reading.as_str())

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, Method};
 
 use super::Route;
-use crate::request::{QueryValue, View, is_usual, query_value};
+use crate::request::{Oddities, QueryValue, View, is_usual, query_value};
 
 /// Why a route whose path matches was passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub(super) struct Asked<'a> {
     pub host: Option<&'a str>,
     pub query: Option<&'a str>,
     pub headers: &'a HeaderMap,
+    pub oddities: Oddities,
 }
 
 /// Among routes with the same path shape, the greatest wins.
@@ -62,6 +63,7 @@ impl<'a> Asked<'a> {
             host: request.host.as_deref(),
             query: request.query.as_deref(),
             headers: view.headers,
+            oddities: request.oddities,
         }
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::pattern::{Part, Pattern};
 use super::predicate::Asked;
 use super::{HostPattern, Reading, Refusal, Route, Routes};
-use crate::request::CanonicalPath;
+use crate::request::{CanonicalPath, Oddities};
 
 /// Who gets the requests of a route that gets none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +49,17 @@ impl Routes {
         for path in paths(&route.pattern, word, depth) {
             let path = CanonicalPath::parse(path.as_bytes()).ok()?;
             for method in methods {
-                let asked = Asked { method, host: host.as_deref(), query: query.as_deref(), headers: &headers };
+                let (host, query) = (host.as_deref(), query.as_deref());
+                let asked = Asked { method, host, query, headers: &headers, oddities: Oddities::NONE };
                 let instead = match self.find_asked(path.as_str(), &asked) {
                     Ok(found) if found.route.index == route.index => return None,
                     Ok(found) => Instead::Route(found.route.index),
                     Err(Refusal::AnotherReading { route: other, reading }) => {
                         Instead::Nobody(self.iter().find(|route| route.id == other)?.index, reading)
                     }
-                    Err(Refusal::NoRoute | Refusal::UnknownHost | Refusal::AmbiguousQuery) => return None,
+                    Err(
+                        Refusal::NoRoute | Refusal::UnknownHost | Refusal::AmbiguousQuery | Refusal::Untolerated(_),
+                    ) => return None,
                 };
                 first.get_or_insert(instead);
             }

@@ -11,8 +11,9 @@ use super::pattern::{Part, Pattern};
 use super::predicate::{Asked, Rank, WhyNot, cannot_be_told_apart};
 use super::trie::{Case, Slash, Trie, hash};
 use super::{Definition, Found, Reading, Refusal, Route};
-use crate::request::View;
 use crate::request::path::Segment;
+use crate::request::tolerance::readings;
+use crate::request::{Oddities, View};
 
 /// Two routes that some request would match alike; indices into what `compile` was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +87,14 @@ impl Routes {
     pub(super) fn find_asked<'r, 'v>(&'r self, path: &'v str, asked: &Asked<'_>) -> Result<Found<'r, 'v>, Refusal> {
         let mut values = Values::default();
         let Some(route) = self.pick(&self.as_sent, path, Slash::AsSent, asked, &mut values)? else {
-            return Err(self.nothing_found(asked));
+            return Err(match asked.oddities.beyond(Oddities::NONE) {
+                Some(oddity) => Refusal::Untolerated(oddity),
+                None => self.nothing_found(asked),
+            });
         };
+        if !asked.oddities.is_empty() {
+            self.check_odd_readings(path, asked, route)?;
+        }
         if !route.exact_paths {
             self.check_other_readings(path, asked, route)?;
         }
@@ -192,6 +199,27 @@ impl Routes {
         Ok(())
     }
 
+    /// What one route tolerates must not be a way around another: whoever decodes, cuts or collapses the path must come to
+    /// the same route. Whatever the upstream says about its paths: `exact` is about letters and one slash.
+    fn check_odd_readings(&self, path: &str, asked: &Asked<'_>, route: &Route) -> Result<(), Refusal> {
+        if let Some(oddity) = asked.oddities.beyond(route.tolerates) {
+            return Err(Refusal::Untolerated(oddity));
+        }
+        for reading in readings(path).map_err(Refusal::Untolerated)? {
+            let reading = reading.as_str();
+            match self.pick(&self.as_sent, reading, Slash::AsSent, asked, &mut Values::default())? {
+                Some(other) if other.index != route.index => {
+                    return Err(Refusal::AnotherReading { route: other.id.clone(), reading: Reading::Odd });
+                }
+                _ => {}
+            }
+            if !route.exact_paths {
+                self.check_other_readings(reading, asked, route)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Ids with upper-case letters are in most paths, and literals they could be taken for in few: asking this
     /// first spares nearly all requests the second search. A collision of hashes only costs that search.
     fn folding_meets_a_literal(&self, path: &str) -> bool {
@@ -290,6 +318,7 @@ impl Route {
             upstream,
             names_upstream,
             exact_paths,
+            tolerates,
         } = definition;
         Self {
             index,
@@ -308,6 +337,7 @@ impl Route {
             upstream,
             names_upstream,
             exact_paths,
+            tolerates,
         }
     }
 }

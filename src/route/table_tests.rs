@@ -5,8 +5,8 @@ use super::super::{
     Access, Definition, HostPattern, Mode, Pattern, Place, Reading, Refusal, Routes, WebSocket, WhyNot,
 };
 use super::Clash;
-use crate::request::CanonicalPath;
 use crate::request::path::Segment;
+use crate::request::{CanonicalPath, Oddities};
 
 /// `[GET,POST] host/path header:x=1 query:y=2 exact`, all but the path optional.
 pub(in crate::route) fn definition(text: &str) -> Definition {
@@ -26,6 +26,7 @@ pub(in crate::route) fn definition(text: &str) -> Definition {
         upstream: 0,
         names_upstream: false,
         exact_paths: false,
+        tolerates: crate::request::Oddities::NONE,
     };
     for word in text.split(' ') {
         if let Some(methods) = word.strip_prefix('[') {
@@ -67,7 +68,13 @@ fn find(routes: &Routes, request: &str) -> Result<String, Refusal> {
     let (host, target) = target.split_at(target.find('/').unwrap());
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let path = CanonicalPath::parse(path.as_bytes()).unwrap();
-    let asked = Asked { method: &method, host: (!host.is_empty()).then_some(host), query, headers: &headers };
+    let asked = Asked {
+        method: &method,
+        host: (!host.is_empty()).then_some(host),
+        query,
+        headers: &headers,
+        oddities: Oddities::NONE,
+    };
     let found = routes.find_asked(path.as_str(), &asked)?;
     let captures: Vec<String> = found.captures.iter().map(|(name, value)| format!(" {name}={}", value.raw())).collect();
     Ok(format!("{}{}", found.route.id, captures.concat()))
@@ -299,7 +306,7 @@ fn captures_are_named_by_the_route_that_was_found() {
     let routes = routes(&["[GET] /a/{x}/{y}", "[POST] /a/{p}/{q}"]);
     let path = CanonicalPath::parse(b"/a/1/2").unwrap();
     let headers = HeaderMap::new();
-    let asked = Asked { method: &Method::POST, host: None, query: None, headers: &headers };
+    let asked = Asked { method: &Method::POST, host: None, query: None, headers: &headers, oddities: Oddities::NONE };
     let found = routes.find_asked(path.as_str(), &asked).unwrap();
     assert_eq!(found.captures.value("p").map(Segment::raw), Some("1"));
     assert_eq!(found.captures.value("q").map(Segment::raw), Some("2"));
@@ -312,7 +319,7 @@ fn explain_hears_why_the_others_were_passed_over() {
     let routes = routes(&["[POST] /a/b", "h/a/b", "/a/b header:x=1", "/a/{x}", "/{*rest}", "/c"]);
     let path = CanonicalPath::parse(b"/a/b").unwrap();
     let headers = HeaderMap::new();
-    let asked = Asked { method: &Method::GET, host: None, query: None, headers: &headers };
+    let asked = Asked { method: &Method::GET, host: None, query: None, headers: &headers, oddities: Oddities::NONE };
     let mut heard = Vec::new();
     routes.candidates_asked(path.as_str(), &asked, &mut |route, why| heard.push((route.id.to_string(), why)));
     let x = HeaderName::from_static("x");

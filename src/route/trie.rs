@@ -141,7 +141,10 @@ impl Search {
         if let Some(child) = self.literal(node, segment) {
             self.walk(child, next, next_tail, values, visit)?;
         }
-        if let Some(child) = &node.segment {
+        // An empty segment, where it is tolerated, is nobody's id: only a tail takes it.
+        if let Some(child) = &node.segment
+            && !segment.is_empty()
+        {
             values.push(segment);
             self.walk(child, next, next_tail, values, visit)?;
             values.pop();

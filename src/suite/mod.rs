@@ -155,7 +155,7 @@ impl<'a> Suite<'a> {
         let headers = asked.headers.clone();
         let explained = match explain::read(asked, snapshot) {
             Read::Refused(explained) => explained,
-            Read::OfTheServer => return Err("OPTIONS * is answered by crossgate itself".to_owned()),
+            Read::OfTheServer => return Err("crossgate answers this itself: no route is asked".to_owned()),
             Read::Question(question) => match &case.person {
                 None => self.runtime.block_on(question.ask(world, now)),
                 Some(person) => {

@@ -12,6 +12,7 @@ mod pages;
 mod policy_tests;
 mod recipes;
 mod reload;
+mod schema;
 
 use std::path::{Path, PathBuf};
 

@@ -73,6 +73,7 @@ fn routes(case: &Case) -> Result<Routes, String> {
             upstream: 0,
             names_upstream: false,
             exact_paths: true,
+            tolerates: crossgate::request::Oddities::NONE,
         })
     };
     let definitions =

@@ -231,6 +231,7 @@ impl World {
             headers: &self.headers,
             linking: &Linking::default(),
             workspaces_claim: None,
+            checks: Default::default(),
         };
         verifier.verify(&credentials, Now::at_unix_ms(unix_ms), Attempt::Last).unwrap()
     }

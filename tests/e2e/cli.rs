@@ -210,7 +210,7 @@ fn explain_as_somebody() {
     assert_eq!((exit, &shown["code"]), (Some(3), &json!("forbidden")));
     let human = run(&["explain", "-c", &path(&folder), "POST", "/orgs/org_1", "--as", &person]);
     assert_eq!(human.status.code(), Some(0));
-    assert!(text(&human.stdout).starts_with("allow"), "{}", text(&human.stdout));
+    assert!(text(&human.stdout).starts_with("ALLOW"), "{}", text(&human.stdout));
     assert_eq!(run(&["explain", "-c", &path(&folder), "GET"]).status.code(), Some(2));
     assert_eq!(run(&["explain", "-c", "/nowhere.yaml", "GET", "/"]).status.code(), Some(1));
 }
@@ -302,7 +302,110 @@ fn version_and_help() {
     ] {
         assert!(text(&run(nested).stdout).contains("Example"), "{nested:?}");
     }
-    for later in ["schema"] {
-        assert_eq!(run(&[later]).status.code(), Some(2), "{later} does not work yet, hence is unknown");
+}
+
+/// The list of contract §1; what `help` names is what there is.
+#[test]
+fn the_commands_are_those_of_the_contract() {
+    let help = text(&run(&["--help"]).stdout);
+    let listed: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    for command in [
+        "run",
+        "demo",
+        "check",
+        "explain",
+        "test",
+        "diff",
+        "schema",
+        "rollout",
+        "audit",
+        "map",
+        "token",
+        "completions",
+        "version",
+    ] {
+        assert!(listed.contains(&command), "{command} is missing: {listed:?}");
+        assert_eq!(run(&[command, "--help"]).status.code(), Some(0), "{command}");
     }
+}
+
+#[test]
+fn bash_completes_commands_and_their_words() {
+    let binary = std::path::PathBuf::from(env!("CARGO_BIN_EXE_crossgate"));
+    let path = std::env::join_paths(
+        std::iter::once(binary.parent().unwrap().to_owned())
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    )
+    .unwrap();
+    let table = [
+        (&["crossgate", "ch"][..], "check"),
+        (&["crossgate", "schema", "po"], "policy"),
+        (&["crossgate", "rollout", "roll"], "rollback"),
+        (&["crossgate", "check", "--form"], "--format"),
+        (&["crossgate", "check", "--format", "js"], "json"),
+    ];
+    for (words, expected) in table {
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let script = format!(
+            "source <(crossgate completions bash) && complete -p crossgate >&2 && COMP_WORDS=({}) COMP_CWORD={} && \
+             _crossgate crossgate '{last}' '{before}' && printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            words.len() - 1
+        );
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "--noprofile", "-c", &script])
+            .env("PATH", &path)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout).trim(), expected, "{words:?}");
+    }
+}
+
+/// Each script is read by its shell, where there is one.
+#[test]
+fn completions_of_every_shell() {
+    let folder = TempDir::new().unwrap();
+    for (shell, parse) in [
+        ("bash", &["-n"][..]),
+        ("zsh", &["-n"]),
+        ("fish", &["--no-execute"]),
+        ("elvish", &["-compileonly"]),
+        ("powershell", &[]),
+    ] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}: {}", text(&output.stderr));
+        assert!(output.stderr.is_empty(), "{shell}");
+        let script = text(&output.stdout);
+        for word in ["crossgate", "check", "explain", "completions"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+        let file = folder.path().join(shell);
+        std::fs::write(&file, script).unwrap();
+        let parsed = std::process::Command::new(shell).args(parse).arg(&file).stdin(Stdio::null()).output();
+        if let (Ok(parsed), false) = (parsed, parse.is_empty()) {
+            assert!(parsed.status.success(), "{shell}: {}", text(&parsed.stderr));
+        }
+    }
+    assert_eq!(run(&["completions", "tcsh"]).status.code(), Some(2));
+    assert_eq!(run(&["completions"]).status.code(), Some(2));
+}
+
+#[test]
+fn schemas_are_for_two_kinds_of_file() {
+    for kind in ["config", "policy"] {
+        let schema: Value = serde_json::from_slice(&run(&["schema", kind]).stdout).unwrap();
+        assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#", "{kind}");
+        assert_eq!(schema["additionalProperties"], false, "{kind}");
+    }
+    assert_eq!(run(&["schema"]).status.code(), Some(2));
+    assert_eq!(run(&["schema", "polcy"]).status.code(), Some(2));
 }

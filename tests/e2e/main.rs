@@ -21,6 +21,7 @@ mod cookies;
 mod cors;
 mod crossed;
 mod demo;
+mod editor;
 mod explained;
 mod faults;
 mod floods;

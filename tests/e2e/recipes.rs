@@ -209,6 +209,15 @@ fn the_other_recipes_start_and_keep_their_word() {
     assert_eq!(run("POST", "/orgs/org_acme/workspaces/w1/executions"), "200 ok");
     assert_eq!(run("GET", "/orgs/org_acme/workspaces/w1/executions/1"), "403 forbidden", "not narrowed to that");
     assert_eq!(run("PUT", "/orgs/org_acme/workspaces/w1"), "403 forbidden", "people only");
+    let grpc = Recipe::start("grpc-service", &[("API", &at(&api))]);
+    let status = |credential: Option<&str>| {
+        let call = grpc.call("POST", "/invoices.v1.Invoices/Get").header("content-type", "application/grpc");
+        let call = call.header("x-org", "org_other");
+        let answer = credential.map_or(call.clone(), |credential| call.bearer(credential)).send();
+        (answer.status, answer.header("grpc-status").map(str::to_owned))
+    };
+    assert_eq!(status(None), (200, Some("16".to_owned())), "unauthenticated");
+    assert_eq!(status(Some(&ada)), (200, Some("7".to_owned())), "permission denied");
     let convex = Origin::start();
     let arms = Recipe::start("convex-arm", &[("API", &at(&api)), ("CONVEX", &at(&convex))]);
     let cleo = session("user_cleo", "org_acme", "member");

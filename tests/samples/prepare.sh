@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets up what tests/e2e/samples.rs and recipes.rs run, in FOLDER/samples: libraries of Node and Python in their locked versions, and the
+# Sets up what tests/e2e/samples.rs, recipes.rs and editor.rs run, in FOLDER/samples: libraries of Node and Python in their locked versions, and the
 # Go program. Does nothing the second time. With --install, tools that the machine lacks are installed as Debian packages.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -41,7 +41,7 @@ made() { cp "$1" "$2/made-of"; }
 
 node() {
   mkdir -p "$samples/$1"
-  cp "${3:-$2}/api.mjs" "$2/package.json" "$2/package-lock.json" "$samples/$1/"
+  cp "${3:-$2}"/*.mjs "$2/package.json" "$2/package-lock.json" "$samples/$1/"
   is_made "$2/package-lock.json" "$samples/$1" && return
   (cd "$samples/$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
   made "$2/package-lock.json" "$samples/$1"
@@ -49,6 +49,8 @@ node() {
 node node docs/verify/node
 node legacy-api tests/samples/legacy-api
 node express tests/samples/express conf/recipes/express-api
+# No API: what editors ask about YAML files.
+node language-server tests/samples/language-server
 
 environment() {
   is_made "$2" "$samples/$1" && return

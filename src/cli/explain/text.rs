@@ -8,6 +8,7 @@ use crate::cli::screen::{Screen, Style};
 use crate::explain::steps::{Section, Step};
 use crate::explain::{Explained, show};
 use crate::identity::Identity;
+use crate::route::Mode;
 use crate::snapshot::Snapshot;
 
 /// Columns of the word that a step came to, and what stands before it.
@@ -31,7 +32,9 @@ pub(super) fn of(explained: &Explained, snapshot: &Snapshot, method: &Method, sc
         }
         if headers {
             for (name, value) in &explained.headers {
-                let detail = format!("{name}: {}", value.as_str().unwrap_or_default());
+                let value = value.as_str().unwrap_or_default();
+                let is_each = value.len() == 32 && value.bytes().all(|byte| byte == b'0');
+                let detail = format!("{name}: {}", if is_each { "another for each request" } else { value });
                 text.push_str(&row("added", Style::Quiet, 0, &detail, screen));
             }
         }
@@ -68,7 +71,8 @@ fn summary(explained: &Explained, snapshot: &Snapshot, method: &Method, screen: 
         rows.push(("request", format!("{method} {}", request.path.as_str())));
     }
     if let Some(route) = decision.route.and_then(|index| snapshot.routes.get(index)) {
-        rows.push(("route", format!("{} ({}) at {}", route.id, route.access.as_str(), route.place)));
+        let mode = if route.mode == Mode::Report { ", report mode" } else { "" };
+        rows.push(("route", format!("{} ({}{mode}) at {}", route.id, route.access.as_str(), route.place)));
     }
     if let Some((identity, carrier)) = &decision.identity {
         let by = if explained.assumed { "assumed".to_owned() } else { format!("by the {carrier}") };
@@ -90,7 +94,7 @@ fn person(identity: &Identity) -> String {
     let facts = &identity.facts;
     let org = facts.org.as_ref().map(|org| org.id.as_str()).or(facts.legacy_org.as_deref());
     let org = org.map(|org| format!(" in {org}")).unwrap_or_default();
-    format!("{}{org} ({} {})", facts.subject, facts.method.as_str(), facts.token.as_str())
+    format!("{}{org} ({})", facts.subject, facts.token.as_str())
 }
 
 fn line(step: &Step, section: Section, screen: Screen) -> String {
@@ -115,7 +119,7 @@ fn style(outcome: &str) -> Style {
     match outcome {
         "pass" | "holds" | "valid" | "allowed" | "chosen" | "accepted" => Style::Good,
         "fail" | "fails" | "refused" | "invalid" | "expired" | "conflict" | "malformed" => Style::Bad,
-        "unknown" | "unverifiable" | "repaired" | "repeated" | "report" | "other reading" | "as sent" | "unproven" => {
+        "unknown" | "unverifiable" | "repaired" | "repeated" | "report" | "read loosely" | "as sent" | "unproven" => {
             Style::Doubtful
         }
         _ => Style::Quiet,

@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod audit;
 mod clerk;
+mod condition;
 mod contradiction;
 mod header;
 mod identity;
@@ -47,7 +48,7 @@ use crate::identity::legacy::{HeaderCarrier, LegacyVerifier};
 use crate::issuer::Mint;
 use crate::policy::{OrgName, Policy};
 use crate::request::fold::Reserved;
-use crate::request::{CanonicalPath, CredentialLine, ReadHeaders, Rules};
+use crate::request::{CanonicalPath, CredentialLine, Oddities, ReadHeaders, Rules};
 use crate::route::{Access, Mode, Route, Routes};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Shadow, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
@@ -183,6 +184,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         return None;
     }
     let route::Compiled { routes, policies, audit: recorded, extra_methods, mut read_headers, hosts_named } = routes?;
+    let tolerated = routes.iter().fold(Oddities::NONE, |all, route| all.and(route.tolerates));
     let instances = instances?;
     let linking = Arc::new(identity.linking);
     let legacy = legacy.map(|spec| {
@@ -213,6 +215,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
             extra_methods,
             read_headers: ReadHeaders::new(read_headers),
             hosts_named,
+            tolerated,
             credential_line,
         },
         routes,

@@ -22,8 +22,8 @@ use crate::config::places::At;
 use crate::config::raw;
 use crate::config::report::Problem;
 use crate::policy::{OrgName, Policy, Sources};
-use crate::request::CanonicalPath;
 use crate::request::fold::Reserved;
+use crate::request::{CanonicalPath, Oddities, Oddity};
 use crate::rollout::Side;
 use crate::rollout::plan::ArmUpstreams;
 use crate::route::{Access, Clash, Definition, HostPattern, Mode, Pattern, Place, Routes, WebSocket};
@@ -182,8 +182,20 @@ fn route(
     seen: &mut Seen,
     problems: &mut Vec<Problem>,
 ) -> Option<(Definition, Policy, RouteRules)> {
-    let raw::Route { id, matches, access, require, audit, upstream, timeout, mode, websocket, response, waive: _ } =
-        raw;
+    let raw::Route {
+        id,
+        matches,
+        access,
+        require,
+        audit,
+        upstream,
+        timeout,
+        mode,
+        websocket,
+        response,
+        tolerate,
+        waive: _,
+    } = raw;
     let told_before = problems.len();
     let place = Place { file: at.source.name.clone(), line: u32::try_from(at.span().line).unwrap_or(0) };
     let id = route_id(id, at, &place, &mut seen.ids, problems);
@@ -264,6 +276,7 @@ fn route(
     let timeout = timeout.map(|time| above_zero(Some(time), 0, at.key("timeout"), problems));
     let websocket = websocket.map_or_else(WebSocket::default, |raw| tunnel(raw, at.key("websocket"), problems));
     let raw::Response { private } = response.unwrap_or_default();
+    let tolerates = tolerates(tolerate, &methods, at.key("tolerate"), problems);
     let upstream = upstream?;
     let definition = Definition {
         id: id?,
@@ -281,6 +294,7 @@ fn route(
         upstream,
         names_upstream,
         exact_paths: exact_paths(upstream, names_upstream, context),
+        tolerates,
     };
     Some((definition, Policy::new(compiled.unwrap_or_default()), recorded))
 }
@@ -290,6 +304,29 @@ fn exact_paths(upstream: usize, names_upstream: bool, context: &Context<'_>) -> 
     let is_exact = |index: usize| context.upstreams.specs.get(index).is_some_and(|spec| spec.exact_paths);
     let by_arm = |side| context.arms.of(side).filter(|_| !names_upstream).unwrap_or(upstream);
     [Side::Legacy, Side::Clerk].map(by_arm).into_iter().all(is_exact)
+}
+
+/// What the route's API needs. Only of GET a body can be tolerated at all.
+fn tolerates(raw: Option<Vec<raw::Tolerate>>, methods: &[Method], at: At<'_>, problems: &mut Vec<Problem>) -> Oddities {
+    let mut all = Oddities::NONE;
+    for (index, one) in raw.into_iter().flatten().enumerate() {
+        let oddity = match one {
+            raw::Tolerate::EncodedSlash => Oddity::EncodedSlash,
+            raw::Tolerate::Semicolon => Oddity::Semicolon,
+            raw::Tolerate::DoubleSlash => Oddity::DoubleSlash,
+            raw::Tolerate::DoubleEscape => Oddity::DoubleEscape,
+            raw::Tolerate::GetBody => Oddity::GetBody,
+        };
+        if oddity == Oddity::GetBody && !methods.is_empty() && !methods.contains(&Method::GET) {
+            problems.push(
+                Problem::at(codes::NO_EFFECT, at.item(index), "this route takes no GET whose body it could tolerate")
+                    .help("remove `get_body`, or add GET to match.method")
+                    .warning(),
+            );
+        }
+        all = all.with(oddity);
+    }
+    all
 }
 
 /// Which pages may open tunnels, and until when these last.

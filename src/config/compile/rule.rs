@@ -5,9 +5,9 @@
 
 use std::collections::HashSet;
 
-use super::contradiction;
 use super::identity::{Roles, slug_beside_ids};
 use super::template;
+use super::{condition, contradiction};
 use crate::config::codes::{self, Code};
 use crate::config::decode::near;
 use crate::config::lint::Name;
@@ -69,6 +69,7 @@ impl<'a, 'p> Rules<'a, 'p> {
             plan,
             reverified,
             claim,
+            when,
             any,
             all,
             not,
@@ -96,6 +97,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         rules.extend(plan.and_then(|raw| self.scoped("plan", &raw, at.key("plan"))).map(Rule::Plan));
         rules.extend(reverified.and_then(|raw| self.reverified(raw, at.key("reverified"))));
         rules.extend(claim.map(|raw| self.claims(raw, at.key("claim"))).unwrap_or_default());
+        rules.extend(when.and_then(|text| self.when(&text, at.key("when"))));
         let alternatives = any.and_then(|raw| self.alternatives(raw, at.key("any"), org_known));
         rules.extend(all.and_then(|raw| self.list(raw, at.key("all"), org_known)).map(Rule::All));
         rules.extend(not.map(|raw| Rule::Not(Box::new(self.nested(*raw, at.key("not"), org_known)))));
@@ -295,14 +297,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         self.never_empty(raw.0.is_empty(), at)?;
         self.no_empty_names(&raw.0, at);
         self.names.extend(raw.0.iter().enumerate().map(|(index, name)| Name::new("role", name, at.item(index))));
-        let role = |name: &String| {
-            let role = RoleName::new(name);
-            match self.scope.roles.get(role.as_str()) {
-                Some(legacy) => role.meant_by(legacy.iter().cloned()),
-                None => role,
-            }
-        };
-        Some(Rule::Role(raw.0.iter().map(role).collect()))
+        Some(Rule::Role(raw.0.iter().map(|name| role_name(self.scope.roles, name)).collect()))
     }
 
     fn permission(&mut self, raw: &raw::OneOrMany, at: At<'_>, org_known: bool) -> Option<Rule> {
@@ -318,6 +313,13 @@ impl<'a, 'p> Rules<'a, 'p> {
             }
         }
         Some(Rule::Permission(raw.0.iter().map(|name| PermissionName::new(name)).collect()))
+    }
+
+    fn when(&mut self, text: &str, at: At<'_>) -> Option<Rule> {
+        let Scope { org_name, roles, reserved, .. } = self.scope;
+        let role = |name: &str| role_name(roles, name);
+        let scope = condition::Scope { org_name, role: &role, reserved };
+        condition::compile(text, scope, at, self.problems)
     }
 
     fn no_empty_names(&mut self, names: &[String], at: At<'_>) {
@@ -450,6 +452,15 @@ impl<'a, 'p> Rules<'a, 'p> {
             }));
         }
         rules
+    }
+}
+
+/// A role with the legacy ones that mean it.
+fn role_name(roles: &Roles, name: &str) -> RoleName {
+    let role = RoleName::new(name);
+    match roles.get(role.as_str()) {
+        Some(legacy) => role.meant_by(legacy.iter().cloned()),
+        None => role,
     }
 }
 

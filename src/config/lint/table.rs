@@ -26,6 +26,7 @@ fn never_found(routes: &Routes, places: &[At<'_>], problems: &mut Vec<Problem>) 
                 let how = match reading {
                     Reading::CaseFolded => "without regard to case",
                     Reading::NoTrailingSlash => "without its slash at the end",
+                    Reading::Odd => "as it is decoded or cut where that is tolerated",
                     Reading::Both => "without regard to case and without its slash at the end",
                 };
                 let message = format!("route `{}` never gets a request: read {how}, its path is that of", route.id);

@@ -12,7 +12,7 @@ use super::shape;
 #[schemars(extend("anyOf" = [{ "required": ["publishable_key"] }, { "required": ["issuer"] }]))]
 pub(crate) struct Clerk {
     /// The instance's name in logs and metrics; by default the issuer's host.
-    #[schemars(example = &"production")]
+    #[schemars(extend("minLength" = 1), example = &"production")]
     pub(crate) name: Option<String>,
     /// The key in Clerk's dashboard under API keys; gives issuer and address of the key set.
     #[schemars(example = &"pk_live_Y2xlcmsuZXhhbXBsZS5jb20k")]
@@ -33,7 +33,7 @@ pub(crate) struct Clerk {
     #[schemars(extend("default" = "deny"))]
     pub(crate) missing_azp: Option<DenyOrAllow>,
     /// One of these in `aud`, where a token has one.
-    #[schemars(extend("default" = [], "examples" = [["https://api.example.com"]]))]
+    #[schemars(extend("default" = [], "items" = { "type": "string", "minLength": 1 }, "examples" = [["https://api.example.com"]]))]
     pub(crate) audiences: Option<Vec<String>>,
     /// How far the clocks may be apart.
     #[schemars(extend("default" = "5s"))]

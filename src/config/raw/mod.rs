@@ -26,7 +26,7 @@ pub(crate) use legacy::{
     Mint, MintAlgorithm, NamedSecret, Passthrough, Verify,
 };
 pub(crate) use policy::{
-    Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Until, WebSocket, WorkspaceBy,
+    Access, Match, Mode, OrgBy, Policies, Response, Reverified, Route, Rule, Tolerate, Until, WebSocket, WorkspaceBy,
 };
 pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Shadow, Source, Unit};
 pub(crate) use runner::Runner;
@@ -40,7 +40,7 @@ pub(crate) use upstream::{
 /// What crossgate listens on, what is behind it, who may log in and where its policies are.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping")]
-#[schemars(extend("required" = ["listeners", "upstreams", "policies"]))]
+#[schemars(extend("required" = ["listeners", "upstreams", "policies"], "anyOf" = [{ "required": ["clerk"] }, { "required": ["legacy"] }]))]
 pub(crate) struct Config {
     /// Where clients connect; at least one.
     #[schemars(extend("minItems" = 1, "examples" = [[{ "address": "127.0.0.1:8080" }]]))]
@@ -443,7 +443,8 @@ pub(crate) struct Telemetry {
     /// The least severe log lines that are written.
     #[schemars(extend("default" = "info"))]
     pub(crate) log: Option<LogLevel>,
-    /// Whether each answer names the snapshot that decided it, in `x-crossgate-policy`; `false` by default.
+    /// Whether each answer names the snapshot that decided it, in `x-crossgate-policy`.
+    #[schemars(extend("default" = false))]
     pub(crate) policy_version_header: Option<bool>,
 }
 

@@ -64,6 +64,9 @@ pub(crate) struct Route {
     /// Warnings of this route that are meant: codes, each with the reason. By default none.
     #[schemars(extend("examples" = [{ "CG0701": "the API compares tenants itself" }]))]
     pub(crate) waive: Option<Named<String>>,
+    /// What this route's API really needs and every other route refuses; by default nothing.
+    #[schemars(extend("examples" = [["encoded_slash"]]))]
+    pub(crate) tolerate: Option<Vec<Tolerate>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -89,6 +92,22 @@ pub(crate) struct Response {
     /// Whether answers that depend on who asks get Cache-Control: private and Vary.
     #[schemars(extend("default" = false))]
     pub(crate) private: Option<bool>,
+}
+
+/// One thing that `tolerate` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Tolerate {
+    /// `%2F` in a segment.
+    EncodedSlash,
+    /// `;` in a segment.
+    Semicolon,
+    /// Empty segments.
+    DoubleSlash,
+    /// `%25` before two hex digits.
+    DoubleEscape,
+    /// A GET with a body.
+    GetBody,
 }
 
 /// Which requests a route is about.
@@ -163,6 +182,9 @@ pub(crate) struct Rule {
     /// Claims of the token and the values that do, one or a list; dots go into objects.
     #[schemars(extend("examples" = [{ "department": ["eng", "ops"], "public_metadata.level": 3 }]))]
     pub(crate) claim: Option<Named<Scalars>>,
+    /// A condition in CEL over `claims`, `identity` and `request`, of at most 4096 bytes.
+    #[schemars(example = &"claims.level >= 3 && request.method == 'GET'")]
+    pub(crate) when: Option<String>,
     /// Rules one of which must hold.
     #[schemars(extend("minItems" = 1, "examples" = [[{ "role": "org:owner" }, { "claim": { "staff": true } }]]))]
     pub(crate) any: Option<Vec<Rule>>,

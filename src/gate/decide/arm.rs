@@ -78,8 +78,11 @@ pub(super) fn told(
             };
             let (from, id) = (bucket.enrolled_from(), id.unwrap_or_default());
             let unit = unit.as_str();
-            format!("{unit} {id}: {bucket} ({} ppm); now {percent} % ({} ppm)", from.ppm(), percent.ppm())
+            let link = facts.link.as_str();
+            let (ppm, now) = (from.ppm(), percent.ppm());
+            format!("{unit} {id}: {bucket} ({ppm} ppm); now {percent} % ({now} ppm); the person is {link}")
         }
+        (Some(why @ Why::Listed { .. }), Some(facts)) => format!("{why}; the person is {}", facts.link.as_str()),
         (Some(why), _) => why.to_string(),
         (None, _) if snapshot.legacy.is_none() => "there is no legacy side".to_owned(),
         (None, _) if snapshot.instances.is_empty() => "there is no Clerk side".to_owned(),
@@ -90,7 +93,7 @@ pub(super) fn told(
         Some(Guard::Frozen) => "; the rollout is frozen".to_owned(),
         Some(guard @ (Guard::RolledAuto | Guard::RolledOp)) => {
             let by = if guard == Guard::RolledAuto { "by itself" } else { "by an operator" };
-            format!("; the rollout is rolled back {by}, whose arm was {}", stand.arm.as_str())
+            format!("; the rollout is rolled back {by}, before that it was {}", stand.arm.as_str())
         }
         Some(Guard::Normal) | None => String::new(),
     };

@@ -81,5 +81,6 @@ fn stand_in(pattern: Pattern) -> Route {
         upstream: usize::MAX,
         names_upstream: true,
         exact_paths: true,
+        tolerates: crate::request::Oddities::NONE,
     }
 }

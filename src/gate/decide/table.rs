@@ -199,7 +199,7 @@ impl Sent {
 /// In the words of the table's own rows.
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent: Sent { legacy, clerk, same, explicit }, arm, access, health, guard } = self;
+        let Sent { legacy, clerk, same, explicit } = self.sent;
         let legacy = match legacy {
             Legacy::Absent => "absent",
             Legacy::Valid => "valid",
@@ -224,13 +224,13 @@ impl fmt::Display for Cell {
             Explicit::Clerk => "clerk explicit",
             Explicit::Both => "both explicit",
         };
+        // Of nobody, Clerk's health is never asked.
+        let is_asked = self.sent.legacy != Legacy::Absent || self.sent.clerk != Clerk::Absent;
+        let health = if is_asked { self.health.as_str() } else { "not asked" };
+        let (arm, access, guard) = (self.arm.as_str(), self.access.as_str(), self.guard.as_str());
         write!(
             f,
-            "legacy {legacy}, clerk {clerk}, {same}, {explicit}, arm {}, {} route, clerk {}, guard {}",
-            arm.as_str(),
-            access.as_str(),
-            health.as_str(),
-            guard.as_str()
+            "legacy {legacy}, clerk {clerk}, {same}, {explicit}, arm {arm}, {access} route, keys {health}, guard {guard}"
         )
     }
 }

@@ -18,7 +18,7 @@ use crate::gate::passage::Passage;
 use crate::identity::legacy;
 use crate::identity::{Identity, Refusal as Unauthenticated, runner};
 use crate::issuer;
-use crate::request::{CanonicalPath, Client, Credentials, Peer, Request, TrustedProxies, View};
+use crate::request::{CanonicalPath, Client, Credentials, Oddities, Peer, Request, TrustedProxies, View};
 use crate::snapshot::Snapshot;
 
 /// The person, who also becomes that of the passage.
@@ -75,6 +75,7 @@ fn alone(snapshot: &Snapshot, token: &str, peer: Peer) -> Option<Request> {
         credentials,
         preflight: None,
         handshake: None,
+        oddities: Oddities::NONE,
     })
 }
 

@@ -73,7 +73,11 @@ pub(super) fn judge(
     let (org, actor) = told.of(About::Clerk, checks::CLAIMS, shaped, || {
         let names = ["o", "org_id", "act"].into_iter().filter(|name| claims.contains_key(*name));
         let names: Vec<&str> = names.collect();
-        if names.is_empty() { "no org, no impersonator".to_owned() } else { format!("read: {}", names.join(", ")) }
+        if names.is_empty() {
+            "no org, no impersonator".to_owned()
+        } else {
+            format!("the form of {}", names.join(", "))
+        }
     })?;
     let workspaces = workspaces.map_or(Workspaces::Missing, |path| read_workspaces(&claims, path));
     let times = Times::read(&claims, now).ok().filter(Times::has_end).ok_or(Reason::TokenVerificationFailed);

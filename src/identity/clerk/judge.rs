@@ -118,11 +118,13 @@ impl Verifier<'_> {
             let judgment = match cookies::choose(jar, index, self.instances, cache, &mut plain, now)? {
                 Choice::Absent => continue,
                 Choice::Refused(reason) => {
-                    self.note(checks::COOKIE, false, || format!("session of {}: {}", instance.name, reason.as_str()));
+                    self.note(checks::IN_COOKIE, false, || {
+                        format!("session of {}: {}", instance.name, reason.as_str())
+                    });
                     Judgment::Invalid(reason)
                 }
                 Choice::Judge(session) => {
-                    self.note(checks::COOKIE, true, || {
+                    self.note(checks::IN_COOKIE, true, || {
                         format!("session of {}, and __client_uat says signed in", instance.name)
                     });
                     self.judge_session(session, now, attempt)

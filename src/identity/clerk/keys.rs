@@ -67,7 +67,7 @@ impl Fetched {
     /// that slept does not count its sleep on the monotonic one.
     fn age(&self, now: Now) -> Duration {
         let mono = now.mono.saturating_duration_since(self.held_since).saturating_add(self.age_then);
-        let wall = u64::try_from(now.unix_ms.saturating_sub(self.at_unix_ms)).unwrap_or(0);
+        let wall = u64::try_from(now.real_unix_ms().saturating_sub(self.at_unix_ms)).unwrap_or(0);
         mono.max(Duration::from_millis(wall))
     }
 }

@@ -169,13 +169,13 @@ fn nothing_comes_of_a_question() {
         let metrics = bed.ask_admin("/metrics").text();
         let is_still = |line: &&str| {
             [
-                "crossgate_requests",
-                "crossgate_token",
-                "crossgate_denials",
-                "crossgate_cache",
-                "crossgate_clerk",
-                "crossgate_jwks_refresh",
-                "crossgate_audit_entries",
+                "crossgate_auth_decisions_total",
+                "crossgate_requests_total",
+                "crossgate_report_total",
+                "crossgate_jwks_refresh_total",
+                "crossgate_missing_azp_total",
+                "crossgate_shadow_comparisons_total",
+                "crossgate_token_cache_entries",
             ]
             .iter()
             .any(|name| line.starts_with(name))
@@ -191,6 +191,7 @@ fn nothing_comes_of_a_question() {
             assert_eq!(post(&bed, &question(method, url, &lines)).status, 200);
         }
     }
+    assert!(before.iter().any(|line| line.starts_with("crossgate_token_cache_entries 0")), "{before:?}");
     assert_eq!((trail(), counted()), (entries, before));
     assert_eq!(bed.issuer().fetches(), fetched, "no key set is fetched for a question");
     assert_eq!(bed.origin().count(), 0, "the API hears of nothing");
@@ -323,4 +324,62 @@ fn a_legacy_server_is_asked_and_nothing_is_remembered() {
     assert_eq!(server.asked(), 4, "the gate knew nothing of it");
     let told = post(&bed, &question("GET", "/me/x", &lines("good-ada"))).json();
     assert_eq!(told["decision"], "allow");
+}
+
+/// Tokens that crossgate makes are told, and not shown.
+#[test]
+fn an_assertion_is_told_as_present() {
+    let bed = Bed::new()
+        .policy(RULES)
+        .section("identity: { assertion: { enabled: true, issuer: \"https://gate.internal\", audience: app } }")
+        .upstream_option("credentials: { authorization: assertion }")
+        .start();
+    let ada = format!("Bearer {}", token("user_ada").org("org_1", "acme", "member").sign());
+    let answer = post(&bed, &question("GET", "/orgs/org_1", &[("authorization", ada)]));
+    let told = answer.json();
+    let added: Vec<&str> = steps(&told, "added").into_iter().map(|(_, detail)| detail).collect();
+    assert_eq!(
+        added,
+        [
+            "x-crossgate-assertion: a token, made for this request",
+            "authorization (assertion): a token, made for this request"
+        ]
+    );
+    assert!(!answer.text().contains("eyJ"), "{}", answer.text());
+}
+
+/// The rollout as it stands now, and not as the config has it.
+#[test]
+fn the_live_rollout_is_what_counts() {
+    let bed = Bed::new()
+        .policy(RULES)
+        .section("legacy: { verify: { jwt: { secret_file: legacy.secret } } }")
+        .section("identity: { map: { file: map.jsonl } }")
+        .section("rollout: { name: auth, source: api, percent: 0, unit: user, limits: { max_step: 100 } }");
+    std::fs::write(bed.folder().join("legacy.secret"), "0123456789abcdef0123456789abcdef").unwrap();
+    let line = r#"{"kind":"user","legacy":"42","clerk":"user_42","state":"linked"}"#;
+    std::fs::write(bed.folder().join("map.jsonl"), format!("{line}\n")).unwrap();
+    let bed = bed.start_on_sockets();
+    let ask = || {
+        let person = json!({ "user": "42", "org": "acme", "token": "legacy" });
+        post(&bed, &json!({ "method": "POST", "url": "/orgs/acme/runs", "as": person })).json()
+    };
+    let order = |method: &str, what: &str, body: &str| {
+        let call = Call::new(&bed.admin, method, &format!("/v1/rollouts/auth/{what}"));
+        assert_eq!(call.header("content-type", "application/json").body(body).send().status, 200, "{what}");
+    };
+    assert_eq!((&ask()["arm"], &ask()["decision"]), (&json!("legacy"), &json!("allow")), "{}", ask());
+    order("PUT", "weight", "{\"percent\":100}");
+    let told = ask();
+    assert_eq!((&told["arm"], &told["code"]), (&json!("clerk"), &json!("step_up_clerk")), "{told}");
+    let arm = steps(&told, "arm")[0].1;
+    assert!(arm.starts_with("user 42: crossgate-1 bucket "), "{arm}");
+    assert!(arm.contains("now 100 % (1000000 ppm)") && arm.ends_with("; the person is linked"), "{arm}");
+    order("POST", "rollback", "");
+    let told = ask();
+    let arm = steps(&told, "arm")[0].1;
+    assert!(arm.ends_with("; the rollout is rolled back by itself, before that it was clerk"), "{arm}");
+    assert_eq!(told["code"], "step_up_clerk", "what trips by itself lowers no bar: {told}");
+    order("POST", "confirm", "");
+    assert_eq!(ask()["decision"], "allow", "{}", ask());
 }

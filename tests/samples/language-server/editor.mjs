@@ -1,7 +1,8 @@
 // An editor without a screen: opens files in the YAML language server over stdio and prints what it says of them.
 //
 // usage: node editor.mjs FOLDER < REQUESTS, one JSON object a line: { path, text?, line?, column? }, both from 0. Each is
-// answered by { diagnostics, completions?, hover? } in one line. The schema is the one that the file's first line names.
+// answered by { diagnostics, completions?, hover? } in one line. A path is opened once: what the server says of a file that
+// was closed could not be told from what it says of the next. The schema is the one that the file's first line names.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -16,6 +17,11 @@ const server = spawn(process.execPath, [
   "--stdio",
 ]);
 server.stderr.pipe(process.stderr);
+
+setTimeout(() => {
+  console.error("the language server does not answer");
+  process.exit(1);
+}, 120_000).unref();
 
 let received = Buffer.alloc(0);
 let next = 0;
@@ -100,3 +106,4 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 await ask("shutdown", null);
 send({ method: "exit" });
+server.stdin.end();
