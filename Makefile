@@ -30,9 +30,9 @@ unit:
 samples:
 	$(CARGO) build --locked
 	target="$${CARGO_TARGET_DIR:-target}"; for config in conf/*.yaml conf/demo/crossgate.yaml conf/recipes/*/crossgate.yaml; do \
-	  "$$target/debug/crossgate" check -c "$$config" && "$$target/debug/crossgate" test -c "$$config" || exit 1; done; \
-	for config in conf/recipes/*/crossgate.yaml; do \
-	  "$$target/debug/crossgate" test -c "$$config" --fail-under 90 || exit 1; done
+	  "$$target/debug/crossgate" check -c "$$config" || exit 1; \
+	  case "$$config" in conf/recipes/*) least=90;; *) least=0;; esac; \
+	  "$$target/debug/crossgate" test -c "$$config" --fail-under "$$least" || exit 1; done
 
 bench: prepare
 	$(CARGO) bench --locked

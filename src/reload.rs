@@ -79,6 +79,7 @@ impl Reloader {
         let Some(compiled) = compiled else {
             return (self.refuse(by, previous, &problems), watched);
         };
+        let warnings = problems.len();
         let restart_needed = self.tell_restart(restart::changed(&self.settings, &compiled.settings));
         let mut outcome = if *by == By::Files && compiled.snapshot.id == previous.id {
             // Touched, or written back: what serves is what the files say.
@@ -87,7 +88,7 @@ impl Reloader {
             tracing::info!(snapshot = &*previous.id, "config files changed, and say what they said");
             Outcome::new(Verdict::Unchanged, previous, &problems)
         } else {
-            match self.take_up(by, &previous, compiled) {
+            match self.take_up(by, &previous, compiled, warnings) {
                 Ok(snapshot) => Outcome::new(Verdict::Loaded, snapshot, &problems),
                 Err(unusable) => self.refuse_folder(by, previous, &unusable),
             }
@@ -104,7 +105,13 @@ impl Reloader {
     ///
     /// # Errors
     /// A folder of keys without which it would sign nothing.
-    fn take_up(&self, by: &By, previous: &Snapshot, compiled: config::Compiled) -> Result<Arc<Snapshot>, Unusable> {
+    fn take_up(
+        &self,
+        by: &By,
+        previous: &Snapshot,
+        compiled: config::Compiled,
+        warnings: usize,
+    ) -> Result<Arc<Snapshot>, Unusable> {
         let config::Compiled { settings, mut snapshot } = compiled;
         // A folder that cannot be used goes on with the keys that are known; without any, the config would sign nothing.
         for folder in snapshot.key_folders() {
@@ -130,6 +137,7 @@ impl Reloader {
             snapshot = id,
             previous = &*previous.id,
             routes = snapshot.routes.len(),
+            warnings,
             by = by_name,
             "config loaded"
         );
@@ -188,6 +196,14 @@ impl Reloader {
         self.metrics.count_reload(Verdict::Refused.as_str());
         self.record(&outcome.snapshot, "config.refused", Some(by), place);
         self.readiness.set_stale_config(Some(Stale { first, errors: problems_count, problems }));
+    }
+
+    /// A load ended in a bug. What serves goes on.
+    fn lost(&self) {
+        let first = "a bug ended the reload; the place is in the log".to_owned();
+        self.metrics.config_stale().set(1);
+        self.metrics.count_reload(Verdict::Refused.as_str());
+        self.readiness.set_stale_config(Some(Stale { first, errors: 1, problems: Vec::new() }));
     }
 
     fn tell_restart(&self, keys: Vec<&'static str>) -> Vec<&'static str> {

@@ -50,8 +50,8 @@ impl Diff {
     pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         // Both are read, so that all problems of both are told at once.
         let (old, new) = (version(&self.old)?, version(&self.new)?);
-        let (Some(old), Some(new)) = (old, new) else { return Ok(ExitCode::from(2)) };
-        let difference = diff::compare(&old, &new, clock::now());
+        let (Some(mut old), Some(mut new)) = (old, new) else { return Ok(ExitCode::from(2)) };
+        let difference = diff::compare(&mut old, &mut new, clock::now());
         if format == Some(Format::Json) {
             say(&format!("{}\n", diff::show::to_json(&difference)));
         } else {

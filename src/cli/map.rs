@@ -1,6 +1,6 @@
 //! `crossgate map`: check the identity map, replace it, write it out.
 //!
-//! Works on files; a running gate takes the new map with its next reload. Rules of lines and of the whole map are those of
+//! Works on files; a running gate takes up the new map by itself. Rules of lines and of the whole map are those of
 //! `identity::map`, the same as when it is loaded.
 
 mod csv;

@@ -4,6 +4,8 @@
 //! their places, and the rest is decoded again, until it fits. Raw types therefore have no required fields: what
 //! is missing is told by `compile`, which knows what was taken out here.
 
+mod slips;
+
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -127,7 +129,8 @@ fn describe(error: &str, steps: &[Step], document: &Document, source: &Arc<Sourc
     let at = |code, span, message: String| Problem::at_span(code, source, span, message);
     if let Some((name, known)) = unknown(error, "unknown field `") {
         let message = format!("unknown key `{name}`{}", context(steps, &document.value));
-        return at(codes::UNKNOWN_KEY, key, message).help(near_or_all("known keys", &name, &known));
+        let help = slips::belongs(&name, &known).unwrap_or_else(|| near_or_all("known keys", &name, &known));
+        return at(codes::UNKNOWN_KEY, key, message).help(help);
     }
     if let Some((word, known)) = unknown(error, "unknown variant `") {
         let shown = if substituted { String::new() } else { format!(" `{word}`") };
@@ -138,6 +141,7 @@ fn describe(error: &str, steps: &[Step], document: &Document, source: &Arc<Sourc
         Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
         None => mismatch(error),
     };
+    let help = help.or_else(|| slips::help(&message, steps, &document.value, substituted));
     at(codes::BAD_VALUE, value, message).maybe_help(help)
 }
 

@@ -160,6 +160,11 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Whether the value came out of the environment, so that it must not be repeated.
+    pub(crate) const fn is_substituted(self) -> bool {
+        self.mark.substituted
+    }
+
     /// Whether the value stands in the file.
     pub(crate) const fn is_written(self) -> bool {
         !self.absent

@@ -169,16 +169,42 @@ impl Problem {
         text
     }
 
-    /// One JSON object: code, severity, file, line, column, message, help.
+    /// `file:line:column`, or the file alone.
+    pub fn place(&self) -> String {
+        match self.line {
+            0 => self.file.to_string(),
+            line => format!("{}:{line}:{}", self.file, self.column),
+        }
+    }
+
+    /// The line of the file, and the marks below it, cut to `width` characters.
+    pub fn excerpt(&self, width: Option<usize>) -> Option<(String, String)> {
+        let Shown::Now(excerpt) = &self.shown else { return None };
+        let excerpt = match width {
+            Some(width) => excerpt.narrowed(width.max(8)),
+            None => excerpt.clone(),
+        };
+        let marks = excerpt.marks();
+        Some((excerpt.text, marks))
+    }
+
+    /// One JSON object: code, severity, file, line, column, `end_column` (behind the last character that is meant),
+    /// message, help, and the reason where it is waived.
     pub fn to_json(&self) -> serde_json::Value {
+        let end = match &self.shown {
+            Shown::Now(excerpt) => Some(self.column.saturating_add(excerpt.width)),
+            Shown::Nothing | Shown::Later(..) => None,
+        };
         serde_json::json!({
             "code": self.code,
             "severity": self.severity.as_str(),
             "file": &*self.file,
             "line": self.line,
             "column": self.column,
+            "end_column": end,
             "message": self.message,
             "help": self.help,
+            "waived": self.waived.as_deref(),
         })
     }
 }
@@ -186,12 +212,8 @@ impl Problem {
 /// Place, code and message, in one line.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
-        if self.line > 0 {
-            write!(f, ":{}:{}", self.line, self.column)?;
-        }
         let kind = if self.is_error() { "" } else { "warning: " };
-        write!(f, ": {} {kind}{}", self.code, self.message)
+        write!(f, "{}: {} {kind}{}", self.place(), self.code, self.message)
     }
 }
 
@@ -215,6 +237,28 @@ impl Excerpt {
         }
     }
 
+    /// The piece around the marks that fits.
+    fn narrowed(&self, width: usize) -> Self {
+        let total = self.text.chars().count();
+        if total <= width {
+            return self.clone();
+        }
+        // As much as possible from the start; else the marks in the middle.
+        let fits = self.indent + self.width < width;
+        let skip = if fits { 0 } else { self.indent.saturating_sub(width / 2).min(total.saturating_sub(width - 1)) };
+        let head = if skip > 0 { "…" } else { "" };
+        let tail = total - skip + head.chars().count() > width;
+        let take = width - head.chars().count() - usize::from(tail);
+        let middle: String = self.text.chars().skip(skip).take(take).collect();
+        let indent = self.indent - skip + head.chars().count();
+        let shown = head.chars().count() + middle.chars().count();
+        Self {
+            text: format!("{head}{middle}{}", if tail { "…" } else { "" }),
+            indent,
+            width: self.width.min(shown.saturating_sub(indent)).max(1),
+        }
+    }
+
     /// Tabs stay tabs, so that the marks stand under what they mean.
     fn marks(&self) -> String {
         let mut marks: String = self
@@ -232,6 +276,11 @@ impl Excerpt {
 /// A terminal must not be driven by a file that somebody checks.
 fn printable(c: char) -> char {
     if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
+}
+
+/// Whether something of this line must not be shown.
+pub(crate) fn has_secret(line: &str) -> bool {
+    mask(line).1.is_some()
 }
 
 /// The line with the value of a secret key replaced, and from which character on; tokens are replaced anywhere.
@@ -344,6 +393,23 @@ mod tests {
             assert_eq!(tidy(text), expected, "{name}");
         }
         assert_eq!(tidy(&"é".repeat(1_000)).chars().count(), 401);
+    }
+
+    #[test]
+    fn narrow_screens_show_the_piece_around_the_marks() {
+        for length in [10, 40, 60, 61, 100, 160] {
+            for column in [1, 5, 30, 60, 99, 160] {
+                for marked in [1, 10, 200] {
+                    let line: String = (0..length).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+                    let excerpt = Excerpt::cut(&line, Span { line: 1, column: column.min(length), width: marked });
+                    let narrow = excerpt.narrowed(60);
+                    let case = format!("{length} {column} {marked}: {narrow:?}");
+                    assert!(narrow.text.chars().count() <= 60 && narrow.marks().len() <= 60, "{case}");
+                    let first = |excerpt: &Excerpt| excerpt.text.chars().nth(excerpt.indent);
+                    assert_eq!(first(&narrow), first(&excerpt), "{case}");
+                }
+            }
+        }
     }
 
     #[test]

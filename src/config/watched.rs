@@ -55,24 +55,21 @@ impl Watched {
         seen
     }
 
-    /// The folders in which something happens when a file of this load changes: those of the files, those that links lead
-    /// to, the one above each (a folder is swapped there), and where patterns begin.
-    pub fn folders(&self) -> BTreeSet<PathBuf> {
-        let mut folders = BTreeSet::new();
+    /// The files, under their own names and under those that links lead to.
+    pub fn files(&self) -> BTreeSet<PathBuf> {
         let real = self.seen.keys().filter_map(|path| std::fs::canonicalize(path).ok());
-        let named: Vec<PathBuf> = self.seen.keys().cloned().chain(real).collect();
+        self.seen.keys().cloned().chain(real).map(|path| placed(&path)).collect()
+    }
+
+    /// The folders of these files, and those in which patterns begin.
+    pub fn homes(&self, files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
         let begins = self.patterns.iter().map(|pattern| {
             let literal = Path::new(pattern).components().take_while(|part| {
                 !part.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
             });
-            literal.collect::<PathBuf>()
+            place(&literal.collect::<PathBuf>())
         });
-        let homes = named.iter().filter_map(|path| path.parent()).map(Path::to_path_buf);
-        for home in homes.chain(begins) {
-            folders.extend(home.parent().map(place));
-            folders.insert(place(&home));
-        }
-        folders
+        files.iter().filter_map(|path| path.parent()).map(place).chain(begins).collect()
     }
 
     pub(super) fn ask(&mut self, patterns: impl Iterator<Item = String>) {
@@ -90,6 +87,14 @@ impl Watched {
     }
 }
 
+/// As a watch on its folder names it.
+fn placed(path: &Path) -> PathBuf {
+    match (path.parent(), path.file_name()) {
+        (Some(home), Some(name)) => place(home).join(name),
+        _ => path.to_path_buf(),
+    }
+}
+
 /// The folder of a bare name is the working folder.
 fn place(folder: &Path) -> PathBuf {
     if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_path_buf() }
@@ -98,7 +103,7 @@ fn place(folder: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::{Print, Watched};
 
@@ -172,16 +177,27 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_those_where_a_change_shows() {
+    fn a_bare_name_is_in_the_working_folder() {
+        let mut watched = Watched::default();
+        watched.saw(Path::new("no-such.yaml"), Print::Nothing);
+        let files = watched.files();
+        assert_eq!(files.iter().map(|path| path.as_path()).collect::<Vec<_>>(), [Path::new("./no-such.yaml")]);
+        assert!(watched.homes(&files).contains(Path::new(".")));
+    }
+
+    #[test]
+    fn homes_are_those_where_a_change_shows() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("real")).unwrap();
         fs::write(folder.path().join("real/main.yaml"), "").unwrap();
         std::os::unix::fs::symlink("real/main.yaml", folder.path().join("main.yaml")).unwrap();
-        let folders = watched(&folder, &["main.yaml"]).folders();
+        let watched = watched(&folder, &["main.yaml"]);
+        let files = watched.files();
+        assert!(files.contains(&folder.path().join("real/main.yaml")), "{files:?}");
+        let homes = watched.homes(&files);
         for (name, want) in [("", true), ("real", true), ("policies", true), ("elsewhere", false)] {
             let path = folder.path().join(name).components().collect::<PathBuf>();
-            assert_eq!(folders.contains(&path), want, "{name}: {folders:?}");
+            assert_eq!(homes.contains(&path), want, "{name}: {homes:?}");
         }
-        assert!(folders.contains(folder.path().parent().unwrap()), "where the folder itself is swapped");
     }
 }

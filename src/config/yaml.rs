@@ -14,11 +14,13 @@ use serde_yaml::{Mapping, Number, Value};
 use super::codes;
 use super::env::{self, Env};
 use super::places::{Entry, Inner, Mark, Span};
-use super::report::{MAX_PROBLEMS, Problem};
+use super::report::{MAX_PROBLEMS, Problem, has_secret};
 use super::source::Source;
 
 /// Deeper than any rule that people can read, shallow enough for every recursion over it.
 const MAX_DEPTH: usize = 48;
+/// How many lines before a place an open brace is looked for.
+const BRACE_BEFORE: usize = 5;
 /// Bounds the memory that 8 MiB of `[,,,,` can take.
 const MAX_VALUES: usize = 500_000;
 
@@ -38,6 +40,11 @@ pub(crate) fn read(source: &Arc<Source>, env: Env<'_>, problems: &mut Vec<Proble
             Ok(event) => event,
             Err(error) => {
                 let problem = syntax(source, &error);
+                // `{org}/x` was told as a mapping before it turned out to be none.
+                let is_half = |told: &Problem| told.code == codes::BAD_TEMPLATE.id && told.line == problem.line;
+                if builder.problems.last().is_some_and(is_half) {
+                    builder.problems.pop();
+                }
                 builder.problems.push(problem);
                 return None;
             }
@@ -80,8 +87,21 @@ struct Builder<'a> {
 
 /// A list or mapping that has begun.
 enum Open {
-    List { span: Span, values: Vec<Value>, marks: Vec<Mark>, gaps: bool },
-    Map { span: Span, values: Mapping, entries: Vec<Entry>, dropped: Vec<String>, key: Option<(String, Span)> },
+    List {
+        span: Span,
+        values: Vec<Value>,
+        marks: Vec<Mark>,
+        gaps: bool,
+    },
+    Map {
+        span: Span,
+        values: Mapping,
+        entries: Vec<Entry>,
+        dropped: Vec<String>,
+        key: Option<(String, Span)>,
+        /// It was meant as a template, which has been told.
+        unquoted: bool,
+    },
 }
 
 impl Builder<'_> {
@@ -102,14 +122,18 @@ impl Builder<'_> {
             Event::MappingStart(anchor, tag) => {
                 self.check(anchor, tag.is_some(), span)?;
                 let (values, entries, dropped) = (Mapping::new(), Vec::new(), Vec::new());
-                self.begin(Open::Map { span: head(span), values, entries, dropped, key: None }, span)
+                self.begin(Open::Map { span: head(span), values, entries, dropped, key: None, unquoted: false }, span)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open::List { span, values, marks, gaps }) => {
                     let mark = Mark { span, substituted: false, inner: Inner::List { items: marks, gaps } };
                     self.put(Value::Sequence(values), mark)
                 }
-                Some(Open::Map { span, values, entries, dropped, key: _ }) => {
+                Some(Open::Map { unquoted: true, .. }) => {
+                    self.drop_value();
+                    Ok(())
+                }
+                Some(Open::Map { span, values, entries, dropped, key: _, unquoted: false }) => {
                     let mark = Mark { span, substituted: false, inner: Inner::Map { entries, dropped } };
                     self.put(Value::Mapping(values), mark)
                 }
@@ -139,7 +163,10 @@ impl Builder<'_> {
 
     fn begin(&mut self, open: Open, span: Span) -> Result<(), Stop> {
         if matches!(self.open.last(), Some(Open::Map { key: None, .. })) {
-            return self.stop(codes::KEY_NOT_TEXT, span, "a key must be plain text");
+            let help = "fill in the {{ … }} of a template language first; quote a text that begins with a brace";
+            let problem = Problem::at_span(codes::KEY_NOT_TEXT, self.source, span, "a key must be plain text");
+            self.problems.push(problem.help(help));
+            return Err(Stop);
         }
         if self.open.len() >= MAX_DEPTH {
             return self.stop(codes::TOO_MUCH, span, "the file nests more than 48 levels deep");
@@ -206,6 +233,10 @@ impl Builder<'_> {
             Open::Map { key: Some((name, at)), .. } => Some((name.clone(), *at)),
             Open::Map { key: None, .. } | Open::List { .. } => None,
         };
+        if let Some(template) = self.template_without_quotes(text) {
+            self.not_quoted(template);
+            return Ok(());
+        }
         let in_list = matches!(self.open.last(), Some(Open::List { .. }));
         let (what, remove, span) = match self.open.iter().rev().find_map(named) {
             Some((name, _)) if in_list => (format!("an item of `{name}`"), "item", span),
@@ -223,6 +254,25 @@ impl Builder<'_> {
         self.drop_value();
         // A file of nothing but dashes.
         if self.problems.len() > MAX_PROBLEMS { Err(Stop) } else { Ok(()) }
+    }
+
+    /// `org: {org}`: to YAML a mapping, whose key `org` has no value. The place from brace to brace.
+    fn template_without_quotes(&self, text: &str) -> Option<Span> {
+        let Some(Open::Map { key: Some((name, at)), span, values, .. }) = self.open.last() else { return None };
+        let reads_so = self.source.line(at.line)?.chars().skip(at.column.checked_sub(2)?);
+        let written: String = reads_so.take(name.chars().count() + 2).collect();
+        let is_template = text.is_empty() && values.is_empty() && written == format!("{{{name}}}");
+        is_template.then_some(Span { width: at.width + 2, column: at.column - 1, ..*span })
+    }
+
+    fn not_quoted(&mut self, span: Span) {
+        let Some(Open::Map { key, unquoted, .. }) = self.open.last_mut() else { return };
+        let name = key.take().map(|(name, _)| name).unwrap_or_default();
+        *unquoted = true;
+        let message = format!("`{{{name}}}` is not quoted, so that YAML reads it as a mapping");
+        self.problems.push(
+            Problem::at_span(codes::BAD_TEMPLATE, self.source, span, message).help(format!("write \"{{{name}}}\"")),
+        );
     }
 
     /// A block of text is shown by the `|` or `>` behind its key: its lines may be a key that nobody should see.
@@ -275,7 +325,8 @@ impl Builder<'_> {
                 if values.contains_key(&text) {
                     let first = entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.key.line);
                     let message = format!("key `{name}` stands twice; the first is on line {first}");
-                    self.problems.push(Problem::at_span(codes::DUPLICATE_KEY, self.source, at, message));
+                    let help = "keep one, or put both into one mapping, in which all keys count";
+                    self.problems.push(Problem::at_span(codes::DUPLICATE_KEY, self.source, at, message).help(help));
                     if self.problems.len() > MAX_PROBLEMS {
                         return Err(Stop);
                     }
@@ -320,16 +371,66 @@ fn syntax(source: &Arc<Source>, error: &ScanError) -> Problem {
     let marker = error.marker();
     let span = Span { line: marker.line(), column: marker.col() + 1, width: 1 };
     let line = source.line(span.line).unwrap_or_default();
+    let info = error.info();
+    let indent = line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
+    // A brace that is not closed is noticed some lines later.
+    let lines = (span.line.saturating_sub(BRACE_BEFORE)..=span.line).rev();
+    let brace = || lines.into_iter().find_map(|number| Some((number, unquoted_brace(source.line(number)?)?)));
     let help = if line.contains("${") {
         Some("quote a ${…} that stands within [ ] or { }".to_owned())
+    } else if indent {
+        Some("indent with spaces: YAML does not allow tabs there".to_owned())
+    } else if let Some((number, brace)) = brace() {
+        let place = if number == span.line { String::new() } else { format!(" on line {number}") };
+        let shown = if has_secret(source.line(number).unwrap_or_default()) { "…" } else { &brace };
+        Some(format!("quote a value that begins with a brace{place}: \"{shown}\""))
+    } else if let Some(sign) = unquoted_sign(line) {
+        Some(format!("quote a value that begins with {sign}"))
     } else if line.contains('\t') {
         Some("indent with spaces: YAML does not allow tabs there".to_owned())
-    } else if line.contains(": *") || line.trim_start().starts_with('*') {
-        Some("quote a value that begins with *".to_owned())
+    } else if info.contains("mapping values are not allowed") {
+        Some("quote a value that has a colon and a space, and look at the indentation".to_owned())
+    } else if info.contains("parsing a block") || info.contains("indentation") {
+        Some("look at the indentation: keys of one mapping, and dashes of one list, stand in one column".to_owned())
     } else {
         None
     };
-    Problem::at_span(codes::SYNTAX, source, span, format!("not YAML: {}", error.info())).maybe_help(help)
+    Problem::at_span(codes::SYNTAX, source, span, format!("not YAML: {info}")).maybe_help(help)
+}
+
+/// A value such as `{org}/x` or `{org` without quotes.
+fn unquoted_brace(line: &str) -> Option<String> {
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('{') {
+        let begins_value = before.trim_end().ends_with([':', '-', '[', ',']);
+        let name: String =
+            after.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '*' | '.')).collect();
+        let next = after.get(name.len()..).unwrap_or_default();
+        // `{ a: 1 }` is a mapping, and `{a}` closed one that was told when its value was missing.
+        let is_cut = next.starts_with('}')
+            && !next.get(1..).unwrap_or_default().trim_start().starts_with([',', '}', ']', '#'])
+            && !next.get(1..).unwrap_or_default().trim().is_empty();
+        let is_open = next.trim().is_empty() || (next.trim_start().starts_with('}') && next.starts_with(' '));
+        if begins_value && !name.is_empty() && is_cut {
+            let tail: String = next.chars().take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']')).collect();
+            return Some(format!("{{{name}{tail}"));
+        }
+        if begins_value && !name.is_empty() && is_open {
+            return Some(format!("{{{name}}}"));
+        }
+        rest = after;
+    }
+    None
+}
+
+/// Signs that begin something else in YAML.
+fn unquoted_sign(line: &str) -> Option<char> {
+    let line = line.trim_start();
+    let begins = |sign: &char| {
+        let opened = [format!(": {sign}"), format!("- {sign}"), format!("[{sign}"), format!(", {sign}")];
+        line.starts_with(*sign) || opened.iter().any(|opened| line.contains(opened.as_str()))
+    };
+    ['*', '%', '@', '`', '!', '&'].into_iter().find(begins)
 }
 
 /// The type of a plain scalar by the YAML 1.2 core schema; `yes`, `012` and `1:30` are text.

@@ -146,16 +146,13 @@ pub(super) fn judge(
     };
     let answers = Answers::default();
     let caller = match asker {
-        Asker::Nobody => {
-            let tries = Tries {
-                legacy: Attempt::Last,
-                clerk: Attempt::Last,
-                answers: &answers,
-                draw: || None,
-                checks: Checks::NOBODY,
-            };
-            Caller::Credentials(tries)
-        }
+        Asker::Nobody => Caller::Credentials(Tries {
+            legacy: Attempt::Last,
+            clerk: Attempt::Last,
+            answers: &answers,
+            draw: || None,
+            checks: Checks::NOBODY,
+        }),
         Asker::Person(person, side) => Caller::Assumed(person, Some(*side)),
         Asker::Unproven => return unproven(snapshot, route),
     };

@@ -16,7 +16,7 @@ use crate::route::{HostPattern, Pattern, Place, Route, Sampler, shared};
 use crate::snapshot::Snapshot;
 
 /// Most sample paths; beyond them the comparison says that it is not complete.
-const MAX_PATHS: usize = 20_000;
+const MAX_PATHS: usize = 100_000;
 /// Most combinations of host, headers and parameters on one path.
 const MAX_COMBINATIONS: usize = 256;
 
@@ -48,8 +48,9 @@ pub(super) struct Group {
     pub(super) new: At,
     pub(super) methods: BTreeSet<String>,
     pub(super) paths: BTreeSet<String>,
-    /// The plainest of them.
+    /// The plainest of them, of those whose tails are not empty where there are such: an empty one is the name of no org.
     pub(super) sample: Sample,
+    plain: (bool, Plainness),
 }
 
 /// The groups of requests that land in places that are not the same.
@@ -60,7 +61,7 @@ pub(super) fn differing(old: &Snapshot, new: &Snapshot, matched: &Matched, diffe
         let there: Vec<&Route> = old.routes.reached(&path).into_iter().chain(new.routes.reached(&path)).collect();
         for sample in samples(&path, &there, difference) {
             difference.compared.requests += 1;
-            let (was, is) = (land(&sample, old), land(&sample, new));
+            let ((was, some_empty), (is, other_empty)) = (land(&sample, old), land(&sample, new));
             let same = match (&was, &is) {
                 (At::Route(was), At::Route(is)) => matched.is_same(*was, *is),
                 (At::Refused(was), At::Refused(is)) => was == is,
@@ -71,13 +72,14 @@ pub(super) fn differing(old: &Snapshot, new: &Snapshot, matched: &Matched, diffe
             }
             let method = sample.method.as_str().to_owned();
             let shape = described(&path, old, &was, new, &is);
+            let plain = (some_empty || other_empty, plainness(&sample));
             let key = (was, is);
             match groups.get_mut(&key) {
                 Some(group) => {
                     group.methods.insert(method);
                     group.paths.insert(shape);
-                    if plainness(&sample) < plainness(&group.sample) {
-                        group.sample = sample;
+                    if plain < group.plain {
+                        (group.sample, group.plain) = (sample, plain);
                     }
                 }
                 None => {
@@ -87,6 +89,7 @@ pub(super) fn differing(old: &Snapshot, new: &Snapshot, matched: &Matched, diffe
                         methods: [method].into(),
                         paths: [shape].into(),
                         sample,
+                        plain,
                     };
                     groups.insert(key.clone(), group);
                     order.push(key);
@@ -97,21 +100,27 @@ pub(super) fn differing(old: &Snapshot, new: &Snapshot, matched: &Matched, diffe
     order.iter().filter_map(|key| groups.remove(key)).collect()
 }
 
-fn plainness(sample: &Sample) -> (usize, bool, bool, usize) {
+type Plainness = (usize, bool, bool, usize);
+
+fn plainness(sample: &Sample) -> Plainness {
     let follows = sample.method == Method::HEAD;
     (sample.conditions(), follows, sample.path.ends_with('/'), sample.path.len())
 }
 
-fn land(sample: &Sample, snapshot: &Snapshot) -> At {
+/// The place, and whether some part of the path that it captures is empty.
+fn land(sample: &Sample, snapshot: &Snapshot) -> (At, bool) {
     let read = match sample.read(snapshot) {
         Ok(read) => read,
         Err(refusal) => {
-            return At::Refused(Outcome::refused(&crate::gate::decide::Refusal::Request(refusal)));
+            return (At::Refused(Outcome::refused(&crate::gate::decide::Refusal::Request(refusal))), false);
         }
     };
     match find(snapshot, &read.view()) {
-        Ok(found) => At::Route(found.route.index),
-        Err(refusal) => At::Refused(Outcome::refused(&refusal)),
+        Ok(found) => {
+            let some_empty = found.captures.iter().any(|(_, value)| value.raw().is_empty());
+            (At::Route(found.route.index), some_empty)
+        }
+        Err(refusal) => (At::Refused(Outcome::refused(&refusal)), false),
     }
 }
 
@@ -139,8 +148,13 @@ fn paths(old: &Snapshot, new: &Snapshot, matched: &Matched, difference: &mut Dif
     let changed = was.iter().filter_map(|index| old.routes.get(*index));
     let changed = distinct(changed.chain(is.iter().filter_map(|index| new.routes.get(*index))));
     let sampler = Sampler::new(all.iter().copied());
-    let mut paths = Vec::new();
-    let mut known = HashSet::new();
+    // A path on which there may be no route at all: whether every route names a host shows there.
+    let Ok(everything) = Pattern::parse("/{*rest}") else { return Vec::new() };
+    if changed.is_empty() {
+        return Vec::new();
+    }
+    let mut paths = sampler.paths(&everything, &everything);
+    let mut known: HashSet<String> = paths.iter().cloned().collect();
     for one in &changed {
         for other in &all {
             for path in sampler.paths(one, other) {

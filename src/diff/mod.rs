@@ -6,6 +6,7 @@
 //! code that serves, and the differences are put into as few words as will do. What the config says beside its routes is
 //! compared as written, and each difference that could change a decision is told. Reads no file and fetches no key.
 
+mod conditions;
 mod cover;
 mod judge;
 mod landing;
@@ -125,8 +126,10 @@ impl Difference {
     }
 }
 
-/// Compares two configs.
-pub fn compare(old: &Version, new: &Version, now: Now) -> Difference {
+/// Compares two configs. Their policies serve nobody afterwards: conditions have been replaced in them.
+pub fn compare(old: &mut Version, new: &mut Version, now: Now) -> Difference {
+    conditions::stand_in(&mut old.snapshot, &mut new.snapshot);
+    let (old, new) = (&*old, &*new);
     let mut difference = Difference::default();
     let matched = routes::matched(&old.snapshot, &new.snapshot);
     let landings = landing::differing(&old.snapshot, &new.snapshot, &matched, &mut difference);

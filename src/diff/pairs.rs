@@ -60,7 +60,7 @@ pub(super) fn compare(old: &Snapshot, new: &Snapshot, group: Group, now: Now, di
     if cases.is_empty() {
         return;
     }
-    let Group { old: at_old, new: at_new, methods, paths, sample } = group;
+    let Group { old: at_old, new: at_new, methods, paths, sample, .. } = group;
     difference.changes.push(Change {
         methods,
         paths,

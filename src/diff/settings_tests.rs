@@ -53,7 +53,8 @@ fn every_section_of_the_config_is_known() {
         config.lines().filter_map(|line| line.trim().strip_prefix("pub(crate) ")?.split(':').next()).collect();
     assert!(sections.len() > 10, "{sections:?}");
     for section in sections {
-        assert!(!known(section).path.is_empty(), "`{section}` has no line in KEYS: say what a change of it means");
+        let is_known = KEYS.iter().any(|key| key.path.split('.').next() == Some(section));
+        assert!(is_known, "`{section}` has no line in KEYS: say what a change of it means");
     }
     assert!(KEYS.iter().all(|key| known(&key.path.replace('*', "x")).path == key.path), "a line that nothing reaches");
 }

@@ -59,9 +59,9 @@ fn difference(old: &str, new: &str) -> Difference {
 
 fn with_heads(old: (&str, &str), new: (&str, &str)) -> Difference {
     let folder = tempfile::tempdir().unwrap();
-    let old = version(&folder.path().join("old"), old.0, old.1);
-    let new = version(&folder.path().join("new"), new.0, new.1);
-    compare(&old, &new, clock::now())
+    let mut old = version(&folder.path().join("old"), old.0, old.1);
+    let mut new = version(&folder.path().join("new"), new.0, new.1);
+    compare(&mut old, &mut new, clock::now())
 }
 
 fn route(rest: &str) -> String {
@@ -108,13 +108,13 @@ fn typical_edits() {
             "made public",
             route(&format!("require: {{ {org} }}")),
             route("access: public"),
-            vec!["widening [no credential:  | session: another org or no org]"],
+            vec!["widening [no credential: ]", "widening [session: another org or no org]"],
         ),
         (
             "enforce becomes report",
             route(&format!("require: {{ {org} }}")),
             route(&format!("mode: report, require: {{ {org} }}")),
-            vec!["widening [session: another org or no org]", "widening [no credential: ]"],
+            vec!["widening [no credential: ]", "widening [session: another org or no org]"],
         ),
         (
             "one of two becomes both",
@@ -136,8 +136,24 @@ fn typical_edits() {
             route("require: { reverified: lax }"),
             route("require: { reverified: strict }"),
             vec![
-                "narrowing [session: first factor 10 to 1440 min, second never or first factor under 10 min, \
-                 second 10 to 1440 min]",
+                "narrowing [session: factor ages, first factor 10 to 1440 min, no second factor | session: factor ages, second factor 10 to 1440 min]",
+            ],
+        ),
+        (
+            "a condition beside a role that is added",
+            route("require: { org: any, role: org:r1, when: 'claims.level >= 3' }"),
+            route("require: { org: any, role: [org:r1, org:r3], when: 'claims.level  >=  3' }"),
+            vec!["widening [session: in an org, role org:r3, condition claims.level >= 3 holds]", "reason []"],
+        ),
+        (
+            "another condition",
+            route("require: { when: 'claims.level >= 3' }"),
+            route("require: { when: 'claims.level >= 4' }"),
+            vec![
+                "widening [session: condition claims.level >= 3 fails or condition claims.level >= 3 cannot be told, \
+                 condition claims.level >= 4 holds]",
+                "narrowing [session: condition claims.level >= 3 holds, condition claims.level >= 4 fails or condition \
+                 claims.level >= 4 cannot be told]",
             ],
         ),
         (
@@ -192,9 +208,9 @@ fn routes_that_come_and_go_show_as_requests_that_land_elsewhere() {
     let all = ("all", r#"path: "/api/{*rest}""#, "");
     let public = ("open", r#"path: "/api/{name}/status""#, "access: public");
     let told = moves(&difference(&routes(&[all]), &routes(&[all, public])));
-    assert!(told.iter().any(|line| line == "GET /api/{name}/status: all → open: widening other"), "{told:?}");
+    assert!(told.iter().any(|line| line == "GET /api/{name}/status: all → open: widening"), "{told:?}");
     let told = moves(&difference(&routes(&[all, public]), &routes(&[all])));
-    assert!(told.iter().any(|line| line == "GET /api/{name}/status: open → all: narrowing other"), "{told:?}");
+    assert!(told.iter().any(|line| line == "GET /api/{name}/status: open → all: narrowing"), "{told:?}");
     let one = ("one", r#"method: [GET], path: "/one""#, "");
     let told = moves(&difference(&routes(&[all, one]), &routes(&[all])));
     assert_eq!(told, ["GET,HEAD /one: one → no_route: narrowing other"], "everybody else had 401 and has 403");
@@ -361,7 +377,7 @@ fn everybody(path: &str, has_legacy: bool) -> Vec<Asker> {
         }
     }
     let roles = ["", "org:r1", "org:r2", "org:r9"];
-    let places: Vec<Option<String>> = orgs.clone();
+    let places: Vec<Option<String>> = orgs.iter().take(4).cloned().collect();
     let mut all = vec![Asker::Nobody];
     let claims =
         [json!({}), json!({ "d": "eng" }), json!({ "d": "ops" }), json!({ "d": "hr" }), json!({ "d": ["eng", "ops"] })];
@@ -419,7 +435,7 @@ fn everybody(path: &str, has_legacy: bool) -> Vec<Asker> {
 
 fn requests() -> Vec<Sample> {
     let mut paths = vec!["/".to_owned()];
-    for first in ["a", "A", "b", "B", "z"] {
+    for first in ["a", "A", "b", "z"] {
         paths.push(format!("/{first}"));
         for second in ["a", "b", "B", "y"] {
             paths.push(format!("/{first}/{second}"));
@@ -504,7 +520,7 @@ fn told(difference: &Difference) -> Found {
 
 #[test]
 fn brute_force_finds_the_same() {
-    let cases: u64 = std::env::var("CROSSGATE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
+    let cases: u64 = std::env::var("CROSSGATE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let folder = tempfile::tempdir().unwrap();
     let (all, mut changed) = (requests(), 0);
     for case in 0..cases {
@@ -528,9 +544,9 @@ fn brute_force_finds_the_same() {
             1 if after.len() > 1 => drop(after.pop_first()),
             _ => good(&mut after, &mut dice, 0),
         }
-        let old = version(&folder.path().join("old"), &head, &policy(&before));
-        let new = version(&folder.path().join("new"), &head, &policy(&after));
-        let difference = compare(&old, &new, clock::now());
+        let mut old = version(&folder.path().join("old"), &head, &policy(&before));
+        let mut new = version(&folder.path().join("new"), &head, &policy(&after));
+        let difference = compare(&mut old, &mut new, clock::now());
         let forced = by_force(&old.snapshot, &new.snapshot, &all, has_legacy);
         changed += usize::from(!forced.is_empty());
         assert!(difference.gaps.is_empty(), "case {case}: {:?}", difference.gaps);

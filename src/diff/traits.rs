@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
+use super::conditions;
 use super::judge::Asker;
 use crate::identity::{Facts, Identity, Method, Org, Scoped, TokenKind, Workspace, Workspaces};
 use crate::policy::{ClaimPath, ClaimRule, ClaimValue, OrgName, OrgRule, Reverified, Rule, ScopedName};
@@ -64,7 +65,10 @@ enum Set {
     Feature(String, Granted),
     Plan(String, Granted),
     Claim(Vec<String>, Option<Value>),
-    Ages(Option<[f64; 2]>),
+    /// Whether there are any.
+    Ages(bool),
+    FirstAge(f64),
+    SecondAge(f64),
     Places(Option<Vec<Workspace>>),
     Scope(String, bool),
 }
@@ -106,6 +110,8 @@ struct Asked {
     features: BTreeMap<String, bool>,
     plans: BTreeMap<String, bool>,
     claims: BTreeMap<String, (ClaimPath, Vec<ClaimValue>, usize)>,
+    /// The claim that stands for it, and its text.
+    conditions: BTreeMap<String, String>,
     minutes: Vec<f64>,
     scopes: BTreeSet<String>,
 }
@@ -121,7 +127,7 @@ impl Asked {
         };
         seen.rule.visit(&mut |rule| match rule {
             // Conditions are compared as text (`routes`): what they would come to for whom is not analysed.
-            Rule::Token(_) | Rule::When(_) | Rule::Any(_) | Rule::All(_) | Rule::Not(_) => {}
+            Rule::Token(_) | Rule::Any(_) | Rule::All(_) | Rule::Not(_) => {}
             Rule::Scope(asked) => self.scopes.extend(asked.iter().map(ToString::to_string)),
             Rule::Org(rules) => {
                 self.has_org = true;
@@ -157,6 +163,11 @@ impl Asked {
                     if !values.contains(value) {
                         values.push(value.clone());
                     }
+                }
+            }
+            Rule::When(condition) => {
+                if let Some(claim) = conditions::claim(condition) {
+                    self.conditions.insert(claim.to_owned(), conditions::shown(condition));
                 }
             }
             Rule::Reverified(asked) => self.minutes.push(Reverified::after_minutes(asked)),
@@ -220,11 +231,20 @@ pub(super) fn traits(kind: Kind, seen: &[Seen<'_>], around: Around) -> Vec<Trait
         for (name, is_scoped) in &asked.plans {
             add(granted("plan", name, *is_scoped, Set::Plan));
         }
-        add(ages(&asked.minutes));
+        if !asked.minutes.is_empty() {
+            ages(&asked.minutes).into_iter().for_each(&mut add);
+        }
     }
     add(places(&asked));
     for (path, values, rules) in asked.claims.values() {
         add(claim(path, values, *rules));
+    }
+    for (name, text) in &asked.conditions {
+        let comes_to = |value: Option<bool>, word: &str| Choice {
+            label: format!("condition {text} {word}"),
+            set: Set::Claim(vec![name.clone()], value.map(Value::from)),
+        };
+        add(vec![comes_to(Some(true), "holds"), comes_to(Some(false), "fails"), comes_to(None, "cannot be told")]);
     }
     if kind == Kind::Runner {
         for name in &asked.scopes {
@@ -435,11 +455,8 @@ fn json_of(value: &ClaimValue) -> Value {
     }
 }
 
-/// Ages on either side of every limit, for both factors.
-fn ages(minutes: &[f64]) -> Vec<Choice> {
-    if minutes.is_empty() {
-        return Vec::new();
-    }
+/// Ages on either side of every limit: whether they are known at all, then of each factor.
+fn ages(minutes: &[f64]) -> [Vec<Choice>; 3] {
     let mut limits = minutes.to_vec();
     limits.sort_by(f64::total_cmp);
     limits.dedup();
@@ -451,17 +468,19 @@ fn ages(minutes: &[f64]) -> Vec<Choice> {
         before = *limit;
     }
     ages.push((before + 1.0, format!("{before} min or more")));
-    ages.push((-1.0, "never".to_owned()));
-    let mut options = Vec::new();
-    for (first, first_label) in &ages {
-        for (second, second_label) in &ages {
-            let label = format!("first factor {first_label}, second {second_label}");
-            options.push(Choice { label, set: Set::Ages(Some([*first, *second])) });
-        }
-    }
-    options.push(Choice { label: "no factor ages".to_owned(), set: Set::Ages(None) });
-    options
+    let known = |known: bool| Choice {
+        label: if known { "factor ages".to_owned() } else { "no factor ages".to_owned() },
+        set: Set::Ages(known),
+    };
+    let factor = |word: &str, set: fn(f64) -> Set| -> Vec<Choice> {
+        let of_age = ages.iter().map(|(age, label)| Choice { label: format!("{word} factor {label}"), set: set(*age) });
+        of_age.chain([Choice { label: format!("no {word} factor"), set: set(NEVER) }]).collect()
+    };
+    [vec![known(true), known(false)], factor("first", Set::FirstAge), factor("second", Set::SecondAge)]
 }
+
+/// The age of a factor that was never used.
+const NEVER: f64 = -1.0;
 
 /// Somebody with these options, one of each trait.
 pub(super) fn asker<'t>(kind: Kind, chosen: impl IntoIterator<Item = &'t Choice>, has_legacy: bool) -> Asker {
@@ -507,7 +526,9 @@ pub(super) fn asker<'t>(kind: Kind, chosen: impl IntoIterator<Item = &'t Choice>
             Set::Plan(name, granted) => grant(&mut facts.plans, name, *granted),
             Set::Claim(names, Some(value)) => put(&mut facts.claims, names, value),
             Set::Claim(_, None) => {}
-            Set::Ages(ages) => facts.factor_ages = *ages,
+            Set::Ages(known) => facts.factor_ages = known.then_some([NEVER, NEVER]),
+            Set::FirstAge(age) => facts.factor_ages = facts.factor_ages.map(|[_, second]| [*age, second]),
+            Set::SecondAge(age) => facts.factor_ages = facts.factor_ages.map(|[first, _]| [first, *age]),
             Set::Places(places) => {
                 facts.workspaces = places.clone().map_or(Workspaces::Missing, Workspaces::Known);
             }

@@ -106,6 +106,11 @@ impl Policy {
         Self { rule }
     }
 
+    /// Puts others in the place of its conditions: for asking what would be if they held.
+    pub fn replace_conditions(&mut self, with: &mut impl FnMut(&Condition) -> Condition) {
+        self.rule.replace_conditions(with);
+    }
+
     /// The tree of its predicates.
     pub fn rule(&self) -> &Rule {
         &self.rule

@@ -237,6 +237,16 @@ impl Rule {
         }
     }
 
+    /// Puts others in the place of its conditions.
+    pub(super) fn replace_conditions(&mut self, with: &mut impl FnMut(&Condition) -> Condition) {
+        match self {
+            Self::When(condition) => **condition = with(condition),
+            Self::All(rules) | Self::Any(rules) => rules.iter_mut().for_each(|rule| rule.replace_conditions(with)),
+            Self::Not(rule) => rule.replace_conditions(with),
+            _ => {}
+        }
+    }
+
     /// The templates that it reads.
     pub(super) fn templates<'r>(&'r self, found: &mut Vec<&'r Template>) {
         match self {

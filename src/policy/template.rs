@@ -14,7 +14,7 @@ use super::claim::{ClaimPath, ClaimPathProblemKind};
 use super::tri::Cause;
 use crate::identity::Identity;
 use crate::identity::headers::push_visible;
-use crate::request::{QueryValue, Request, View, query_value};
+use crate::request::{QueryValue, Request, View, credential, query_value};
 use crate::route::{Captures, Pattern};
 
 /// What a rule reads of the request.
@@ -198,18 +198,14 @@ impl Template {
         if let Some(text) = self.literal() {
             return text.to_owned();
         }
-        let name = |position: usize| source.captures.iter().nth(position).map_or("", |(name, _)| name);
-        let written = self.parts.iter().map(|part| match part {
-            Piece::Literal(text) => text.to_string(),
-            Piece::Segment(position) => format!("{{{}}}", name(*position)),
-            Piece::Query(name) => format!("{{query.{name}}}"),
-            Piece::Header(name) => format!("{{header.{name}}}"),
-            Piece::Claim(path) => format!("{{claim.{}}}", path.as_str()),
+        let written = self.written(source.captures.pattern());
+        let is_secret = self.parts.iter().any(|part| match part {
+            Piece::Query(_) => true,
+            Piece::Header(name) => credential::carries(name),
+            Piece::Literal(_) | Piece::Segment(_) | Piece::Claim(_) => false,
         });
-        let written: String = written.collect();
-        let is_of_query = self.parts.iter().any(|part| matches!(part, Piece::Query(_)));
         match self.resolve(source) {
-            Ok(_) if is_of_query => format!("{written} (not shown)"),
+            Ok(_) if is_secret => format!("{written} (not shown)"),
             Ok(value) => format!("{written} = {}", value.escape_ascii()),
             Err(cause) => format!("{written}, which has no value: {}", cause.as_str()),
         }

@@ -4,6 +4,7 @@
 //! proxy ever does. One reload at a time; whoever asks while one runs gets the next one, all of them the same.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -25,8 +26,9 @@ pub const QUIET: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_secs(2);
 /// Between two looks at the least, however often the system wakes us.
 const SOONEST: Duration = Duration::from_millis(50);
-/// How far the thread steps back behind those that serve (nice(1)): compiling a large config takes a core for a moment.
-const BACK: i32 = 10;
+/// How far the thread steps back behind those that serve (nice(1)): compiling a large config takes a core for a moment. Not
+/// further, or a busy machine would take seconds for it.
+const BACK: i32 = 3;
 /// How long files may go on changing before somebody is told that nothing is read.
 const RESTLESS: Duration = Duration::from_secs(30);
 
@@ -108,21 +110,36 @@ impl Keeper {
     fn keep(mut self) {
         // Of this thread alone (setpriority(2)). One that cannot step back works all the same.
         let _ = rustix::process::setpriority_process(None, BACK);
-        let folders = self.stir.follow(self.read.folders());
+        let folders = self.stir.follow(&self.read);
         tracing::info!(files = self.read.seen().len(), folders, look_s = LOOK.as_secs(), "config files are watched");
         let mut wait = SOONEST;
         loop {
-            let asked = match self.inbox.recv_timeout(wait) {
-                Ok(Wake::Asked(by, answer)) => Some((by, answer)),
-                Ok(Wake::Stirred) | Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if let Some((by, answer)) = asked {
-                self.asked(&by, answer);
+            // A bug in a load must not be the end of all loads.
+            match catch_unwind(AssertUnwindSafe(|| self.turn(wait))) {
+                Ok(Some(rest)) => wait = rest,
+                Ok(None) => return,
+                Err(_) => {
+                    // Not again before something changes.
+                    self.settle.give_up();
+                    self.reloader.lost();
+                    wait = SOONEST;
+                }
             }
-            self.reclaim();
-            wait = self.look();
         }
+    }
+
+    /// Waits for somebody who asks, at most this long, and looks; how long to rest, or that nobody can ask any more.
+    fn turn(&mut self, wait: Duration) -> Option<Duration> {
+        let asked = match self.inbox.recv_timeout(wait) {
+            Ok(Wake::Asked(by, answer)) => Some((by, answer)),
+            Ok(Wake::Stirred) | Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        if let Some((by, answer)) = asked {
+            self.asked(&by, answer);
+        }
+        self.reclaim();
+        Some(self.look())
     }
 
     /// One reload for all who have asked by now.
@@ -146,7 +163,7 @@ impl Keeper {
         self.has_loaded = true;
         self.settle.read(read.seen().clone());
         self.read = read;
-        self.stir.follow(self.read.folders());
+        self.stir.follow(&self.read);
         if !Arc::ptr_eq(&before, &outcome.snapshot) {
             self.old.push(before);
         }

@@ -60,6 +60,14 @@ impl<S: PartialEq> Settle<S> {
         self.unsettled = None;
     }
 
+    /// It could not be read at all: not before it changes again.
+    pub(super) fn give_up(&mut self) {
+        self.unsettled = None;
+        if let Some((seen, _)) = self.seen.take() {
+            self.known = seen;
+        }
+    }
+
     /// How long it has not come to rest.
     pub(super) fn restless(&self, now: Instant) -> Duration {
         self.unsettled.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
@@ -139,6 +147,18 @@ mod tests {
         settle.read("torn");
         assert_eq!(settle.see("new", now), wait(500));
         assert_eq!(settle.see("new", now + Duration::from_millis(500)), Step::Load);
+    }
+
+    #[test]
+    fn what_could_not_be_read_waits_for_a_change() {
+        let now = Instant::now();
+        let at = |ms| now + Duration::from_millis(ms);
+        let mut settle = Settle::new("good", Duration::from_millis(500));
+        assert_eq!(settle.see("worse", at(0)), wait(500));
+        assert_eq!(settle.see("worse", at(500)), Step::Load);
+        settle.give_up();
+        assert_eq!(settle.see("worse", at(2_000)), Step::Rest);
+        assert_eq!(settle.see("good", at(3_000)), wait(500));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Never verifies anything: whose credential it is, and whether it is good, is told by its content in
 //! `identity`.
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName};
 
 /// A cookie of crossgate's own (`rollout::cookie`): no credential, and never the API's.
@@ -95,6 +95,11 @@ impl Cookies {
 
 fn unquote(value: &str) -> &str {
     value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
+}
+
+/// Whether a header is one that credentials travel in, so that its value is shown to nobody.
+pub fn carries(name: &HeaderName) -> bool {
+    *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION || *name == COOKIE
 }
 
 /// Why the credentials cannot be read in one way only.

@@ -74,23 +74,27 @@ impl Oddities {
     }
 }
 
+/// One reading of a path, where it differs, and whose fault it is when that is no path.
+type Step = (Oddity, fn(&str) -> Option<String>);
+
 /// All other ways in which an API may read an odd path: decoded once more, with its escaped slashes as slashes, with
 /// parameters cut off, with doubled slashes as one, and each of these upon each other.
 ///
 /// # Errors
 /// One of them is no path at all, or leads somewhere else by dots: tolerated by nobody.
 pub fn readings(path: &str) -> Result<Vec<CanonicalPath>, Oddity> {
+    if is_endless(path) {
+        return Err(Oddity::DoubleEscape);
+    }
     let mut found = Vec::new();
-    let steps: [(Oddity, fn(&str) -> Option<String>); 7] = [
-        (Oddity::DoubleEscape, decoded_twice),
-        (Oddity::DoubleEscape, decoded_twice),
-        (Oddity::DoubleEscape, decoded_twice),
+    let decodings: [Step; DECODINGS] = [(Oddity::DoubleEscape, decoded_twice); DECODINGS];
+    let others: [Step; 4] = [
         (Oddity::EncodedSlash, slashes_decoded),
         (Oddity::Semicolon, without_parameters),
         (Oddity::Semicolon, cut_at_parameters),
         (Oddity::DoubleSlash, collapsed),
     ];
-    for (oddity, step) in steps {
+    for (oddity, step) in decodings.into_iter().chain(others) {
         for at in 0..=found.len() {
             let from = match at.checked_sub(1) {
                 None => path,
@@ -103,16 +107,16 @@ pub fn readings(path: &str) -> Result<Vec<CanonicalPath>, Oddity> {
             }
         }
     }
-    // What is still an escape of an escape after three more readings is nobody's data, and has no end.
-    if found.iter().any(|read| decoded_twice(read.as_str()).is_some_and(|text| text.contains("%25") && deep(&text))) {
-        return Err(Oddity::DoubleEscape);
-    }
     Ok(found)
 }
 
-fn deep(text: &str) -> bool {
-    let mut text = text.to_owned();
-    for _ in 0..3 {
+/// Readings of escapes of escapes that are looked at: the API that decodes once more, and two behind it.
+const DECODINGS: usize = 3;
+
+/// What is still an escape of an escape after those is nobody's data, and has no end.
+fn is_endless(path: &str) -> bool {
+    let mut text = path.to_owned();
+    for _ in 0..=DECODINGS {
         match decoded_twice(&text) {
             Some(next) => text = next,
             None => return false,

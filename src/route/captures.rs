@@ -39,6 +39,11 @@ impl<'r, 'v> Captures<'r, 'v> {
         Self { pattern, values }
     }
 
+    /// The pattern that captured them.
+    pub const fn pattern(&self) -> &'r Pattern {
+        self.pattern
+    }
+
     /// The segment under a name, or the tail without its leading slash.
     pub fn value(&self, name: &str) -> Option<Segment<'v>> {
         self.at(self.pattern.position(name)?)

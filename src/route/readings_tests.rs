@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::pattern::Part;
 use super::predicate::Asked;
 use super::table::tests::{definition, routes};
-use super::{Definition, Refusal, Route, Routes};
+use super::{Definition, Reading, Refusal, Route, Routes};
 use crate::request::path::Segment;
 use crate::request::path::tests::cases;
 use crate::request::{CanonicalPath, Oddities};
@@ -34,6 +34,30 @@ fn target() -> impl Strategy<Value = String> {
     let segment = prop_oneof![4 => plain, 1 => segment];
     (prop::collection::vec(segment, 0..5), any::<bool>())
         .prop_map(|(segments, slash)| format!("/{}{}", segments.join("/"), if slash { "/" } else { "" }))
+}
+
+/// Mostly what some route tolerates.
+fn odd_target() -> impl Strategy<Value = String> {
+    const PLAIN: [&str; 8] = ["admin", "ADMIN", "api", "public", "x", "users", "a%20b", "%61dmin"];
+    const ODD: [&str; 14] = [
+        "%2F",
+        "%2f",
+        ";",
+        ";a=b",
+        "%3B",
+        "//",
+        "%2561",
+        "%252F",
+        "%253b",
+        "%25252F",
+        "%2541",
+        "..",
+        "%252e%252e",
+        "/",
+    ];
+    let piece = prop_oneof![3 => prop::sample::select(&PLAIN[..]), 2 => prop::sample::select(&ODD[..]), 2 => Just("/")];
+    (prop::collection::vec(piece, 1..8), any::<bool>())
+        .prop_map(|(pieces, slash)| format!("/{}{}", pieces.concat(), if slash { "/" } else { "" }))
 }
 
 fn asked<'a>(headers: &'a HeaderMap) -> Asked<'a> {
@@ -73,6 +97,11 @@ impl Reader {
                 slash_dropped: bits & 128 != 0,
             })
         })
+    }
+
+    /// Of letters and the last slash.
+    const fn is_loose(self) -> bool {
+        self.case_folded || self.slash_dropped
     }
 
     fn read(self, path: &str) -> String {
@@ -164,9 +193,46 @@ proptest! {
                 Ok(other) => prop_assert_eq!(&other.id, &found.id, "{} may be read as {}", raw, view),
                 // A view is itself a path that would be refused; what matters is the rule of the route it names.
                 Err(Refusal::AnotherReading { route, .. }) => prop_assert_eq!(&route, &found.id, "{} as {}", raw, view),
-                Err(
-                    Refusal::NoRoute | Refusal::UnknownHost | Refusal::AmbiguousQuery | Refusal::Untolerated(_),
-                ) => {}
+                Err(Refusal::NoRoute | Refusal::UnknownHost | Refusal::AmbiguousQuery | Refusal::Untolerated(_)) => {}
+            }
+        }
+    }
+
+    /// The same of what routes tolerate.
+    #[test]
+    fn no_view_of_a_tolerated_path_falls_under_another_route(
+        raw in odd_target(),
+        table in prop::sample::select(&TABLES[..]),
+        exact_paths in any::<bool>(),
+    ) {
+        let tolerant = |exact_paths| {
+            let definition = |text: &&str| Definition { tolerates: Oddities::ALL, exact_paths, ..definition(text) };
+            Routes::compile(table.iter().map(definition).collect()).unwrap()
+        };
+        let (routes, exact) = (tolerant(exact_paths), tolerant(true));
+        let Ok((path, oddities)) = CanonicalPath::parse_odd(raw.as_bytes(), Oddities::ALL) else { return Ok(()) };
+        let headers = HeaderMap::new();
+        let named = |routes: &'_ Routes, path: &str, oddities| {
+            let found = routes.find_asked(path, &Asked { oddities, ..asked(&headers) });
+            found.map(|found| found.route.id.clone())
+        };
+        let Ok(found) = named(&routes, path.as_str(), oddities) else { return Ok(()) };
+        if oddities.is_empty() {
+            return Ok(());
+        }
+        for view in Reader::all().filter(|reader| !exact_paths || !reader.is_loose()).map(|reader| reader.read(path.as_str())) {
+            let Ok((view_path, left)) = CanonicalPath::parse_odd(view.as_bytes(), Oddities::ALL) else {
+                return Err(TestCaseError::fail(format!("{raw} may be read as {view}, which is no path")));
+            };
+            match named(&routes, view_path.as_str(), left) {
+                Ok(other) => prop_assert_eq!(&other, &found, "{} may be read as {}", raw, view),
+                Err(Refusal::AnotherReading { route, reading }) if reading != Reading::Odd => {
+                    prop_assert_eq!(&route, &found, "{} as {}", raw, view);
+                }
+                // Refused by itself; what counts is whose it would be.
+                Err(_) => if let Ok(other) = named(&exact, view_path.as_str(), Oddities::NONE) {
+                    prop_assert_eq!(&other, &found, "{} may be read as {}", raw, view);
+                },
             }
         }
     }

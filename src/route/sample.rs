@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(paths.len(), 9, "0 to 4 segments, each with and without its slash: {paths:?}");
         let paths = sampler.paths(&patterns[0], &patterns[1]);
         assert!(paths.contains(&"/x1/xx2".to_owned()) && paths.contains(&"/X1/xx2/".to_owned()), "{paths:?}");
-        let escaped = Pattern::parse("/a b/{c}").unwrap();
+        let escaped = Pattern::parse("/a%20b/{c}").unwrap();
         assert!(Sampler::new([&escaped]).paths(&escaped, &escaped).contains(&"/a%20b/x2".to_owned()));
     }
 }

@@ -54,11 +54,18 @@ struct Series {
     unopened: IntCounterVec,
     token_exchanges: IntCounterVec,
     trail: TrailSeries,
-    /// By rollout and access class, of which there are few.
-    arms: Mutex<Vec<(Arc<str>, &'static str, Arc<Arms>)>>,
+    classes: Mutex<Vec<Class>>,
 }
 
-/// The handles of all arms of one access class.
+/// What routes of one rollout and access class share; there are few.
+#[derive(Debug)]
+struct Class {
+    rollout: Arc<str>,
+    access: &'static str,
+    arms: Arc<Arms>,
+}
+
+/// Legacy, Clerk, none.
 type Arms = [ArmMetrics; 3];
 
 #[derive(Debug)]
@@ -279,7 +286,7 @@ impl Metrics {
                 &["rollout", "result", "dimension"],
             )?,
             panics: registered(&registry, IntCounter::new("crossgate_panics_total", "requests lost to a bug")?)?,
-            arms: Mutex::default(),
+            classes: Mutex::default(),
             registry,
         };
         let info = registered(
@@ -292,13 +299,12 @@ impl Metrics {
 
     /// Handles that all routes of an access class share. Locks: for loading only.
     fn arms(&self, rollout: &Arc<str>, access: &'static str) -> Arc<Arms> {
-        let mut known = self.0.arms.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.iter().find(|(name, class, _)| name == rollout && *class == access);
-        if let Some((.., arms)) = found {
-            return Arc::clone(arms);
+        let mut known = self.0.classes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(class) = known.iter().find(|class| class.rollout == *rollout && class.access == access) {
+            return Arc::clone(&class.arms);
         }
         let arms = Arc::new([Side::Legacy.as_str(), Side::Clerk.as_str(), "none"].map(ArmMetrics::new));
-        known.push((Arc::clone(rollout), access, Arc::clone(&arms)));
+        known.push(Class { rollout: Arc::clone(rollout), access, arms: Arc::clone(&arms) });
         arms
     }
 

@@ -13,6 +13,7 @@ mod policy_tests;
 mod recipes;
 mod reload;
 mod schema;
+mod screens;
 
 use std::path::{Path, PathBuf};
 
@@ -130,8 +131,10 @@ fn problems_have_a_form_for_programs() {
             "file": "tests/config/bad/five-mistakes.yaml",
             "line": 3,
             "column": 5,
+            "end_column": 11,
             "message": "unknown key `adress` in `listeners`",
             "help": "did you mean `address`?",
+            "waived": null,
         })
     );
 }

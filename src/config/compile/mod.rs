@@ -23,6 +23,7 @@ mod rollout;
 pub(crate) mod route;
 mod rule;
 mod runner;
+mod slip;
 mod status;
 mod template;
 pub(super) mod test;

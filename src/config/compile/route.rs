@@ -12,6 +12,7 @@ use super::listen::above_zero;
 use super::missing;
 use super::origin;
 use super::rule::{Rules, Scope};
+use super::slip;
 use super::status;
 use super::template;
 use super::upstream::Upstreams;
@@ -375,6 +376,17 @@ fn route_id(
 }
 
 fn pattern(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<Pattern> {
+    if let Some(slip) = slip::of_path(text) {
+        let mut span = at.within(text, slip.at);
+        // Exact where the file shows the text as it is.
+        if span.width == 1 {
+            span.width = slip.width;
+        }
+        let help =
+            if at.is_substituted() { "write {name} for one segment and {*rest} for the tail" } else { &slip.help };
+        problems.push(Problem::at_span(codes::BAD_PATTERN, at.source, span, slip.message).help(help));
+        return None;
+    }
     match Pattern::parse(text) {
         Ok(pattern) => Some(pattern),
         Err(problem) => {
@@ -444,7 +456,12 @@ fn methods(raw: Option<raw::OneOrMany>, at: At<'_>, problems: &mut Vec<Problem>)
             }
             Ok(method) if methods.contains(&method) => {}
             Ok(method) => methods.push(method),
-            Err(_) => problems.push(Problem::at(codes::BAD_MATCH, at, "this is no method")),
+            Err(_) => {
+                let each: Vec<&str> = name.split([',', ' ', '|']).filter(|name| !name.is_empty()).collect();
+                let help =
+                    (each.len() > 1 && !at.is_substituted()).then(|| format!("write a list: [{}]", each.join(", ")));
+                problems.push(Problem::at(codes::BAD_MATCH, at, "this is no method").maybe_help(help));
+            }
         }
     }
     methods

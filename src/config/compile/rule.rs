@@ -101,7 +101,7 @@ impl<'a, 'p> Rules<'a, 'p> {
         let alternatives = any.and_then(|raw| self.alternatives(raw, at.key("any"), org_known));
         rules.extend(all.and_then(|raw| self.list(raw, at.key("all"), org_known)).map(Rule::All));
         rules.extend(not.map(|raw| Rule::Not(Box::new(self.nested(*raw, at.key("not"), org_known)))));
-        if self.problems.len() == told_before {
+        if self.problems.iter().skip(told_before).all(|problem| !problem.is_error()) {
             self.contradictions(&rules, alternatives.as_deref().unwrap_or_default(), at);
         }
         rules.extend(alternatives.map(Rule::Any));
@@ -214,6 +214,7 @@ impl<'a, 'p> Rules<'a, 'p> {
                 continue;
             }
             let help = match near(word, KNOWN.map(TokenKind::as_str)) {
+                _ if word.contains(',') => "write a list: token: [session, legacy]".to_owned(),
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known values: {}", KNOWN.map(TokenKind::as_str).join(", ")),
             };
@@ -324,7 +325,12 @@ impl<'a, 'p> Rules<'a, 'p> {
 
     fn no_empty_names(&mut self, names: &[String], at: At<'_>) {
         for (index, name) in names.iter().enumerate() {
-            if name.trim_start_matches("org:").trim() != name.trim_start_matches("org:")
+            if name.contains(',') {
+                let each: Vec<&str> = name.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+                let list = if at.item(index).is_substituted() { "…".to_owned() } else { each.join(", ") };
+                let help = format!("write a list: [{list}]");
+                self.tell(codes::NEVER_TRUE, at.item(index), "this is one name, with a comma in it", &help);
+            } else if name.trim_start_matches("org:").trim() != name.trim_start_matches("org:")
                 || name.trim_start_matches("org:").is_empty()
             {
                 self.tell(codes::NEVER_TRUE, at.item(index), "nobody has a name like this", "write it as Clerk does");

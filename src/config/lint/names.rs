@@ -25,18 +25,26 @@ pub(crate) struct Name {
     text: String,
     source: Arc<Source>,
     span: Span,
+    /// Out of the environment: neither counted nor shown.
+    is_hidden: bool,
 }
 
 impl Name {
     pub(crate) fn new(kind: &'static str, text: &str, at: At<'_>) -> Self {
-        Self { kind, text: text.to_owned(), source: Arc::clone(at.source), span: at.span() }
+        Self {
+            kind,
+            text: text.to_owned(),
+            source: Arc::clone(at.source),
+            span: at.span(),
+            is_hidden: at.is_substituted(),
+        }
     }
 }
 
 /// `roles`: those that `identity.roles` names, of either side.
 pub(crate) fn tell<'r>(names: &[Name], roles: impl Iterator<Item = &'r str>, problems: &mut Vec<Problem>) {
     let mut used: BTreeMap<&str, BTreeMap<&str, Vec<&Name>>> = BTreeMap::new();
-    for name in names {
+    for name in names.iter().filter(|name| !name.is_hidden) {
         used.entry(name.kind).or_default().entry(bare(&name.text)).or_default().push(name);
     }
     let known: Vec<&str> = roles.map(bare).collect();

@@ -97,8 +97,15 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(bytes)
 }
 
-fn bad_time<E: Error>() -> E {
+fn bad_time<E: Error>(text: &str) -> E {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return no_unit();
+    }
     E::custom(format_args!("this is no duration{HELP}write a whole number and a unit: 250ms, 5s, 5m, 24h"))
+}
+
+fn no_unit<E: Error>() -> E {
+    E::custom(format_args!("this duration has no unit{HELP}write 250ms, 5s, 5m or 24h"))
 }
 
 fn bad_size<E: Error>() -> E {
@@ -135,8 +142,8 @@ macro_rules! scalar {
 scalar!(
     Time,
     "a duration like 250ms, 5s, 5m or 24h",
-    |text| parse_time(text).map(Time).ok_or_else(bad_time),
-    |_number| Err(E::custom(format_args!("this duration has no unit{HELP}write 250ms, 5s, 5m or 24h")))
+    |text| parse_time(text).map(Time).ok_or_else(|| bad_time(text)),
+    |_number| Err(no_unit())
 );
 scalar!(
     Lasting,
@@ -144,9 +151,9 @@ scalar!(
     |text| if text == "none" {
         Ok(Lasting(None))
     } else {
-        parse_time(text).map(|time| Lasting(Some(time))).ok_or_else(bad_time)
+        parse_time(text).map(|time| Lasting(Some(time))).ok_or_else(|| bad_time(text))
     },
-    |_number| Err(E::custom(format_args!("this duration has no unit{HELP}write 250ms, 5s, 5m or 24h")))
+    |_number| Err(no_unit())
 );
 scalar!(Size, "a size like 64KiB", |text| parse_size(text).map(Size).ok_or_else(bad_size), |number| Ok(Size(number)));
 scalar!(

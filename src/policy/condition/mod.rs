@@ -21,6 +21,7 @@ use super::rule::OrgName;
 use super::template::Source;
 use super::tri::Tri;
 use crate::identity::Facts;
+use crate::request::credential;
 use eval::Inputs;
 use tree::{Asked, Fact, Node};
 use value::{List, Value};
@@ -149,9 +150,15 @@ impl Condition {
         Ok(Self { text: text.into(), root, headers })
     }
 
-    /// As it is written.
+    /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// One that comes to what this claim says, true or false, and is written like this one.
+    #[must_use]
+    pub fn stood_in_by(&self, claim: &str) -> Self {
+        Self { text: self.text.clone(), root: Node::Claim(claim.into()), headers: Vec::new() }
     }
 
     /// What it always comes to, where it reads nothing of caller and request.
@@ -167,7 +174,7 @@ impl Condition {
     }
 
     /// First members of the claims that it reads: all of them, since none can be named by what a request says.
-    pub(super) fn claims(&self) -> Vec<&str> {
+    pub fn claims(&self) -> Vec<&str> {
         let mut found = Vec::new();
         self.root.visit(&mut |node| {
             if let Node::Claim(name) = node {
@@ -225,6 +232,7 @@ fn could(node: &Node, facts: &Facts) -> Can {
 fn show<'a>(node: &'a Node, inputs: &Inputs<'a>, reads: &mut Vec<String>) {
     if let Some(name) = name_of(node) {
         let value = match inputs.value(node, None) {
+            Ok(_) if is_secret(node) => "not shown".to_owned(),
             Ok(value) => readable(&value),
             Err(cause) => cause.as_str().to_owned(),
         };
@@ -233,6 +241,17 @@ fn show<'a>(node: &'a Node, inputs: &Inputs<'a>, reads: &mut Vec<String>) {
     }
     for child in node.children() {
         show(child, inputs, reads);
+    }
+}
+
+/// Values of queries, and of headers that carry credentials, are nobody's to see.
+fn is_secret(node: &Node) -> bool {
+    match node {
+        Node::Query(_) => true,
+        Node::Header(name) => credential::carries(name),
+        Node::Member(of, _) => is_secret(of),
+        Node::Index(pair) => is_secret(&pair.0),
+        _ => false,
     }
 }
 

@@ -16,6 +16,7 @@ routes:
   - { id: run, match: { method: POST, path: "/orgs/{org}/runs" }, access: privileged, require: { org: "{org}" },
       audit: { action: run.start, resource: "org:{org}" } }
   - { id: one, match: { path: "/one" }, require: { org: any, any: [ { role: org:owner }, { not: { feature: beta } } ] } }
+  - { id: asked, match: { path: "/asked" }, require: { org: any, when: 'request.query.key == "x"' } }
   - { id: found, match: { path: "/found" }, require: { org: "{query.org}" } }
 "#;
 
@@ -207,6 +208,7 @@ fn no_secret_is_in_any_answer() {
     let urls = [
         format!("/orgs/org_1?key={query}"),
         format!("/found?org={query}"),
+        format!("/asked?key={query}"),
         format!("/orgs/%7E?key={query}"),
         format!("x://[{query}"),
         format!("//a?{query}"),
