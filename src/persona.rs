@@ -496,3 +496,86 @@ impl Persona {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Beside, Persona};
+    use crate::identity::{Canonical, Facts, HeaderNames, TokenKind};
+    use crate::policy::OrgName;
+    use crate::rollout::Side;
+
+    fn facts(written: serde_json::Value, org_name: OrgName, canonical: Canonical) -> Result<Facts, &'static str> {
+        let headers = HeaderNames::default();
+        let beside =
+            Beside { headers: &headers, has_clerk: true, has_legacy: true, has_runner: true, org_name, canonical };
+        let persona: Persona = serde_json::from_value(written).unwrap();
+        let assumed = persona.assume(beside).map_err(|misfit| misfit.field)?;
+        Ok(assumed.identity.facts.clone())
+    }
+
+    #[test]
+    fn org_is_the_name_that_stands_in_paths() {
+        let table = [
+            (OrgName::ClerkId, json!({ "user": "u", "org": "a" }), ["a", "a", ""]),
+            (OrgName::ClerkId, json!({ "user": "u", "org": "a", "legacy_org": "l", "slug": "s" }), ["a", "l", "s"]),
+            (OrgName::LegacyId, json!({ "user": "u", "org": "a" }), ["a", "a", ""]),
+            (OrgName::LegacyId, json!({ "user": "u", "org": "a", "clerk_org": "c" }), ["c", "a", ""]),
+            (OrgName::Slug, json!({ "user": "u", "org": "a" }), ["a", "a", "a"]),
+            (OrgName::Slug, json!({ "user": "u", "org": "a", "clerk_org": "c", "legacy_org": "l" }), ["c", "l", "a"]),
+            // Legacy people have no slug of Clerk's.
+            (OrgName::Slug, json!({ "user": "u", "org": "a", "token": "legacy" }), ["a", "a", ""]),
+        ];
+        for (org_name, written, expected) in table {
+            let facts = facts(written.clone(), org_name, Canonical::Clerk).unwrap();
+            let org = facts.org.clone().unwrap();
+            let names = [org.id, facts.legacy_org.unwrap(), org.slug.unwrap_or_default()];
+            assert_eq!(names, expected, "{org_name:?} {written}");
+        }
+    }
+
+    #[test]
+    fn ids_are_as_written_and_the_canonical_one_is_the_subject() {
+        let linked = json!({ "user": "42", "clerk_user": "user_2a" });
+        let facts_of = |written, canonical| facts(written, OrgName::ClerkId, canonical).unwrap();
+        let person = facts_of(linked, Canonical::Legacy);
+        assert_eq!(
+            (person.subject.as_str(), person.clerk_user.as_deref(), person.legacy_user.as_deref()),
+            ("42", Some("user_2a"), Some("42"))
+        );
+        let own = facts_of(json!({ "legacy_user": "42" }), Canonical::Legacy);
+        assert_eq!(own.subject, "42");
+        let native = facts_of(json!({ "user": "u", "link": "clerk_native" }), Canonical::Clerk);
+        assert_eq!((native.clerk_user.as_deref(), native.legacy_user.as_deref()), (Some("u"), None));
+        let old = facts_of(json!({ "user": "u", "link": "legacy_only", "token": "legacy" }), Canonical::Clerk);
+        assert_eq!((old.clerk_user.as_deref(), old.legacy_user.as_deref()), (None, Some("u")));
+    }
+
+    #[test]
+    fn roles_are_those_of_the_login() {
+        let of = |written| facts(written, OrgName::ClerkId, Canonical::Clerk).unwrap();
+        for role in ["admin", "org:admin"] {
+            let clerk = of(json!({ "user": "u", "org": "a", "role": role }));
+            assert_eq!(clerk.org.unwrap().role.as_deref(), Some("org:admin"));
+            assert!(clerk.legacy_roles.is_empty());
+        }
+        let legacy = of(json!({ "user": "u", "org": "a", "role": "x", "roles": ["y"], "token": "legacy" }));
+        assert_eq!((legacy.legacy_roles, legacy.org.unwrap().role), (vec!["x".to_owned(), "y".to_owned()], None));
+        let runner = of(json!({ "user": "u", "org": "a", "role": "x", "token": "runner", "login": "legacy" }));
+        assert_eq!((runner.token, runner.legacy_roles), (TokenKind::Runner, vec!["x".to_owned()]));
+    }
+
+    #[test]
+    fn a_person_is_written_as_they_were_read() {
+        let written = json!({
+            "user": "u", "org": "a", "role": "x", "workspaces": ["w1", { "id": "w2", "role": "editor" }],
+            "claims": { "n": null }, "factor_ages": [1.0, -1.0], "token": "session",
+        });
+        let persona: Persona = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&persona.to_json()).unwrap(), written);
+        let moved = persona.clone().in_arm(Side::Legacy);
+        assert_eq!(serde_json::from_str::<Persona>(&moved.to_json()).unwrap(), moved);
+        assert_ne!(persona, moved);
+    }
+}

@@ -41,6 +41,7 @@ pub const PREDICATES: &[&str] = &[
     "feature",
     "plan",
     "claim",
+    "when",
     "any",
     "not",
     "scope",

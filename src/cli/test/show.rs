@@ -159,7 +159,9 @@ fn question(case: &Case) -> String {
 
 /// The steps that tell why it came out otherwise.
 fn mattering(expected: &Expected, got: &Got) -> Vec<(String, String)> {
-    let told = |step: &Step| (format!("{} {}", step.step, step.outcome), step.detail.clone());
+    // Within what it is part of.
+    let told =
+        |step: &Step| (format!("{}{} {}", "  ".repeat(step.depth), step.step, step.outcome), step.detail.clone());
     let is_predicate = |step: &Step| PREDICATES.contains(&step.step);
     match &expected.outcome {
         // What was to refuse, and did not.
