@@ -68,6 +68,10 @@ impl Screen {
         }
         out
     }
+
+    pub(super) const fn width(&self) -> Option<usize> {
+        self.width
+    }
 }
 
 fn terminal_width() -> Option<usize> {

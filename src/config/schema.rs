@@ -74,6 +74,7 @@ fn finish(schema: &mut Value) {
         schema.insert("examples".to_owned(), examples);
     }
     or_substituted(schema);
+    text_first(schema);
 }
 
 /// Every field of a raw type may be left out, for serde that is: it may be null. A key without a value is refused.
@@ -125,4 +126,11 @@ fn or_substituted(schema: &mut Map<String, Value>) {
     schema.insert("type".to_owned(), types);
     schema.insert("pattern".to_owned(), SUBSTITUTED.into());
     schema.insert("errorMessage".to_owned(), hint.into());
+}
+
+/// The language server puts quotes around text where text is the first type: `"{org}"` without them is a mapping.
+fn text_first(schema: &mut Map<String, Value>) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.sort_by_key(|kind| kind != "string");
+    }
 }

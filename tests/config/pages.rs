@@ -6,7 +6,7 @@ use std::path::Path;
 use crossgate::config::Loaded;
 
 use super::policy_tests::load_tested;
-use super::{env, report};
+use super::report;
 
 /// What an example does not say itself, by its first word.
 const CONFIG: [&str; 5] = [

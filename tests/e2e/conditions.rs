@@ -62,7 +62,7 @@ fn a_condition_lets_in_whom_it_says() {
     ];
     for (target, token, env, expected) in table {
         let shown = format!("{target} {env}");
-        let mut call = bed.get(target).bearer(&bed.issuer().sign(token));
+        let mut call = bed.get(target).bearer(&token.sign());
         if !env.is_empty() {
             call = call.header("x-env", env);
         }
@@ -78,7 +78,7 @@ fn a_condition_lets_in_whom_it_says() {
 #[test]
 fn a_header_that_a_condition_reads_cannot_be_doubled_or_nominated_away() {
     let bed = Bed::new().policy(RULES).start();
-    let token = bed.issuer().sign(token("user_ada").claim("level", json!(3)));
+    let token = token("user_ada").claim("level", json!(3)).sign();
     let call = || bed.get("/both").bearer(&token);
     assert_eq!(call().header("x-env", "prod").header("x-env", "test").send().outcome(), "400 bad_header");
     assert_eq!(call().header("x-env", "prod").header("connection", "x-env").send().outcome(), "400 bad_header");
@@ -90,7 +90,7 @@ fn a_header_that_a_condition_reads_cannot_be_doubled_or_nominated_away() {
 #[test]
 fn no_value_of_a_claim_stands_in_logs() {
     let bed = Bed::new().policy(RULES).start();
-    let token = bed.issuer().sign(token("user_ada").claim("level", json!("canary-4711")));
+    let token = token("user_ada").claim("level", json!("canary-4711")).sign();
     let answer = bed.get("/both").bearer(&token).header("x-env", "canary-0815").send();
     assert_eq!(answer.outcome(), "403 forbidden");
     assert!(!answer.text().contains("canary"), "{}", answer.text());

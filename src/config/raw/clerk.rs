@@ -23,8 +23,8 @@ pub(crate) struct Clerk {
     /// Where the keys come from; by default the instance's own address.
     #[schemars(extend("examples" = [{ "url": "https://clerk.example.com/.well-known/jwks.json" }]))]
     pub(crate) jwks: Option<Jwks>,
-    /// How it is asked whether Clerk renews tokens: `off`, or a mapping.
-    #[schemars(with = "shape::WordOr<shape::Off, Probe>", extend("examples" = ["off", { "interval": "15s" }]))]
+    /// How it is asked whether Clerk renews tokens: `off`, or a mapping such as `{ interval: 15s }`.
+    #[schemars(with = "shape::WordOr<shape::Off, Probe>", example = &"off")]
     pub(crate) probe: Option<TextOr<Probe>>,
     /// The origins of your pages (`azp`); without it any page will do.
     #[schemars(extend("examples" = [["https://app.example.com"]]))]

@@ -41,7 +41,7 @@ pub(crate) struct Route {
     #[schemars(extend("default" = "protected"))]
     pub(crate) access: Option<Access>,
     /// What must hold of whoever is signed in; all keys, and a list means any of its items.
-    #[schemars(extend("examples" = [{ "org": "{org}", "role": "org:admin" }]))]
+    #[schemars(extend("examples" = [{ "org": "any", "role": "org:admin" }]))]
     pub(crate) require: Option<Rule>,
     /// What the audit trail calls this.
     #[schemars(extend("examples" = [{ "action": "invoice.delete", "resource": "invoice:{invoice}" }]))]
@@ -158,8 +158,9 @@ pub(crate) struct Rule {
     /// What a runner token has to be narrowed to; other tokens have no scopes.
     #[schemars(extend("examples" = [["executions:write"]]))]
     pub(crate) scope: Option<OneOrMany>,
-    /// The active org: a template such as `"{org}"` (the tenant boundary), `any`, or a name of another kind.
-    #[schemars(extend("examples" = ["{org}", "any", { "slug": "{org}" }]))]
+    /// The active org: a template such as `"{org}"` (the tenant boundary), `any`, or a name of
+    /// another kind such as `{ slug: "{org}" }`.
+    #[schemars(extend("examples" = ["{org}", "any"]))]
     pub(crate) org: Option<Several<TextOr<OrgBy>>>,
     /// The role in the active org, by Clerk's name; needs `org`.
     #[schemars(extend("examples" = ["org:admin", ["org:admin", "org:operator"]]))]
@@ -167,8 +168,8 @@ pub(crate) struct Rule {
     /// A permission in the active org; needs `org`.
     #[schemars(example = &"org:invoices:write")]
     pub(crate) permission: Option<OneOrMany>,
-    /// A workspace that the person may enter within its active org.
-    #[schemars(extend("examples" = ["{workspace}", { "id": "{workspace}", "role": "editor" }]))]
+    /// A workspace that the person may enter within its active org, or `{ id: "{workspace}", role: editor }`.
+    #[schemars(example = &"{workspace}")]
     pub(crate) workspace: Option<Several<TextOr<WorkspaceBy>>>,
     /// A feature of the org or the user; `org:` or `user:` before it says whose.
     #[schemars(example = &"invoicing")]
@@ -176,8 +177,9 @@ pub(crate) struct Rule {
     /// A plan of the org or the user.
     #[schemars(extend("examples" = [["pro", "team"]]))]
     pub(crate) plan: Option<OneOrMany>,
-    /// How fresh the proof of who it is must be: a word, or level and minutes.
-    #[schemars(with = "shape::WordOr<shape::Fresh, Reverified>", extend("examples" = ["strict", { "level": "second_factor", "after_minutes": 10 }]))]
+    /// How fresh the proof of who it is must be: a word, or
+    /// `{ level: second_factor, after_minutes: 10 }`.
+    #[schemars(with = "shape::WordOr<shape::Fresh, Reverified>", example = &"strict")]
     pub(crate) reverified: Option<TextOr<Reverified>>,
     /// Claims of the token and the values that do, one or a list; dots go into objects.
     #[schemars(extend("examples" = [{ "department": ["eng", "ops"], "public_metadata.level": 3 }]))]

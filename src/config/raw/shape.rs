@@ -69,7 +69,7 @@ shape! {
         "pattern": r"^([0-9]{1,2}(\.[0-9]{1,4})?|100(\.0{1,4})?)$",
         "errorMessage": "write a percentage between 0 and 100 with at most four decimals",
     };
-    OneOrMany = { "type": ["string", "array"], "items": { "type": "string" } };
+    OneOrMany = { "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] };
     Scalars = {
         "type": ["string", "number", "boolean", "array"],
         "items": { "type": ["string", "number", "boolean"] },
@@ -133,7 +133,10 @@ impl<W: JsonSchema, T: JsonSchema> JsonSchema for WordOr<W, T> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [generator.subschema_for::<W>(), generator.subschema_for::<T>()] })
+        let mut full = generator.subschema_for::<T>();
+        // Editors would show it instead of what the field says.
+        full.remove("description");
+        json_schema!({ "anyOf": [generator.subschema_for::<W>(), full] })
     }
 }
 

@@ -97,14 +97,18 @@ impl<'a> Inputs<'a> {
             Node::Index(pair) => self.index(of(&pair.0)?, &of(&pair.1)?)?,
             Node::Has(node) => Value::Bool(self.has(node, item)?),
             Node::IsNull(node) => Value::Bool(matches!(of(node)?, Value::Null)),
-            Node::RoleIs(role) => known(has::role_holds(self.facts, role))?,
+            Node::RoleIs(roles) => {
+                self.spend(roles.len())?;
+                known(Tri::any(roles.iter().map(|role| has::role_holds(self.facts, role))))?
+            }
             Node::PermissionIs(name) => known(has::permission_holds(self.facts, name))?,
             Node::OrgIs(..) if !has_org(self.facts) => return Err(Cause::NoOrg),
-            Node::OrgIs(namespace, name) => match of(name)? {
-                Value::Text(name) => known(named(*namespace, self.facts, name.as_bytes()))?,
-                Value::Null => return Err(Cause::MissingClaim),
-                _ => return Err(Cause::OtherType),
-            },
+            Node::OrgIs(namespace, names) => known(Tri::any(names.iter().map(|name| match of(name) {
+                Ok(Value::Text(name)) => named(*namespace, self.facts, name.as_bytes()),
+                Ok(Value::Null) => Tri::Unknown(Cause::MissingClaim),
+                Ok(_) => Tri::Unknown(Cause::OtherType),
+                Err(cause) => Tri::Unknown(cause),
+            })))?,
             Node::Not(node) => Value::Bool(!self.truth(node, item)?),
             Node::And(pair) => Value::Bool(self.both(pair, item, false)?),
             Node::Or(pair) => Value::Bool(self.both(pair, item, true)?),

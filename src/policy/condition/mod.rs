@@ -150,11 +150,6 @@ impl Condition {
         Ok(Self { text: text.into(), root, headers })
     }
 
-    /// As it is written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text

@@ -420,13 +420,13 @@ impl Reader<'_> {
             | ((Node::Text(name), _), (Node::Fact(Fact::Role), _))
                 if is_equality =>
             {
-                return Some(told(Node::RoleIs((self.scope.role)(&name))));
+                return Some(told(Node::RoleIs(vec![(self.scope.role)(&name)])));
             }
             ((Node::Fact(Fact::Org(name)), _), (node, Type::Text | Type::Any))
             | ((node, Type::Text | Type::Any), (Node::Fact(Fact::Org(name)), _))
                 if is_equality =>
             {
-                return Some(told(Node::OrgIs(name, Box::new(node))));
+                return Some(told(Node::OrgIs(name, vec![node])));
             }
             pair => pair,
         };
@@ -462,22 +462,14 @@ impl Reader<'_> {
         }
         let node = match (one, list) {
             (Node::Fact(Fact::Role), Node::List(names)) => {
-                let mut any = Node::Bool(false);
+                let mut roles = Vec::new();
                 for name in names {
                     let Node::Text(name) = name else { return self.tell(expr.id, Kind::Mismatch("a role", "a text")) };
-                    let is = Node::RoleIs((self.scope.role)(&name));
-                    any = if any == Node::Bool(false) { is } else { Node::Or(Box::new((any, is))) };
+                    roles.push((self.scope.role)(&name));
                 }
-                any
+                Node::RoleIs(roles)
             }
-            (Node::Fact(Fact::Org(name)), Node::List(names)) => {
-                let mut any = Node::Bool(false);
-                for node in names {
-                    let is = Node::OrgIs(name, Box::new(node));
-                    any = if any == Node::Bool(false) { is } else { Node::Or(Box::new((any, is))) };
-                }
-                any
-            }
+            (Node::Fact(Fact::Org(name)), Node::List(names)) => Node::OrgIs(name, names),
             (Node::Text(name), Node::Fact(Fact::Permissions)) => Node::PermissionIs(PermissionName::new(&name)),
             (one, list) => Node::In(Box::new((one, list))),
         };

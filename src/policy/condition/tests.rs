@@ -127,7 +127,6 @@ fn what_conditions_come_to() {
         ("claims.level != '3'", OTHER),
         ("!(claims.text3 == 3)", OTHER),
         ("claims.staff == 'yes'", OTHER),
-        ("claims.staff < true", OTHER),
         ("claims.roles == claims.roles", OTHER),
         ("claims.roles < 3", OTHER),
         ("claims.level.x == 1", OTHER),
@@ -207,15 +206,16 @@ fn what_is_refused_at_load() {
         ("size(claims) == 1", 5, "written out"),
         ("request.headers['X-Env'] == 'x'", 17, "lower case"),
         ("request.headers['a b'] == 'x'", 17, "a header cannot have this name"),
-        ("claims.a.exists(x, claims.b.exists(y, x == y))", 27, "cannot stand within another"),
-        ("claims.a.filter(x, x > 1).exists(x, x > 2)", 32, "cannot stand within another"),
-        ("claims.a.exists(claims, claims == 1)", 15, "would hide"),
+        ("claims.a.exists(x, claims.b.exists(y, x == y))", 28, "cannot stand within another"),
+        ("claims.a.filter(x, x > 1).exists(x, x > 2)", 26, "cannot stand within another"),
+        ("claims.a.exists(claims, claims == 1)", 9, "would hide"),
         (
             "[1].all(x, true) && [1].all(x, true) && [1].all(x, true) && [1].all(x, true) && [1].all(x, true)",
-            88,
+            84,
             "at most 4",
         ),
         ("identity.subject == 3", 17, "a text stands where a number is needed"),
+        ("claims.staff < true", 13, "cannot be compared"),
         ("identity.subject", 0, "true or false, and this is a text"),
         ("claims.level + 1", 0, "this is a number"),
         ("identity.subject && true", 8, "a text stands where true or false is needed"),
@@ -300,7 +300,7 @@ fn hostile_claims_cost_no_more_than_the_budget() {
         ("claims.thousand.exists_one(x, 'y' in claims.thousand)", LARGE),
         ("claims.many.size() == 100000", T),
         ("claims.long + claims.long == 'x'", LARGE),
-        ("claims.thousand.all(x, claims.long.contains('y'))", LARGE),
+        ("claims.thousand.all(x, !claims.long.contains('y'))", LARGE),
         ("claims.thousand.all(x, size(claims.long) > 1)", LARGE),
         ("claims.nul == 'a' || claims.nul.startsWith('b')", F),
         ("claims.nul == 'a\\x00b'", T),
@@ -320,7 +320,7 @@ fn what_a_condition_reads_is_known() {
         parse("claims.a.b == 1 && 'c.d' in claims && request.headers['x-a'] == claims.e[claims.f]").unwrap();
     assert_eq!(condition.claims(), ["a", "c.d", "e", "f"]);
     let headers: Vec<_> = condition.headers().map(|(name, at)| (name.as_str(), at)).collect();
-    assert_eq!(headers, [("x-a", 58)]);
+    assert_eq!(headers, [("x-a", 55)]);
 }
 
 #[test]

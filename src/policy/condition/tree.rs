@@ -30,10 +30,10 @@ pub(super) enum Node {
     /// Whether there is such a member, fact, parameter or header.
     Has(Box<Node>),
     IsNull(Box<Node>),
-    /// The caller's role, permission or org as `role`, `permission` and `org` of `require` compare it.
-    RoleIs(RoleName),
+    /// The caller's role, permission or org as `role`, `permission` and `org` of `require` compare it; one of these.
+    RoleIs(Vec<RoleName>),
     PermissionIs(PermissionName),
-    OrgIs(OrgName, Box<Node>),
+    OrgIs(OrgName, Vec<Node>),
     Not(Box<Node>),
     And(Box<(Node, Node)>),
     Or(Box<(Node, Node)>),
@@ -132,11 +132,10 @@ impl Node {
             | Self::Item
             | Self::RoleIs(_)
             | Self::PermissionIs(_) => Vec::new(),
-            Self::List(nodes) => nodes.iter().collect(),
+            Self::List(nodes) | Self::OrgIs(_, nodes) => nodes.iter().collect(),
             Self::Member(node, _)
             | Self::Has(node)
             | Self::IsNull(node)
-            | Self::OrgIs(_, node)
             | Self::Not(node)
             | Self::Negate(node)
             | Self::Size(node)
