@@ -55,7 +55,7 @@ impl Screen {
         let (mut out, mut column) = (String::new(), used);
         for (number, word) in text.split(' ').enumerate() {
             let length = word.chars().count();
-            if number > 0 && column + 1 + length > width && column > indent {
+            if number > 0 && column + 1 + length > width {
                 out.push('\n');
                 out.extend(std::iter::repeat_n(' ', indent));
                 column = indent;

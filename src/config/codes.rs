@@ -144,7 +144,7 @@ codes! {
     // Tokens that crossgate makes.
     SIGNING_KEY = "CG1101", "a key to sign with cannot be used";
     CLAIM_TEMPLATE = "CG1102", "a claim of minted tokens cannot be made";
-    ISSUED_CREDENTIAL = "CG1103", "an upstream is to get a token that nothing makes, or in a place that is taken";
+    ISSUED_CREDENTIAL = "CG1103", "an upstream is to get a token that nothing makes, or in a taken place";
     ASSERTION = "CG1104", "an assertion cannot be made as written";
     SHORT_OVERLAP = "CG1105", "keys come and go faster than verifiers look";
 

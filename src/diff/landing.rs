@@ -57,9 +57,10 @@ pub(super) struct Group {
 pub(super) fn differing(old: &Snapshot, new: &Snapshot, matched: &Matched, difference: &mut Difference) -> Vec<Group> {
     let mut groups: HashMap<(At, At), Group> = HashMap::new();
     let mut order: Vec<(At, At)> = Vec::new();
+    let elsewhere = hosts_elsewhere(old, new);
     for path in paths(old, new, matched, difference) {
         let there: Vec<&Route> = old.routes.reached(&path).into_iter().chain(new.routes.reached(&path)).collect();
-        for sample in samples(&path, &there, difference) {
+        for sample in samples(&path, &there, &elsewhere, difference) {
             difference.compared.requests += 1;
             let ((was, some_empty), (is, other_empty)) = (land(&sample, old), land(&sample, new));
             let same = match (&was, &is) {
@@ -177,15 +178,12 @@ fn distinct<'r>(routes: impl Iterator<Item = &'r Route>) -> Vec<&'r Pattern> {
 }
 
 /// Requests on a path with every method, host, header and parameter that a route there names.
-fn samples(path: &str, there: &[&Route], difference: &mut Difference) -> Vec<Sample> {
-    let mut hosts: BTreeSet<Option<String>> = [None].into();
+fn samples(path: &str, there: &[&Route], elsewhere: &[String], difference: &mut Difference) -> Vec<Sample> {
+    let mut hosts: BTreeSet<Option<String>> = elsewhere.iter().cloned().map(Some).chain([None]).collect();
     let mut headers = BTreeMap::new();
     let mut query: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for route in there {
-        hosts.extend(route.host.as_ref().map(|host| match host {
-            HostPattern::Exact(name) => Some(name.to_string()),
-            HostPattern::Below(suffix) => Some(format!("www{suffix}")),
-        }));
+        hosts.extend(route.host.as_ref().map(|host| Some(instance(host))));
         for (name, value) in &route.headers {
             headers.entry(name.as_str()).or_insert_with(|| (name.clone(), BTreeSet::new())).1.insert(value.clone());
         }
@@ -223,6 +221,30 @@ fn samples(path: &str, there: &[&Route], difference: &mut Difference) -> Vec<Sam
     all.iter()
         .flat_map(|sample| methods.iter().map(|method| Sample { method: method.clone(), ..sample.clone() }))
         .collect()
+}
+
+fn instance(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(name) => name.to_string(),
+        HostPattern::Below(suffix) => format!("www{suffix}"),
+    }
+}
+
+/// Hosts that some route anywhere names: one that both configs know, and one that only either does. Where every route names
+/// a host, an unknown one is 421 on each path, and a known one is 403 also where no route of that host is near.
+fn hosts_elsewhere(old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let names_all = |snapshot: &Snapshot| snapshot.routes.iter().all(|route| route.host.is_some());
+    if !names_all(old) && !names_all(new) {
+        return Vec::new();
+    }
+    let knows = |snapshot: &Snapshot, host: &str| {
+        snapshot.routes.iter().any(|route| route.host.as_ref().is_some_and(|pattern| pattern.matches(host)))
+    };
+    let patterns: HashSet<&HostPattern> =
+        old.routes.iter().chain(new.routes.iter()).filter_map(|route| route.host.as_ref()).collect();
+    let all: BTreeSet<String> = patterns.into_iter().map(instance).collect();
+    let mut seen = HashSet::new();
+    all.into_iter().filter(|host| seen.insert((knows(old, host), knows(new, host)))).collect()
 }
 
 /// Adds what becomes of each by one more condition; beyond the limit, only to the plain ones.

@@ -48,7 +48,7 @@ fn values_are_shown_where_they_are_no_secret() {
 #[test]
 fn every_section_of_the_config_is_known() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/raw/mod.rs")).unwrap();
-    let config = text.split("pub(crate) struct Config {").nth(1).unwrap().split('}').next().unwrap();
+    let config = text.split("pub(crate) struct Config {").nth(1).unwrap().split("\n}").next().unwrap();
     let sections: Vec<&str> =
         config.lines().filter_map(|line| line.trim().strip_prefix("pub(crate) ")?.split(':').next()).collect();
     assert!(sections.len() > 10, "{sections:?}");

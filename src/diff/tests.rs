@@ -136,7 +136,7 @@ fn typical_edits() {
             route("require: { reverified: lax }"),
             route("require: { reverified: strict }"),
             vec![
-                "narrowing [session: factor ages, first factor 10 to 1440 min, no second factor | session: factor ages, second factor 10 to 1440 min]",
+                "narrowing [session: factor ages, first factor 10 to 1440 min, second factor 10 to 1440 min or no second factor | session: factor ages, second factor 10 to 1440 min]",
             ],
         ),
         (

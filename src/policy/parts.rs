@@ -3,7 +3,7 @@
 //! For coverage. Evaluates them one by one, all of them, and decides nothing.
 
 use super::Policy;
-use super::rule::{Context, Rule};
+use super::rule::{Context, Rule, is_scope};
 use super::template::Source;
 use super::tri::Tri;
 use crate::identity::{Facts, TokenKind};
@@ -29,6 +29,11 @@ impl Part<'_> {
     /// What it asks, in short: `role`, or `org + role` of several together.
     pub fn name(&self) -> String {
         brief(self.rule)
+    }
+
+    /// Whether it asks only for a token, and each of these kinds will do: then it refuses nobody.
+    pub fn takes_all(&self, kinds: &[TokenKind]) -> bool {
+        matches!(self.rule, Rule::Token(taken) if kinds.iter().all(|kind| taken.contains(kind)))
     }
 
     /// Whether it holds for somebody.
@@ -65,17 +70,8 @@ fn collect<'p>(rule: &'p Rule, parts: &mut Vec<Part<'p>>) {
 fn brief(rule: &Rule) -> String {
     match rule {
         Rule::All(rules) => rules.iter().map(brief).collect::<Vec<_>>().join(" + "),
-        Rule::Any(rules) if is_scope(rules) => "scope".to_owned(),
         Rule::Not(rule) => format!("not {}", brief(rule)),
         Rule::Claim(rule) => format!("claim {}", rule.path.as_str()),
         _ => rule.name().to_owned(),
-    }
-}
-
-/// `scope` beside a list of tokens of which some have none: its two alternatives are nobody's.
-fn is_scope(rules: &[Rule]) -> bool {
-    match rules {
-        [Rule::Token(_), Rule::All(rules)] => matches!(rules.as_slice(), [Rule::Token(_), Rule::Scope(_)]),
-        _ => false,
     }
 }

@@ -91,7 +91,7 @@ pub(super) struct Outcome {
 
 impl Rule {
     /// The word of the policy language.
-    pub(super) const fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Token(_) => "token",
             Self::Scope(_) => "scope",
@@ -104,6 +104,7 @@ impl Rule {
             Self::Claim(_) => "claim",
             Self::When(_) => "when",
             Self::Reverified(_) => "reverified",
+            Self::Any(rules) if is_scope(rules) => "scope",
             Self::Any(_) => "any",
             Self::All(_) => "all",
             Self::Not(_) => "not",
@@ -150,9 +151,9 @@ impl Rule {
         let value = match self {
             Self::All(rules) => return all(rules, context, trace),
             Self::Any(rules) => {
-                trace.open("any");
+                trace.open(self.name());
                 let value = Tri::any(rules.iter().map(|rule| rule.within(context, trace).value));
-                trace.close("any", value, || format!("one of {} must hold", rules.len()));
+                trace.close(self.name(), value, || format!("one of {} must hold", rules.len()));
                 value
             }
             Self::Not(rule) => {
@@ -320,6 +321,15 @@ impl Rule {
 }
 
 /// Evaluates every rule, so that `explain` shows them all; the first that does not hold is the one to name.
+/// `scope` beside a list of tokens of which some have none: nobody wrote the two alternatives, and a refusal is named by
+/// what was written.
+pub(super) fn is_scope(rules: &[Rule]) -> bool {
+    match rules {
+        [Rule::Token(_), Rule::All(rules)] => matches!(rules.as_slice(), [Rule::Token(_), Rule::Scope(_)]),
+        _ => false,
+    }
+}
+
 fn all(rules: &[Rule], context: &Context<'_>, trace: &mut impl Trace) -> Outcome {
     let mut outcome = Outcome { value: Tri::True, failed: ("all", Tri::True) };
     for rule in rules {

@@ -4,7 +4,8 @@ use crate::route::Reading;
 
 #[test]
 fn routes_that_get_nothing_are_named_and_no_others() {
-    let table: [(&str, &[&str], &[(usize, Instead)]); 15] = [
+    type Row = (&'static str, &'static [&'static str], &'static [(usize, Instead)]);
+    let table: [Row; 15] = [
         ("a usual table", &["/", "/{*rest}", "/a/{b}", "/a/b", "[GET] /a/b", "[POST] /a/b", "/a"], &[]),
         ("twins in case", &["/admin", "/Admin"], &[(1, Instead::Nobody(0, Reading::CaseFolded))]),
         ("twins in case, exactly", &["/admin", "/Admin exact"], &[]),

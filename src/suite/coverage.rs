@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Judged;
 use crate::explain::Explained;
 use crate::gate::decide::Refusal;
+use crate::identity::TokenKind;
 use crate::policy::{Kind, Reported};
 use crate::request::View;
 use crate::route::{Access, Place};
@@ -114,13 +115,21 @@ impl Coverage {
         let seen = passed.flat_map(|judged| &judged.runs).filter_map(|run| run.got.seen.as_ref());
         let seen: HashSet<(usize, Shown)> =
             seen.flat_map(|seen| seen.shown.iter().map(|shown| (seen.route, *shown))).collect();
+        // Of a kind that nobody can have here, no test can be refused.
+        let kinds = [
+            (TokenKind::Session, snapshot.instances.iter().next().is_some()),
+            (TokenKind::Legacy, snapshot.legacy.is_some()),
+            (TokenKind::Runner, snapshot.runner.is_some()),
+        ];
+        let kinds: Vec<TokenKind> = kinds.into_iter().filter_map(|(kind, exists)| exists.then_some(kind)).collect();
         let routes = snapshot.routes.iter().map(|route| {
             let point = |name: String, shown: Shown| Point { name, is_shown: seen.contains(&(route.index, shown)) };
             let mut points = vec![point("allow".to_owned(), Shown::Allowed)];
             if matches!(route.access, Access::Protected | Access::Privileged) {
                 points.push(point("nobody".to_owned(), Shown::Nobody));
                 let parts = snapshot.policies.get(route.index).map(|policy| policy.parts()).unwrap_or_default();
-                points.extend(parts.iter().enumerate().map(|(index, part)| {
+                let parts = parts.iter().enumerate().filter(|(_, part)| !part.takes_all(&kinds));
+                points.extend(parts.map(|(index, part)| {
                     let name = match part.kind {
                         Kind::Condition => format!("deny {}", part.name()),
                         Kind::Alternative(number) => format!("any {number}: {}", part.name()),

@@ -107,7 +107,7 @@ pub(super) fn help(message: &str, steps: &[Step], root: &Value, substituted: boo
         (wanted, "a list") if wanted.contains("a mapping") => {
             "one mapping is meant here: take it out of the list".to_owned()
         }
-        (wanted, "nothing" | "text" | "a number" | "true or false") if wanted == "a mapping" => {
+        ("a mapping", "nothing" | "text" | "a number" | "true or false") => {
             format!("write its keys below `{}`, or in braces", key?)
         }
         _ => return None,

@@ -261,6 +261,6 @@ fn live_traffic_explain_and_policy_tests_agree() {
         "403 no_route",
         "403 reverification",
     ] {
-        assert!(seen.get(outcome).is_some_and(|count| *count > 5), "{outcome}: {seen:?}");
+        assert!(seen.get(outcome).is_some_and(|count| *count > 0), "{outcome}: {seen:?}");
     }
 }
