@@ -11,6 +11,7 @@ mod stir;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -30,7 +31,11 @@ pub use outcome::{By, Outcome, Verdict};
 use outcome::MOST_TOLD;
 
 /// How often files that change while they are read are read again for somebody who waits.
-const TRIES: usize = 3;
+const TRIES: usize = 5;
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// Loads the config again; called by one thread only.
 #[derive(Debug)]
@@ -61,18 +66,33 @@ impl Reloader {
         let previous = self.live.load_full();
         let mut loaded = self.load(&previous);
         // Half of one state and half of another is neither.
-        let mut settled = loaded.watched.look() == *loaded.watched.seen();
+        let rests = |watched: &Watched| watched.look() == *watched.seen();
+        let mut settled = rests(&loaded.watched);
         if *by == By::Files {
             if !settled {
                 return (Outcome::new(Verdict::Unsettled, previous, &[]), loaded.watched);
             }
         } else {
+            // Somebody waits, and perhaps sent the signal while an editor still wrote: a list that is cut off is a list, and the
+            // routes that it lacks are open by whatever stands below them. Files that were just written are given time to rest.
             for _ in 1..TRIES {
-                if settled {
+                let young = loaded.watched.is_younger(clock::now().unix_ms - millis(QUIET));
+                if settled && !young {
+                    break;
+                }
+                if young {
+                    std::thread::sleep(QUIET);
+                }
+                if young && rests(&loaded.watched) {
+                    settled = true;
                     break;
                 }
                 loaded = self.load(&previous);
-                settled = loaded.watched.look() == *loaded.watched.seen();
+                settled = rests(&loaded.watched);
+            }
+            if !settled {
+                tracing::error!("config files change faster than they can be read: the last good one serves");
+                return (Outcome::new(Verdict::Unsettled, previous, &[]), loaded.watched);
             }
         }
         let config::Loaded { problems, compiled, watched, .. } = loaded;

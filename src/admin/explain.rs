@@ -23,9 +23,6 @@ pub(super) const PATH: &str = "/v1/explain";
 
 /// Answers it.
 pub(super) async fn serve(admin: &Admin, session: &mut ServerSession) -> http::Response<Vec<u8>> {
-    let Ok(_turn) = TURNS.try_acquire() else {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "too many questions at once: ask again");
-    };
     let posted = match body::read(session).await {
         Ok(posted) => posted,
         Err((status, why)) => return problem(status, &why),
@@ -34,6 +31,10 @@ pub(super) async fn serve(admin: &Admin, session: &mut ServerSession) -> http::R
     if posted.is_json != Some(true) {
         return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json");
     }
+    // Whoever sends slowly holds nobody up.
+    let Ok(_turn) = TURNS.try_acquire() else {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "too many questions at once: ask again");
+    };
     let snapshot = admin.live.load_full();
     let question = match Posted::parse(&posted.bytes, &snapshot) {
         Ok(question) => question,

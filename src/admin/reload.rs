@@ -27,6 +27,10 @@ pub(super) async fn serve(actor: Arc<str>, reloads: &Reloads, session: &mut Serv
     }
     match reloads.reload(By::Admin(actor)).await {
         Some(outcome) if outcome.verdict == Verdict::Refused => refused(&outcome),
+        Some(outcome) if outcome.verdict == Verdict::Unsettled => problem(
+            StatusCode::CONFLICT,
+            "the files change faster than they can be read, the last good config serves: ask again",
+        ),
         Some(outcome) => json_answer(StatusCode::OK, &loaded(&outcome)),
         None => problem(StatusCode::INTERNAL_SERVER_ERROR, "a bug ended the thread that reloads"),
     }

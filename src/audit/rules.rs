@@ -115,6 +115,11 @@ impl RouteRules {
         [&self.action, &self.resource, &self.workspace].into_iter().flatten().flat_map(Template::header_names)
     }
 
+    /// The places of the route's pattern that its words are made of.
+    pub fn positions(&self) -> impl Iterator<Item = usize> {
+        [&self.action, &self.resource, &self.workspace].into_iter().flatten().flat_map(Template::positions)
+    }
+
     /// The words for one request. Values are percent-encoded where they are not visible ASCII (`%` too), what the
     /// request or the person does not have is empty; as long as the request makes them.
     pub fn labels(&self, captures: &Captures<'_, '_>, view: &View<'_>, identity: Option<&Identity>) -> Labels {

@@ -150,6 +150,7 @@ impl Writer {
     }
 
     fn retry(&mut self, now: Instant) {
+        let is_first = self.journal.is_none() && self.told.is_none();
         let done = match &mut self.journal {
             Some(journal) => {
                 self.again = now + AGAIN;
@@ -171,7 +172,8 @@ impl Writer {
         let meter = &self.site.shared.meter;
         match done {
             Ok(()) => {
-                tracing::info!("{}: the audit trail is written again", self.site.options.file.display());
+                let again = if is_first { "" } else { " again" };
+                tracing::info!("{}: the audit trail is written{again}", self.site.options.file.display());
                 meter.problem(None);
                 self.site.shared.queue.open();
                 self.drain(now);

@@ -85,7 +85,7 @@ fn text(difference: &Difference, screen: Screen) -> String {
         out.push('\n');
     }
     let (also, quiet): (Vec<&Also>, Vec<&Also>) = difference.also.iter().partition(|also| also.effect != Effect::None);
-    for (title, list) in [("also changed", also), ("changed without effect on decisions", quiet)] {
+    for (title, list) in [("also changed", also), ("also changed; what it does to decisions stands above", quiet)] {
         if list.is_empty() {
             continue;
         }

@@ -73,7 +73,10 @@ impl Explain {
             Read::Question(question) => self.decide(question, &snapshot, now, &compiled.settings.state_dir)?,
             Read::Refused(explained) => explained,
             Read::OfTheServer => {
-                return Err(Failure::Usage("crossgate answers this itself: no route is asked".to_owned()));
+                return Err(Failure::Usage(format!(
+                    "{}: crossgate answers this itself, and no route decides about it",
+                    self.url
+                )));
             }
         };
         if format == Some(Format::Json) {

@@ -159,6 +159,12 @@ fn next(route: &Route) -> String {
             _ => format!("{id}: wait. {seen} since {since} say little, {} are a start", grouped(ENOUGH)),
         };
     };
+    if first.status >= 500 {
+        return format!(
+            "{id}: {} says nothing about callers: what verifies them could not be asked. See /readyz and the log",
+            first.word()
+        );
+    }
     format!(
         "{id}: mend it first, most of all {}. Give these callers what it asks for, or change the rule, which counts anew",
         first.word()

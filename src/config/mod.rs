@@ -114,7 +114,16 @@ fn read(
     files: &mut Files,
     problems: &mut Vec<Problem>,
 ) -> Option<Compiled> {
-    let (source, mut document) = open(path, env, files, problems)?;
+    let Some((source, mut document)) = open(path, env, files, problems) else {
+        // Nobody named it: the one that is looked for by default is not there.
+        if let [problem] = problems.as_mut_slice()
+            && problem.code == codes::UNREADABLE.id
+        {
+            let help = "name another with -c FILE or CROSSGATE_CONFIG; docs/quickstart.md begins one";
+            problem.help = Some(help.to_owned());
+        }
+        return None;
+    };
     let mut raw: raw::Config = decode::decode(&mut document, &source, problems)?;
     let root = At::root(&source, &document.mark);
     let mut waivers = waive::Waivers::default();

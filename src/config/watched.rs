@@ -55,6 +55,11 @@ impl Watched {
         seen
     }
 
+    /// Whether some file was written after this moment, in milliseconds since 1970: perhaps its writer has not ended.
+    pub fn is_younger(&self, unix_ms: i64) -> bool {
+        self.seen.keys().any(|path| Stamp::of(path).is_some_and(|stamp| stamp.modified_ms() > unix_ms))
+    }
+
     /// The files, under their own names and under those that links lead to.
     pub fn files(&self) -> BTreeSet<PathBuf> {
         let real = self.seen.keys().filter_map(|path| std::fs::canonicalize(path).ok());

@@ -388,6 +388,8 @@ fn syntax(source: &Arc<Source>, error: &ScanError) -> Problem {
         Some(format!("quote a value that begins with {sign}"))
     } else if line.contains('\t') {
         Some("indent with spaces: YAML does not allow tabs there".to_owned())
+    } else if info.contains("did not find expected ','") {
+        Some("close the [ or {, and quote a value that holds braces, as in path: \"/orgs/{org}\"".to_owned())
     } else if info.contains("mapping values are not allowed") {
         Some("quote a value that has a colon and a space, and look at the indentation".to_owned())
     } else if info.contains("parsing a block") || info.contains("indentation") {

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::Explained;
 use crate::gate::decide::Decision;
+use crate::gate::reply::reported_code;
 use crate::identity::{Carrier, Identity};
+use crate::policy::Permit;
 use crate::rollout::Side;
 use crate::snapshot::Snapshot;
 
@@ -18,6 +20,7 @@ pub fn to_json(explained: &Explained, snapshot: &Snapshot) -> Value {
         "status": status,
         "code": code,
         "reason": reason,
+        "reported": decision.outcome.as_ref().ok().and_then(Permit::reported).map(|reported| reported_code(reported).as_str()),
         "route": route.map(|route| &*route.id),
         "access": route.map(|route| route.access.as_str()),
         "mode": route.map(|route| route.mode.as_str()),

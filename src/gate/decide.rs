@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::audit;
 use crate::clock::Now;
 use crate::identity::checks::Checks;
 use crate::identity::{self, Carrier, Identity, Method, Verdict, legacy};
@@ -160,6 +161,17 @@ pub fn decide(world: World<'_>, view: &View<'_>, caller: Caller<'_>, now: Now, s
         // INVARIANT: a snapshot holds one policy a route; without one nothing is permitted.
         return done(Decision::of(None, Err(Refusal::Route(route::Refusal::NoRoute))));
     };
+
+    if !view.request.oddities.is_empty() {
+        let recorded = snapshot.audit.routes.get(route.index);
+        let mut positions = policy.positions();
+        positions.extend(recorded.into_iter().flat_map(audit::RouteRules::positions));
+        if snapshot.routes.reads_otherwise(view, &found, &positions) {
+            let refusal = route::Refusal::AnotherReading { route: Arc::clone(&route.id), reading: route::Reading::Odd };
+            steps.step("route", "refused", || format!("{refusal}, with other values than are compared here"));
+            return done(Decision::of(None, Err(Refusal::Route(refusal))));
+        }
+    }
 
     if let Some(permit) = Permit::preflight(route, view).filter(|_| is_exempt) {
         // A browser sends no credentials with a preflight; the route's own request will be judged when it comes.

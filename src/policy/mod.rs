@@ -191,6 +191,13 @@ impl Policy {
         found
     }
 
+    /// The places of the route's pattern whose values it compares.
+    pub fn positions(&self) -> Vec<usize> {
+        let mut templates = Vec::new();
+        self.rule.templates(&mut templates);
+        templates.into_iter().flat_map(Template::positions).collect()
+    }
+
     fn decide(&self, context: &rule::Context<'_>, trace: &mut impl Trace) -> Result<(), Refusal> {
         let outcome = self.rule.evaluate(context, trace);
         let (predicate, value) = outcome.failed;

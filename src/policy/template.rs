@@ -143,6 +143,14 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// The places among the pattern's names that it reads.
+    pub fn positions(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().filter_map(|part| match part {
+            Piece::Segment(position) => Some(*position),
+            Piece::Literal(_) | Piece::Query(_) | Piece::Header(_) | Piece::Claim(_) => None,
+        })
+    }
+
     /// The header names that it reads; they must not be repeated in a request.
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.parts.iter().filter_map(|part| match part {

@@ -74,6 +74,9 @@ impl Oddities {
     }
 }
 
+/// Most readings of one path; what can be read in more ways is tolerated by nobody.
+const MAX_READINGS: usize = 16;
+
 /// One reading of a path, where it differs, and whose fault it is when that is no path.
 type Step = (Oddity, fn(&str) -> Option<String>);
 
@@ -103,6 +106,10 @@ pub fn readings(path: &str) -> Result<Vec<CanonicalPath>, Oddity> {
             let Some(text) = step(from) else { continue };
             let (read, _) = CanonicalPath::parse_odd(text.as_bytes(), Oddities::ALL).map_err(|_| oddity)?;
             if read.as_str() != path && !found.contains(&read) {
+                // Each is a search of the routes that a stranger pays nothing for.
+                if found.len() == MAX_READINGS {
+                    return Err(oddity);
+                }
                 found.push(read);
             }
         }

@@ -220,6 +220,38 @@ impl Routes {
         Ok(())
     }
 
+    /// Whether another reading of an odd path comes to the same route with another value at one of these places of its
+    /// pattern: `/a/x%2Fw%2Fother/w/mine` is about `mine` here, and about `other` for an API that decodes it.
+    pub fn reads_otherwise(&self, view: &View<'_>, found: &Found<'_, '_>, positions: &[usize]) -> bool {
+        if positions.is_empty() {
+            return false;
+        }
+        let Ok(readings) = readings(view.request.path.as_str()) else { return true };
+        let asked = Asked::new(view);
+        let route = found.route;
+        let differs = |trie: &Trie, slash, reading: &str| {
+            let mut values = Values::default();
+            match self.pick(trie, reading, slash, &asked, &mut values) {
+                Ok(Some(other)) if other.index == route.index => {
+                    let read = Captures::new(&route.pattern, values);
+                    let value = |captures: &Captures<'_, '_>, at: usize| -> Option<Vec<u8>> {
+                        captures.at(at).map(|segment| segment.decoded().into_owned())
+                    };
+                    positions.iter().any(|at| value(&read, *at) != value(&found.captures, *at))
+                }
+                // Another route was refused when this one was found.
+                Ok(_) => false,
+                Err(_) => true,
+            }
+        };
+        readings.iter().any(|reading| {
+            let tries = [&self.as_sent, &self.folded]
+                .into_iter()
+                .flat_map(|trie| [(trie, Slash::AsSent), (trie, Slash::Dropped)]);
+            tries.into_iter().any(|(trie, slash)| differs(trie, slash, reading.as_str()))
+        })
+    }
+
     /// Ids with upper-case letters are in most paths, and literals they could be taken for in few: asking this
     /// first spares nearly all requests the second search. A collision of hashes only costs that search.
     fn folding_meets_a_literal(&self, path: &str) -> bool {

@@ -151,8 +151,15 @@ fn human(line: &Line<'_>) -> String {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let who = line.subject.unwrap_or("-");
     let path = line.path.map_or_else(|| "-".to_owned(), quoted);
+    let mut more = String::new();
+    if let Some(reported) = line.reported {
+        more.push_str(&format!(" reported={reported}"));
+    }
+    if let Some(reason) = &line.reason {
+        more.push_str(&format!(" reason={}", quoted(reason)));
+    }
     format!(
-        "{} {} {} {} {} {} route={} subject={} {}us",
+        "{} {} {} {} {} {} route={} subject={} {}us{more}",
         line.time,
         line.status,
         line.code,

@@ -463,7 +463,7 @@ fn answers_name_the_policy_that_decided_them() {
         ("status", bed.get("/auth/status")),
         ("bad path", bed.get("/public/%2e%2e/x")),
     ] {
-        assert_eq!(shown(&call.send()), [id.clone()], "{name}");
+        assert_eq!(shown(&call.send()), std::slice::from_ref(&id), "{name}");
     }
     assert!(bed.origin().last().values("x-crossgate-policy").is_empty(), "no client writes it");
 

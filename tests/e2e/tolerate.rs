@@ -1,6 +1,7 @@
 //! `tolerate`: what one route's API needs comes through as it was checked, and is refused on every route beside it.
 
 use super::bed::{Bed, Running};
+use super::issuer::token;
 
 const POLICY: &str = r#"
 routes:
@@ -136,4 +137,46 @@ fn a_get_with_a_body_ends_its_connection_to_the_api() {
         assert!(outcome.starts_with("400"), "{method} {path}: {outcome}");
     }
     assert_eq!(bed.origin().count(), before);
+}
+
+/// The API that decodes, cuts or collapses must come to the org, workspace or segment that was compared here.
+#[test]
+fn what_is_compared_is_the_same_in_every_reading() {
+    let bed = Bed::new()
+        .policy(
+            r#"
+routes:
+  - { id: shift, match: { path: "/p/{a}/w/{org}/{*rest}" }, tolerate: [encoded_slash], require: { org: "{org}" } }
+  - { id: twice, match: { path: "/q/{a}/{org}/{*rest}" }, tolerate: [double_escape], require: { org: "{org}" } }
+  - id: seen
+    match: { path: "/seen/{name}" }
+    tolerate: [semicolon, double_escape]
+    require: { when: 'request.segments[1] != "admin"' }
+  - id: begins
+    match: { path: "/begins/{*rest}" }
+    tolerate: [double_escape]
+    require: { when: '!request.path.startsWith("/begins/admin")' }
+"#,
+        )
+        .start();
+    let ada = token("user_ada").org("org_1", "acme", "admin").sign();
+    let table = [
+        ("/p/x/w/org_1/doc", 200),
+        ("/p/x/w/org_2/doc", 403),
+        ("/p/x/w/org_1/a%2Fb", 200),
+        ("/p/a%2Fb/w/org_1/doc", 200),
+        ("/p/x%2Fw%2Forg_2/w/org_1/doc", 400),
+        ("/p/x%2FW%2Forg_2/w/org_1/doc", 400),
+        ("/q/x/org_1/doc%2541", 200),
+        ("/q/x%252Forg_2/org_1/doc", 400),
+        ("/seen/other", 200),
+        ("/seen/admin", 403),
+        ("/seen/admin;x", 403),
+        ("/seen/adm%2569n", 403),
+        ("/begins/other", 200),
+        ("/begins/%2561dmin", 403),
+    ];
+    for (path, expected) in table {
+        assert_eq!(bed.get(path).bearer(&ada).send().status, expected, "{path}");
+    }
 }

@@ -55,7 +55,8 @@ pub(super) fn judge(
     let claim = |name: &str| checks::shown(claims.get(name));
     let one_of = |known: &[String]| if known.is_empty() { "not checked".to_owned() } else { known.join(", ") };
     let subject = told.of(About::Clerk, checks::SESSION, session_ids(&claims), || {
-        format!("sub {}, sid {}", claim("sub"), claim("sid"))
+        let asked = if session_ids(&claims).is_ok() { "" } else { "; asked: sub user_…, sid sess_…" };
+        format!("sub {}, sid {}{asked}", claim("sub"), claim("sid"))
     })?;
     told.of(About::Clerk, checks::AUDIENCE, audience(&claims, checks), || {
         format!("{}; configured: {}", claim("aud"), one_of(&checks.audiences))

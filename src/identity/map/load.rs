@@ -53,6 +53,12 @@ impl Stamp {
         std::fs::metadata(path).ok().map(|meta| Self::new(&meta))
     }
 
+    /// Of the last write, in milliseconds since 1970.
+    pub const fn modified_ms(&self) -> i64 {
+        let [(seconds, nanoseconds), _] = self.times;
+        seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
+    }
+
     fn new(meta: &std::fs::Metadata) -> Self {
         let times = [(meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())];
         Self { place: (meta.dev(), meta.ino()), length: meta.len(), times }

@@ -13,7 +13,7 @@ use crate::identity::{Facts, Login, Workspaces};
 use crate::policy::rule::{has_org, named};
 use crate::policy::template::Source;
 use crate::policy::{Cause, OrgName, Tri, has};
-use crate::request::{Peer, QueryValue, query_value};
+use crate::request::{Oddities, Oddity, Peer, QueryValue, query_value};
 
 /// Steps that one evaluation may take: a node, an element of a list, or 64 bytes of text each.
 const BUDGET: u32 = 20_000;
@@ -200,6 +200,11 @@ impl<'a> Inputs<'a> {
 
     fn asked(&self, asked: Asked) -> Outcome<'a> {
         let request = self.source()?.request;
+        // Behind such a path may stand another, for an API that decodes or cuts it: what it says cannot be told.
+        let is_odd = request.oddities.beyond(Oddities::NONE.with(Oddity::GetBody)).is_some();
+        if is_odd && matches!(asked, Asked::Path | Asked::Segments) {
+            return Err(Cause::AmbiguousValue);
+        }
         Ok(match asked {
             Asked::Method => Value::text(request.method.as_str()),
             Asked::Path => Value::text(request.path.as_str()),

@@ -134,7 +134,7 @@ fn every_step_has_its_reason() {
         "POST",
         "/orgs/org_1/runs",
         &[
-            ("authorization", ada.clone()),
+            ("authorization", ada),
             ("x-crossgate-subject", "evil".to_owned()),
             ("cookie", "a=1; __session=theirs".to_owned()),
         ],
