@@ -122,6 +122,22 @@ mod tests {
         watched
     }
 
+    /// SIGHUP in the middle of a write took a policy up without its later routes.
+    #[test]
+    fn a_file_that_was_just_written_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("main.yaml"), "routes:").unwrap();
+        let watched = watched(&folder, &["main.yaml", "gone"]);
+        let written = fs::metadata(folder.path().join("main.yaml")).unwrap().modified().unwrap();
+        let written = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let written = i64::try_from(written).unwrap();
+        for (unix_ms, expected) in
+            [(written - 500, true), (written - 1, true), (written, false), (written + 500, false)]
+        {
+            assert_eq!(watched.is_younger(unix_ms), expected, "{}", unix_ms - written);
+        }
+    }
+
     #[test]
     fn what_counts_as_a_change() {
         type Act = fn(&std::path::Path);

@@ -3,7 +3,12 @@
 //! Each file in `bad/` and `bad-policies/` is named by its mistake and paired with the report that people see.
 //! After a change of wording: `UPDATE=1 cargo test --test config`, then read the difference.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be set up is a failure of the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what cannot be set up is a failure of the test"
+)]
 
 mod audit;
 mod full;
