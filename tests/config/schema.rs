@@ -61,7 +61,7 @@ struct Property<'s> {
 fn properties<'s>(schema: &'s Value, path: &[String], found: &mut Vec<Property<'s>>) {
     let Some(schema) = schema.as_object() else { return };
     for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let path = [path, &[name.clone()]].concat();
+        let path = [path, std::slice::from_ref(name)].concat();
         found.push(Property { path: path.clone(), schema: inner });
         properties(inner, &path, found);
     }
