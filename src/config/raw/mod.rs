@@ -317,7 +317,7 @@ pub(crate) struct Identity {
     /// Who is one person on both sides.
     #[schemars(extend("examples" = [{ "file": "identity/map.jsonl" }]))]
     pub(crate) map: Option<IdentityMap>,
-    /// Names of the identity headers: a fact and its name, or null to drop it; by default x-crossgate-<fact>.
+    /// Names of the identity headers: a fact and its name, or null to drop it; by default x-crossgate- with the fact.
     #[schemars(extend("propertyNames" = { "enum": ["subject", "clerk_user", "legacy_user", "org", "org_slug", "legacy_org", "role", "permissions", "workspaces", "session", "method", "token", "arm", "route", "actor", "request_id", "assertion"] }, "examples" = [{ "subject": "x-user-id", "permissions": null }]))]
     pub(crate) headers: Option<Named<Option<String>>>,
     /// A role of Clerk's and the legacy roles that mean the same; others mean nothing here.
