@@ -146,6 +146,7 @@ const KEYS: &[Key] = &[
     key("listeners", Effect::None, false, "where crossgate listens"),
     key("server", Effect::None, true, "how the process starts and stops"),
     key("telemetry", Effect::None, false, "what is logged and measured"),
+    key("waive", Effect::None, true, "what `check` does not tell again"),
     key("state_dir", Effect::None, false, "where state is kept"),
     key("store", Effect::None, false, "where state is shared"),
     key("policies", Effect::None, false, "which files the routes are in; what that changes is told by route"),
