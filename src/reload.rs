@@ -75,22 +75,22 @@ impl Reloader {
         } else {
             // Somebody waits, and perhaps sent the signal while an editor still wrote: a list that is cut off is a list, and the
             // routes that it lacks are open by whatever stands below them. Files that were just written are given time to rest.
+            let mut rested = false;
             for _ in 1..TRIES {
                 let young = loaded.watched.is_younger(clock::now().unix_ms - millis(QUIET));
-                if settled && !young {
-                    break;
-                }
                 if young {
                     std::thread::sleep(QUIET);
+                    settled = rests(&loaded.watched);
                 }
-                if young && rests(&loaded.watched) {
-                    settled = true;
+                if settled {
+                    rested = true;
                     break;
                 }
                 loaded = self.load(&previous);
                 settled = rests(&loaded.watched);
             }
-            if !settled {
+            // Also what was whole in the last look: its writer has not ended.
+            if !rested {
                 tracing::error!("config files change faster than they can be read: the last good one serves");
                 return (Outcome::new(Verdict::Unsettled, previous, &[]), loaded.watched);
             }
