@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::disk::{Disk, replace};
 use super::names::Names;
+use super::regular;
 
 /// Bytes of an Ed25519 public key.
 const PUBLIC: usize = 32;
@@ -92,7 +93,7 @@ impl TokenKey {
     /// # Errors
     /// A sentence that names the file.
     pub fn read_file(path: &Path) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| sentence(path, "cannot be read", &error))?;
+        let bytes = regular::read(path, regular::KEYS).map_err(|error| sentence(path, "cannot be read", &error))?;
         Self::of(path, &bytes)
     }
 
@@ -164,8 +165,8 @@ fn secret(disk: &dyn Disk, path: &Path, make: impl Fn() -> Option<Vec<u8>>) -> R
 
 /// Writes the public key down beside the trail, before those of earlier keys: their checkpoints stay checkable.
 fn publish(disk: &dyn Disk, path: &Path, own: &PublicKey) -> Result<Vec<PublicKey>, String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let mut keys = PublicKey::all(&text);
+    let text = regular::read(path, regular::KEYS).unwrap_or_default();
+    let mut keys = PublicKey::all(&String::from_utf8_lossy(&text));
     if keys.first() != Some(own) {
         keys.retain(|key| key != own);
         keys.insert(0, own.clone());

@@ -20,6 +20,7 @@ pub mod names;
 mod queue;
 pub mod read;
 mod recover;
+pub mod regular;
 mod rollup;
 pub mod rules;
 mod sample;
@@ -49,3 +50,5 @@ mod recover_tests;
 mod testing;
 #[cfg(test)]
 mod trail_tests;
+#[cfg(test)]
+mod writer_tests;

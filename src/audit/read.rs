@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::chain::{Line, MAX_LINE};
 use super::names::Names;
+use super::regular;
 
 /// Digits of a segment's first `seq` in its name.
 const DIGITS: usize = 20;
@@ -152,7 +153,7 @@ impl Place {
     pub fn open(&self) -> Result<Opened, Unreadable> {
         let path = self.active();
         for attempt in 0.. {
-            let active = match File::open(&path) {
+            let active = match regular::open(&path) {
                 Ok(file) => Some(file),
                 Err(problem) if problem.kind() == io::ErrorKind::NotFound => None,
                 Err(problem) => return Err(Unreadable::Failed(path, problem)),
@@ -193,7 +194,7 @@ impl Place {
     /// It is there and cannot be opened.
     pub fn open_segment(&self, first: u64) -> Result<Option<File>, Unreadable> {
         let path = self.folder().join(self.segment(first));
-        match File::open(&path) {
+        match regular::open(&path) {
             Ok(file) => Ok(Some(file)),
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(problem) => Err(Unreadable::Failed(path, problem)),
@@ -254,7 +255,7 @@ impl Opened {
             None => match &mut self.active {
                 Some(active) => Opening::read(active),
                 // A rotation that stopped half way had begun it.
-                None => Opening::read(&mut File::open(place.fresh()).ok()?),
+                None => Opening::read(&mut regular::open(&place.fresh()).ok()?),
             },
         }
     }
@@ -345,18 +346,35 @@ pub struct Lines {
     line: Vec<u8>,
     /// How many lines were had, the unfinished one not counted.
     pub count: u64,
-    /// Bytes of a line that is too long are being passed over.
-    passing: bool,
+    /// Bytes so far of a line that is too long and is being passed over; zero: none is.
+    passed: u64,
+    /// Bytes that are still to be read.
+    left: u64,
 }
+
+/// Bytes of a line that is too long after which nothing more of the file is read: no crash leaves so many, and a file
+/// without end would hold whoever reads it for ever.
+const MOST_PASSED: u64 = 16 << 20;
 
 impl Lines {
     pub fn of(file: File) -> Self {
+        Self::up_to(file, u64::MAX)
+    }
+
+    /// Those in the file's first so many bytes.
+    pub fn up_to(file: File, bytes: u64) -> Self {
         Self {
             reader: BufReader::with_capacity(BUFFER, file),
             line: Vec::with_capacity(MAX_LINE),
             count: 0,
-            passing: false,
+            passed: 0,
+            left: bytes,
         }
+    }
+
+    /// Bytes of the line that [`Next::Unfinished`] is of, also where it is too long.
+    pub fn unfinished(&self) -> u64 {
+        self.passed + self.line.len() as u64
     }
 
     /// The next line.
@@ -368,13 +386,16 @@ impl Lines {
             self.line.clear();
         }
         loop {
-            let room = (MAX_LINE + 1).saturating_sub(self.line.len());
-            let read = self.reader.by_ref().take(room as u64).read_until(b'\n', &mut self.line)?;
+            let room = ((MAX_LINE + 1).saturating_sub(self.line.len()) as u64).min(self.left);
+            let read = self.reader.by_ref().take(room).read_until(b'\n', &mut self.line)?;
+            self.left = self.left.saturating_sub(read as u64);
             let whole = self.line.ends_with(b"\n");
-            if self.line.len() > MAX_LINE || (self.passing && read > 0) {
-                self.passing = !whole;
+            if self.line.len() > MAX_LINE || (self.passed > 0 && read > 0) {
+                self.passed += self.line.len() as u64;
                 self.line.clear();
-                if whole {
+                if whole || self.passed > MOST_PASSED {
+                    self.left = if whole { self.left } else { 0 };
+                    self.passed = 0;
                     self.count += 1;
                     return Ok(Next::TooLong);
                 }
@@ -384,7 +405,7 @@ impl Lines {
                 self.count += 1;
                 return Ok(Next::Line(self.line.strip_suffix(b"\n").unwrap_or_default()));
             }
-            return Ok(if self.line.is_empty() && !self.passing { Next::End } else { Next::Unfinished(&self.line) });
+            return Ok(if self.unfinished() == 0 { Next::End } else { Next::Unfinished(&self.line) });
         }
     }
 

@@ -246,6 +246,11 @@ impl Desk {
         self.shared.queue.is_open()
     }
 
+    /// Permille of the disk that are free, as operators see it.
+    pub(super) fn free(&self) -> Option<u16> {
+        self.shared.meter.read(true, (0, 0), Duration::ZERO).free_permille
+    }
+
     pub(super) fn wait(&mut self, time: Duration) {
         self.now += time;
     }
@@ -282,6 +287,7 @@ struct Plan {
     hit: bool,
     hang: bool,
     hangs: bool,
+    free: Option<Space>,
 }
 
 impl Faulty {
@@ -297,6 +303,11 @@ impl Faulty {
     /// Whether it came to that.
     pub(super) fn was_hit(&self) -> bool {
         self.0.plan.lock().unwrap().hit
+    }
+
+    /// From now so much is free.
+    pub(super) fn leave(&self, bytes: u64, permille: u16) {
+        self.0.plan.lock().unwrap().free = Some(Space { bytes, permille });
     }
 
     /// From now each sync hangs.
@@ -379,7 +390,8 @@ impl Disk for Faulty {
     }
 
     fn space(&self, folder: &Path) -> io::Result<Space> {
-        Real.space(folder)
+        let free = self.0.plan.lock().unwrap().free;
+        free.map_or_else(|| Real.space(folder), Ok)
     }
 }
 

@@ -56,6 +56,24 @@ async fn two_may_not_write_one_trail() {
     assert_eq!(bed.chain().events("denied"), 1);
 }
 
+#[tokio::test]
+async fn a_lock_file_that_was_removed_lets_nobody_in() {
+    let bed = Bed::new();
+    let first = Trail::open(bed.options(4 << 10, 100)).unwrap();
+    std::fs::remove_file(bed.folder().join("audit.lock")).unwrap();
+    let error = Trail::open(bed.options(4 << 10, 100)).err().unwrap();
+    assert!(error.contains("another process writes a trail in this folder"), "{error}");
+    // Past the next rotations, where the file is locked anew.
+    for _ in 0..60 {
+        first.commit(Kind::Other, Event::Denied, denied()).await.unwrap();
+    }
+    assert!(bed.older().len() > 2);
+    let error = Trail::open(bed.options(4 << 10, 100)).err().unwrap();
+    assert!(error.contains("audit.lock"), "{error}");
+    first.finish(LIMIT);
+    Trail::open(bed.options(4 << 10, 100)).unwrap().finish(LIMIT);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_under_load_loses_and_reorders_nothing() {
     let bed = Bed::new();

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use super::chain::{self, Hash, Line, Link};
 use super::entry::{Event, Id};
 use super::read::{About, Lines, Next, Opening, Place, Span, Unreadable, time};
+use super::regular;
 use marks::{Mark, Marks, checked};
 
 pub use marks::Trusted;
@@ -22,6 +23,9 @@ pub use report::{Broken, Moment, Problem, Report, Segment};
 
 /// Entries that may follow a checkpoint without another: twice what the writer allows, as a batch may pass the bound.
 const UNCOVERED: u64 = 20_000;
+/// Seconds, by the entries' own clock, after which entries that nothing covers are worth a note. No more than that: a
+/// clock that was set, or a disk that took no checkpoint, does the same.
+const UNSIGNED_S: i64 = 300;
 /// Most attempts without an outcome that are held in memory; beyond it they are counted low.
 const OPEN: usize = 1 << 20;
 /// How long the checkpoint of a trail that was just closed is waited for: 2 s.
@@ -68,8 +72,9 @@ struct Here {
     broken: bool,
     declared: bool,
     leftovers: u64,
-    marks: Vec<Mark>,
-    mark: usize,
+    marks: Marks,
+    /// That another key signed is told already.
+    foreign_key: bool,
 }
 
 impl Here {
@@ -100,9 +105,20 @@ struct End {
 struct Walk<'a> {
     place: &'a Place,
     keys: Vec<Trusted>,
-    /// Sorted: where it is from, and what it says.
-    witnesses: Vec<(String, u64, Hash)>,
+    /// Sorted: which of `trust` it is from, and what it says.
+    witnesses: Vec<(usize, Mark)>,
     witness: usize,
+    /// Names of them.
+    from: Vec<String>,
+    /// The last entry with which the trail was closed, as far as something signed says so, and who says it.
+    closed: Option<(Mark, String)>,
+    /// The last entry that something signed covers without closing the trail there.
+    went_on: u64,
+    /// Where the entry behind `closed` stands.
+    behind: Option<(String, u64)>,
+    /// Since when no entry is covered.
+    bare: Option<Moment>,
+    witnessed: bool,
     /// Checkpoint files that were there before anything was read.
     listed: Vec<u64>,
     report: Report,
@@ -130,6 +146,12 @@ impl<'a> Walk<'a> {
             keys: trust.keys.clone(),
             witnesses: Vec::new(),
             witness: 0,
+            from: trust.witnesses.iter().map(|(from, _)| from.clone()).collect(),
+            closed: None,
+            went_on: 0,
+            behind: None,
+            bare: None,
+            witnessed: false,
             listed: Vec::new(),
             report: Report::default(),
             good: None,
@@ -146,10 +168,10 @@ impl<'a> Walk<'a> {
             last_line: 0,
         };
         walk.choose_keys();
-        for (from, bytes) in &trust.witnesses {
-            walk.take_witnesses(from, bytes);
+        for (index, (from, bytes)) in trust.witnesses.iter().enumerate() {
+            walk.take_witnesses(index, from, bytes);
         }
-        walk.witnesses.sort_by_key(|(_, seq, _)| *seq);
+        walk.witnesses.sort_by_key(|(_, mark)| mark.seq);
         // A folder that is not there is told by whoever opens the trail.
         walk.listed = place.listed(Place::checkpoints).unwrap_or_default();
         Ok(walk)
@@ -158,8 +180,14 @@ impl<'a> Walk<'a> {
     fn choose_keys(&mut self) {
         let path = self.place.public_key();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let found = std::fs::read_to_string(&path);
-        let found = found.map(|text| Trusted::all(&text, &path.display().to_string())).unwrap_or_default();
+        let found = regular::read(&path, regular::KEYS);
+        if let Err(problem) = found.as_ref()
+            && problem.kind() != std::io::ErrorKind::NotFound
+        {
+            self.report.note(format!("{name} cannot be read: {problem}"));
+        }
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let found = found.map(|bytes| Trusted::all(&text(bytes), &path.display().to_string())).unwrap_or_default();
         if self.keys.is_empty() {
             if found.is_empty() {
                 self.report.broken(&name, None, None, Broken::NoKey);
@@ -177,13 +205,13 @@ impl<'a> Walk<'a> {
         self.report.keys = self.keys.iter().map(|key| (key.id.clone(), key.from.clone())).collect();
     }
 
-    fn take_witnesses(&mut self, from: &str, bytes: &[u8]) {
+    fn take_witnesses(&mut self, index: usize, from: &str, bytes: &[u8]) {
         for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
             if line.iter().all(u8::is_ascii_whitespace) || self.keys.is_empty() {
                 continue;
             }
-            match checked(line, &self.keys) {
-                Ok((checkpoint, hash)) => self.witnesses.push((from.to_owned(), checkpoint.seq, hash)),
+            match checked(line, number, &self.keys) {
+                Ok(mark) => self.witnesses.push((index, mark)),
                 Err(broken) => self.report.broken(from, number, None, broken),
             }
         }
@@ -234,11 +262,9 @@ impl<'a> Walk<'a> {
         let name = number.map_or_else(|| self.place.name(), |first| self.place.segment(first));
         let signs = self.place.checkpoints(named.unwrap_or(self.at.saturating_add(1)));
         let checkpoints = self.place.folder().join(&signs);
-        let marks = Marks::read(&checkpoints, &self.keys)
-            .map_err(|problem| Unreadable::Failed(checkpoints.clone(), problem))?;
+        let marks = Marks::open(&checkpoints).map_err(|problem| Unreadable::Failed(checkpoints.clone(), problem))?;
         self.files.push(name.clone());
         self.files.push(signs.clone());
-        self.bad_marks(&signs, marks.bad);
         let mut here = Here {
             name,
             named,
@@ -252,8 +278,8 @@ impl<'a> Walk<'a> {
             broken: false,
             declared: false,
             leftovers: 0,
-            marks: marks.good,
-            mark: 0,
+            marks,
+            foreign_key: false,
         };
         self.enter(&here);
         let mut lines = Lines::of(file);
@@ -270,13 +296,16 @@ impl<'a> Walk<'a> {
                     here.line += 1;
                     self.bad(&mut here, chain::Broken::Malformed);
                 }
-                Next::Unfinished(rest) => {
-                    unfinished = rest.len();
+                Next::Unfinished(_) => {
+                    unfinished = lines.unfinished();
                     break;
                 }
                 Next::End => break,
             }
         }
+        let read = here.marks.finish(&self.keys);
+        self.bad_marks(&mut here, &signs);
+        read.map_err(|problem| Unreadable::Failed(checkpoints.clone(), problem))?;
         self.close(&mut here, unfinished, &signs, checkpoints);
         self.number = named.or(self.number);
         self.last_line = here.line;
@@ -299,14 +328,14 @@ impl<'a> Walk<'a> {
         begins.or_else(|| known.find(|first| *first <= self.at.saturating_add(1) || self.good.is_none()))
     }
 
-    fn bad_marks(&mut self, signs: &str, bad: Vec<(u64, Broken)>) {
+    fn bad_marks(&mut self, here: &mut Here, signs: &str) {
+        let bad = std::mem::take(&mut here.marks.bad);
         if self.keys.is_empty() {
             return;
         }
-        let mut foreign = false;
         for (line, broken) in bad {
             // A file that another key signed is one finding, not one per line.
-            if matches!(broken, Broken::ForeignKey { .. }) && std::mem::replace(&mut foreign, true) {
+            if matches!(broken, Broken::ForeignKey { .. }) && std::mem::replace(&mut here.foreign_key, true) {
                 continue;
             }
             self.report.broken(signs, line, None, broken);
@@ -507,13 +536,20 @@ impl<'a> Walk<'a> {
 
     /// Holds a line against what was signed.
     fn compare(&mut self, here: &mut Here, line: &Line<'_>, signs: &str) {
-        while let Some(mark) = here.marks.get(here.mark).filter(|mark| mark.seq <= line.seq) {
-            here.mark += 1;
-            if mark.seq == line.seq && mark.hash == line.hash {
+        if self.behind.is_none() && self.closed.as_ref().is_some_and(|(end, _)| end.seq < line.seq) {
+            self.behind = Some((here.name.clone(), here.line));
+        }
+        let mut covered = false;
+        while let Some(mark) = here.marks.next_to(line.seq, &self.keys) {
+            // The first of a trail, made before its first entry.
+            let first = mark.seq == 0 && line.seq == 1;
+            let hash = if first { line.prev } else { line.hash };
+            if (first || mark.seq == line.seq) && mark.hash == hash {
                 here.checkpoints += 1;
                 self.report.checkpoints += 1;
-                if let Some(last) = &self.report.last {
-                    self.report.signed = Some(last.clone());
+                if !first {
+                    covered = true;
+                    self.report.signed.clone_from(&self.report.last);
                 }
             } else if mark.seq == line.seq {
                 let by = format!("{signs}:{}", mark.line);
@@ -521,21 +557,43 @@ impl<'a> Walk<'a> {
             } else if here.named.is_some_and(|named| mark.seq < named) {
                 self.report.broken(signs, mark.line, None, Broken::Misplaced { seq: mark.seq });
             }
+            self.heed(mark, || format!("{signs}:{}", mark.line));
         }
-        while let Some((from, seq, hash)) = self.witnesses.get(self.witness).filter(|(_, seq, _)| *seq <= line.seq) {
+        if !here.marks.bad.is_empty() {
+            self.bad_marks(here, signs);
+        }
+        while let Some((from, mark)) = self.witnesses.get(self.witness).filter(|(_, mark)| mark.seq <= line.seq) {
+            let (mark, from) = (*mark, self.from.get(*from).cloned().unwrap_or_default());
+            let seq = mark.seq;
             self.witness += 1;
-            if *seq == line.seq && *hash != line.hash {
+            if seq == line.seq && mark.hash != line.hash {
                 self.report.broken(&here.name, here.line, line.seq, Broken::Rewritten { by: from.clone() });
-            } else if *seq == line.seq {
+            } else if seq == line.seq {
+                (covered, self.witnessed) = (true, true);
                 self.report.note(format!("{from} covers entry {seq}, which is there as it was signed"));
-            } else if self.base.is_some_and(|base| *seq < base) {
+            } else if seq > 0 && self.base.is_some_and(|base| seq < base) {
                 self.report.note(format!("{from} covers entry {seq}, which is older than what is kept"));
             }
+            self.heed(mark, || from);
+        }
+        if covered {
+            self.bare = None;
+        } else if self.bare.is_none() {
+            self.bare.clone_from(&self.report.last);
+        }
+    }
+
+    /// What a checkpoint says of where the trail was closed.
+    fn heed(&mut self, mark: Mark, by: impl FnOnce() -> String) {
+        if !mark.end {
+            self.went_on = self.went_on.max(mark.seq);
+        } else if self.closed.as_ref().is_none_or(|(end, _)| end.seq < mark.seq) {
+            (self.closed, self.behind) = (Some((mark, by())), None);
         }
     }
 
     /// The end of a file.
-    fn close(&mut self, here: &mut Here, unfinished: usize, signs: &str, checkpoints: PathBuf) {
+    fn close(&mut self, here: &mut Here, unfinished: u64, signs: &str, checkpoints: PathBuf) {
         let next = self.at.saturating_add(1);
         if unfinished > 0 {
             if here.is_rest(next) {
@@ -557,7 +615,7 @@ impl<'a> Walk<'a> {
                 here.name, here.leftovers
             ));
         }
-        if let Some(beyond) = here.marks.last().filter(|mark| mark.seq > self.at) {
+        if let Some(beyond) = here.marks.last.filter(|mark| mark.seq > self.at) {
             let by = format!("{signs}:{}", beyond.line);
             let broken = Broken::Cut { covered: beyond.seq, by };
             self.report.broken(&here.name, here.line + 1, next, broken);
@@ -569,9 +627,9 @@ impl<'a> Walk<'a> {
         }
         let Some(link) = self.good.filter(|_| !self.keys.is_empty()) else { return };
         let stopped = here.active && self.stopped;
-        if (here.seal.is_some() || stopped) && here.marks.last().is_none_or(|mark| mark.seq < link.seq) {
+        if (here.seal.is_some() || stopped) && here.marks.last.is_none_or(|mark| mark.seq < link.seq) {
             let (file, line) = (here.name.clone(), here.line);
-            let bare = stopped || here.marks.is_empty();
+            let bare = stopped || here.marks.last.is_none();
             self.ends.push(End { checkpoints, file, line, link, fresh: here.active, bare });
         }
     }
@@ -608,15 +666,16 @@ impl<'a> Walk<'a> {
         }
         let file = self.report.segments.last().map_or_else(|| self.place.name(), |last| last.file.clone());
         let (line, next) = (self.last_line + 1, self.at.saturating_add(1));
-        for first in self.listed.iter().filter(|first| **first > self.at) {
+        for first in self.listed.iter().filter(|first| **first > self.at.max(1)) {
             let by = self.place.checkpoints(*first);
             self.report.broken(&file, line, next, Broken::Cut { covered: *first, by });
         }
-        for (from, seq, _) in self.witnesses.iter().skip(self.witness) {
-            if *seq > self.at {
-                self.report.broken(&file, line, next, Broken::Cut { covered: *seq, by: from.clone() });
-            }
+        for (from, mark) in self.witnesses.iter().skip(self.witness).filter(|(_, mark)| mark.seq > self.at) {
+            let by = self.from.get(*from).cloned().unwrap_or_default();
+            self.report.broken(&file, line, next, Broken::Cut { covered: mark.seq, by });
         }
+        self.closed_and_added_to();
+        self.covered_at_all();
         if self.report.entries == 0 {
             self.report.note(format!("{} has no entries", self.place.name()));
         }
@@ -624,6 +683,48 @@ impl<'a> Walk<'a> {
         let files = &self.files;
         let rank = |problem: &Problem| files.iter().position(|file| *file == problem.file).unwrap_or(usize::MAX);
         self.report.problems.sort_by_key(|problem| (rank(problem), problem.line));
+    }
+
+    /// Behind an end that was signed nobody but the next start writes, and that signs before it does.
+    fn closed_and_added_to(&mut self) {
+        let Some((end, by)) = self.closed.take().filter(|(end, _)| end.seq > self.went_on) else {
+            return;
+        };
+        let Some((file, line)) = self.behind.take() else { return };
+        // Read before the lines were, and a service may have started in between.
+        let before = self.report.segments.iter().map(|segment| segment.first).filter(|first| *first <= end.seq).max();
+        let path = self.place.folder().join(self.place.checkpoints(before.unwrap_or(1)));
+        let mut marks = Marks::open(&path).unwrap_or_default();
+        while let Some(mark) = marks.next_to(u64::MAX, &self.keys) {
+            if !mark.end && mark.seq >= end.seq {
+                return;
+            }
+        }
+        self.report.broken(&file, line, end.seq.saturating_add(1), Broken::BehindEnd { end: end.seq, by });
+    }
+
+    /// The first checkpoint is older than the first entry.
+    fn covered_at_all(&mut self) {
+        if self.keys.is_empty() || self.report.entries == 0 {
+            return;
+        }
+        if self.report.checkpoints == 0 && !self.witnessed && self.report.ok() {
+            let (file, line) = (self.report.segments.last().map(|last| last.file.clone()), self.last_line);
+            let file = file.unwrap_or_else(|| self.place.name());
+            self.report.broken(&file, line, self.at, Broken::NothingSigned);
+        } else if let (Some(from), Some(to)) = (&self.bare, &self.report.last) {
+            let at = |moment: &Moment| moment.time.parse::<jiff::Timestamp>().ok();
+            let took = at(from).zip(at(to)).map_or(0, |(from, to)| to.duration_since(from).as_secs());
+            if took > UNSIGNED_S {
+                let note = format!(
+                    "no checkpoint covers entries {} to {}, of {} minutes; while entries come one is signed each minute",
+                    from.seq,
+                    to.seq,
+                    took / 60
+                );
+                self.report.note(note);
+            }
+        }
     }
 
     /// Whether retention says that it took everything up to there. It begins with the oldest: what stands before a segment
@@ -641,13 +742,18 @@ impl<'a> Walk<'a> {
             if attempt > 0 {
                 std::thread::sleep(PAUSE);
             }
-            let marks = Marks::read(&end.checkpoints, &self.keys).unwrap_or_default();
-            if marks.good.iter().any(|mark| mark.seq == end.link.seq && mark.hash != end.link.hash) {
+            let mut marks = Marks::open(&end.checkpoints).unwrap_or_default();
+            let mut other = false;
+            while let Some(mark) = marks.next_to(u64::MAX, &self.keys) {
+                other |= mark.seq == end.link.seq && mark.hash != end.link.hash;
+                self.heed(mark, || format!("{}:{}", end.checkpoints.display(), mark.line));
+            }
+            if other {
                 let by = end.checkpoints.display().to_string();
                 self.report.broken(&end.file, end.line, end.link.seq, Broken::Rewritten { by });
                 return;
             }
-            if marks.good.last().is_some_and(|mark| mark.seq >= end.link.seq) {
+            if marks.last.is_some_and(|mark| mark.seq >= end.link.seq) {
                 self.raise(end.link);
                 return;
             }

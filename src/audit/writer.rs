@@ -215,7 +215,7 @@ impl Writer {
             self.drain(now);
         }
         if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_open()) {
-            journal.witness.sign(&self.site, &journal.keys, journal.link, now);
+            journal.witness.end(&self.site, &journal.keys, journal.link, now);
         }
     }
 }

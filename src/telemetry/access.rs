@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
+use super::copies::{Copied, Copies};
 use crate::snapshot::AccessLog;
 use crate::telemetry::log::Format;
 
@@ -67,6 +68,7 @@ pub struct Log {
     writer: Option<NonBlocking>,
     format: Format,
     dropped: Option<ErrorCounter>,
+    copies: Arc<Copies>,
     // Held so that the writer's thread flushes when the last clone goes.
     _worker: Option<Arc<WorkerGuard>>,
 }
@@ -77,7 +79,7 @@ impl Log {
     /// # Errors
     /// When the file cannot be opened for appending.
     pub fn open(target: &AccessLog, format: Format) -> std::io::Result<Self> {
-        let off = Self { writer: None, format, dropped: None, _worker: None };
+        let off = Self { writer: None, format, dropped: None, copies: Arc::default(), _worker: None };
         Ok(match target {
             AccessLog::Off => off,
             AccessLog::Stdout => Self::through(std::io::stdout(), format),
@@ -87,12 +89,15 @@ impl Log {
     }
 
     fn through(target: impl Write + Send + 'static, format: Format) -> Self {
+        let copies = Arc::<Copies>::default();
+        let target = BufWriter::with_capacity(64 * 1024, target);
         let (writer, worker) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(16_384)
             .thread_name("access-log")
-            .finish(Gathering(BufWriter::with_capacity(64 * 1024, target)));
-        Self { dropped: Some(writer.error_counter()), writer: Some(writer), format, _worker: Some(Arc::new(worker)) }
+            .finish(Gathering { target, copies: Arc::clone(&copies) });
+        let dropped = Some(writer.error_counter());
+        Self { dropped, writer: Some(writer), format, copies, _worker: Some(Arc::new(worker)) }
     }
 
     /// Whether anybody reads the lines; building one costs more than dropping it.
@@ -118,11 +123,15 @@ impl Log {
     }
 
     /// Queues lines that are whole already, for copies of other records on the same target: two writers on one stdout would
-    /// break each other's lines.
-    pub fn copy(&self, lines: &[u8]) {
-        if let Some(mut writer) = self.writer.clone() {
-            let _ = writer.write_all(lines);
+    /// break each other's lines. Never waits; at most 8 MiB wait for a reader.
+    pub fn copy(&self, lines: &[u8]) -> Copied {
+        let Some(mut writer) = self.writer.clone() else { return Copied::Queued };
+        let (copied, wake) = self.copies.push(lines);
+        if wake {
+            // Nothing in it: it wakes the log's thread, and where there is no room for it that is awake.
+            let _ = writer.write(&[]);
         }
+        copied
     }
 
     /// Lines dropped so far.
@@ -132,15 +141,32 @@ impl Log {
 }
 
 /// A target whose flush is followed by a rest; on the log's own thread.
-struct Gathering<T: Write>(BufWriter<T>);
+struct Gathering<T: Write> {
+    target: BufWriter<T>,
+    copies: Arc<Copies>,
+}
+
+impl<T: Write> Gathering<T> {
+    fn take_copies(&mut self) -> std::io::Result<()> {
+        while let Some(lines) = self.copies.next() {
+            let done = self.target.write_all(&lines);
+            self.copies.written(lines.len());
+            done?;
+        }
+        Ok(())
+    }
+}
 
 impl<T: Write> Write for Gathering<T> {
+    /// A line fits into the buffer, so that this is called between lines.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
+        self.take_copies()?;
+        self.target.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()?;
+        self.take_copies()?;
+        self.target.flush()?;
         std::thread::sleep(REST);
         Ok(())
     }
