@@ -190,6 +190,7 @@ impl Journal {
         let at = |error: &io::Error| Fault::new(Failure::Open, site, "cannot begin a segment", error);
         site.disk.create_folder(site.names.folder()).map_err(|error| at(&error))?;
         let held = self.lock.renew(site.names.folder(), &site.names.lock());
+        let held = held.and_then(|()| self.keys.publish_again(&*site.disk, &site.names));
         held.map_err(|sentence| Fault { failure: Failure::Open, sentence })?;
         if site.disk.space(site.names.folder()).is_ok_and(|space| space.bytes < LEAST_SPACE) {
             let sentence = format!("{}: less than {LEAST_SPACE} bytes are free", site.names.folder().display());

@@ -51,6 +51,15 @@ impl Keys {
         Ok(Self { id: own.id(), pair, token, public, made })
     }
 
+    /// Puts the public keys down again where the folder was made anew: a copy of it could not be proved.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub(super) fn publish_again(&self, disk: &dyn Disk, names: &Names) -> Result<(), String> {
+        let path = names.public_key();
+        if path.exists() { Ok(()) } else { write(disk, &path, &self.public) }
+    }
+
     /// The public key's, as checkpoints name it.
     pub(super) fn id(&self) -> &str {
         &self.id
@@ -170,10 +179,14 @@ fn publish(disk: &dyn Disk, path: &Path, own: &PublicKey) -> Result<Vec<PublicKe
     if keys.first() != Some(own) {
         keys.retain(|key| key != own);
         keys.insert(0, own.clone());
-        let text: String = keys.iter().map(|key| STANDARD.encode(&key.0) + "\n").collect();
-        replace(disk, path, text.as_bytes()).map_err(|error| sentence(path, "cannot be written", &error))?;
+        write(disk, path, &keys)?;
     }
     Ok(keys)
+}
+
+fn write(disk: &dyn Disk, path: &Path, keys: &[PublicKey]) -> Result<(), String> {
+    let text: String = keys.iter().map(|key| STANDARD.encode(&key.0) + "\n").collect();
+    replace(disk, path, text.as_bytes()).map_err(|error| sentence(path, "cannot be written", &error))
 }
 
 fn sentence(path: &Path, what: &str, error: &io::Error) -> String {

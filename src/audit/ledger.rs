@@ -13,7 +13,7 @@ use super::entry::{Entry, Event, Id, Text};
 use super::queue::Kind;
 use super::rollup::{Budget, Due, Noted, Rollup};
 use super::sample::Sample;
-use super::trail::{Trail, Unavailable};
+use super::trail::{Late, Trail, Unavailable};
 use crate::clock;
 
 /// At two lines of a kilobyte each and 7.5 GiB of segments (the defaults), strangers who do nothing else would need more
@@ -59,7 +59,16 @@ impl Ledger {
     pub async fn attempt(&self, entry: &Entry<'_>) -> Result<Attempt, Unavailable> {
         // Of a task that is cancelled while it waits, the trail itself says that nothing was sent.
         self.0.trail.commit(Kind::Attempt(entry.id), Event::Attempt, entry.body()).await?;
-        Ok(Attempt { ledger: self.clone(), id: entry.id, is_open: true })
+        Ok(Attempt { ledger: self.clone(), id: entry.id, is_open: true, late: None })
+    }
+
+    /// The same for what is done whether it is durable in time or not: see [`Attempt::is_late`].
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is not written down at all.
+    pub async fn attempt_or_late(&self, entry: &Entry<'_>) -> Result<Attempt, Unavailable> {
+        let late = self.0.trail.commit_or_late(Kind::Attempt(entry.id), Event::Attempt, entry.body()).await?;
+        Ok(Attempt { ledger: self.clone(), id: entry.id, is_open: true, late })
     }
 
     /// Writes down a refusal: the first of a kind now, what repeats it as a count. `entry` is asked only when its words
@@ -183,12 +192,26 @@ pub struct Attempt {
     ledger: Ledger,
     id: Id,
     is_open: bool,
+    late: Option<Late>,
 }
 
 impl Attempt {
+    /// Whether it was under way before it was durable.
+    pub const fn is_late(&self) -> bool {
+        self.late.is_some()
+    }
+
     /// Writes down what became of it; `entry` is given its event and its reference.
-    pub fn close(mut self, mut entry: Entry<'_>) {
+    pub fn close(mut self, entry: Entry<'_>) {
+        self.end(entry);
+    }
+
+    fn end(&mut self, mut entry: Entry<'_>) {
         self.is_open = false;
+        // Nothing to refer to.
+        if self.late.as_mut().is_some_and(Late::is_lost) {
+            return;
+        }
         entry.event = Event::Outcome;
         entry.attempt = Some(self.id);
         self.ledger.0.trail.post(Kind::Outcome(self.id), Event::Outcome, entry.body());
@@ -198,13 +221,11 @@ impl Attempt {
 /// Nobody was left to say what became of it.
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.is_open {
-            return;
+        if self.is_open {
+            let mut entry = Entry::new(Id::random(), clock::unix_micros(), Event::Outcome);
+            entry.reason = Some(Text("unknown"));
+            self.end(entry);
         }
-        let mut entry = Entry::new(Id::random(), clock::unix_micros(), Event::Outcome);
-        entry.reason = Some(Text("unknown"));
-        entry.attempt = Some(self.id);
-        self.ledger.0.trail.post(Kind::Outcome(self.id), Event::Outcome, entry.body());
     }
 }
 

@@ -33,6 +33,7 @@ impl Journal {
     pub(super) fn open(site: &Site) -> Result<Self, String> {
         let (disk, names) = (&*site.disk, &site.names);
         let failed = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
+        may_be_taken(site)?;
         disk.create_folder(names.folder()).map_err(|error| failed(names.folder(), &error))?;
         let lock = Lock::take(names.folder(), &names.lock())?;
         let keys = Keys::load(disk, &site.options.state_dir, names)?;
@@ -177,6 +178,34 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// Nothing of a trail is laid beside, or over, what somebody named by mistake: a device, a pipe, a file of something else.
+fn may_be_taken(site: &Site) -> Result<(), String> {
+    let (names, active) = (&site.names, site.names.active());
+    let Ok(found) = std::fs::metadata(active) else { return Ok(()) };
+    if !found.is_file() {
+        return Err(format!(
+            "{}: is no regular file: let `audit.file` name one, or none that is there",
+            active.display()
+        ));
+    }
+    let begins = || {
+        let mut line = Vec::new();
+        let file = regular::open(active)?;
+        BufReader::new(file.take(MAX_LINE as u64)).read_until(b'\n', &mut line)?;
+        Ok::<_, io::Error>(line)
+    };
+    let is_entry = |line: &[u8]| line.strip_suffix(b"\n").and_then(Line::read).is_some_and(|line| line.check().is_ok());
+    let is_known = [names.public_key(), names.checkpoints(1), names.witness(&site.options.state_dir)];
+    if found.len() == 0
+        || is_known.iter().any(|path| path.exists())
+        || names.older_ones().is_ok_and(|older| !older.is_empty())
+        || begins().is_ok_and(|line| is_entry(&line))
+    {
+        return Ok(());
+    }
+    Err(format!("{}: holds something that is no audit trail: let `audit.file` name another file", active.display()))
 }
 
 /// What a segment holds.

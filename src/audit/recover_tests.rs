@@ -420,3 +420,65 @@ fn a_file_that_only_looks_like_the_newest_segment_does_not_make_the_trail_begin_
     drop(start(&bed, SIZE));
     assert_eq!(Chain::read(&[bed.active()]).unwrap().find("trail.open").unwrap()["seq"], end.seq + 1);
 }
+
+/// A slip in the config must not cost another file, and as root not even a device.
+#[test]
+fn what_is_no_trail_is_not_taken_for_one_and_nothing_is_laid_beside_it() {
+    let pipe = |path: &Path| {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    };
+    for (make, why) in [
+        (&pipe as &dyn Fn(&Path), "is no regular file"),
+        (&|path| std::os::unix::fs::symlink("/dev/null", path).unwrap(), "is no regular file"),
+        (&|path| fs::create_dir(path).unwrap(), "is no regular file"),
+        (&|path| fs::write(path, "{\"keys\":[]}\n").unwrap(), "no audit trail"),
+    ] {
+        let bed = Bed::new();
+        fs::create_dir(bed.folder()).unwrap();
+        make(&bed.active());
+        let error = Trail::open(bed.options(SIZE, 3)).err().unwrap();
+        assert!(error.contains("audit.jsonl") && error.contains(why), "{error}");
+        assert_eq!(bed.files(), ["audit.jsonl"], "{error}");
+    }
+}
+
+#[test]
+fn a_folder_that_was_made_anew_has_the_public_key() {
+    let bed = Bed::new();
+    let mut desk = start(&bed, SIZE);
+    let key = fs::read(bed.folder().join("audit.pub")).unwrap();
+    fs::remove_dir_all(bed.folder()).unwrap();
+    desk.commit(1);
+    desk.wait(Duration::from_secs(1));
+    desk.turn();
+    assert!(desk.is_open());
+    assert_eq!(fs::read(bed.folder().join("audit.pub")).unwrap(), key);
+}
+
+/// Killed between a seal, or the last word, and its checkpoint: nobody deleted one.
+#[test]
+fn an_end_that_a_kill_left_unsigned_is_no_deleted_checkpoint() {
+    let bed = Bed::new();
+    crashed(&bed, 8 << 10, 20);
+    let sealed = bed.segments()[bed.segments().len() - 2].clone();
+    // Back to where it was just sealed: under its first name, and not yet signed.
+    let first: u64 = bed.older().last().copied().unwrap();
+    fs::rename(sealed, bed.active()).unwrap();
+    fs::remove_file(bed.folder().join(format!("audit-{first:020}.checkpoints"))).unwrap();
+    let told = verified(&bed);
+    assert_eq!(told, [""; 0], "{told:?}");
+
+    let bed = Bed::new();
+    closed(&bed);
+    let path = bed.folder().join("audit-00000000000000000001.checkpoints");
+    let text = fs::read_to_string(&path).unwrap();
+    let (end, before) = text
+        .split_inclusive('\n')
+        .collect::<Vec<_>>()
+        .split_last()
+        .map(|(end, before)| (end.to_string(), before.concat()))
+        .unwrap();
+    assert!(end.contains("\"end\":true"));
+    fs::write(&path, before).unwrap();
+    assert_eq!(verified(&bed), [""; 0]);
+}

@@ -10,7 +10,7 @@ use super::chain::{Line, Link, MAX_LINE};
 use super::disk::{Append, Disk, Real, Space};
 use super::entry::{Entry, Event, Id, Text};
 use super::journal::Journal;
-use super::queue::{Item, Kind};
+use super::queue::{Ack, Durable, Item, Kind};
 use super::site::Site;
 use super::trail::{Options, Shared};
 use super::writer::Writer;
@@ -218,15 +218,14 @@ impl Desk {
         for _ in 0..count {
             self.ids += 1;
             let id = Id(Id::random().0 << 20 | self.ids);
-            let (ack, durable) = tokio::sync::oneshot::channel();
+            let (ack, durable) = Ack::new();
             let item = Item { kind: Kind::Attempt(id), event: Event::Attempt, body: attempt(id), ack: Some(ack) };
             if self.shared.queue.push(item).is_ok() {
                 waiting.push((id, durable));
             }
         }
         self.turn();
-        let durable =
-            |(id, mut durable): (Id, tokio::sync::oneshot::Receiver<()>)| durable.try_recv().ok().map(|()| id);
+        let durable = |(id, mut durable): (Id, Durable)| durable.told.try_recv().ok().map(|()| id);
         let acknowledged: Vec<Id> = waiting.into_iter().filter_map(durable).collect();
         for id in acknowledged.iter().filter(|id| id.0 % 2 == 0) {
             let item = Item { kind: Kind::Outcome(*id), event: Event::Outcome, body: outcome(*id), ack: None };

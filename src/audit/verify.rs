@@ -629,7 +629,9 @@ impl<'a> Walk<'a> {
         let stopped = here.active && self.stopped;
         if (here.seal.is_some() || stopped) && here.marks.last.is_none_or(|mark| mark.seq < link.seq) {
             let (file, line) = (here.name.clone(), here.line);
-            let bare = stopped || here.marks.last.is_none();
+            // A process that ends signs before and after it says so. One that is killed may come between a seal, or its
+            // last word, and the checkpoint.
+            let bare = here.marks.last.is_none() && (stopped || !here.active);
             self.ends.push(End { checkpoints, file, line, link, fresh: here.active, bare });
         }
     }

@@ -115,7 +115,7 @@ impl Writer {
             match journal.write(&self.site, &mut self.backlog) {
                 Ok(durable) => {
                     for item in durable {
-                        let gone = item.ack.is_some_and(|ack| ack.send(()).is_err());
+                        let gone = item.ack.is_some_and(|ack| !ack.tell());
                         if let (Kind::Attempt(id), true) = (item.kind, gone) {
                             self.backlog.push_back(system::not_sent(id));
                         }
@@ -211,8 +211,15 @@ impl Writer {
         if self.is_open() {
             let rest = self.site.shared.queue.take(now, true, usize::MAX);
             self.admit(rest);
-            self.backlog.push_back(system::stop());
             self.drain(now);
+            // Killed between the last entry and its checkpoint, the segment then has one all the same.
+            if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_open()) {
+                journal.witness.sign(&self.site, &journal.keys, journal.link, now);
+            }
+            if self.is_open() {
+                self.backlog.push_back(system::stop());
+                self.drain(now);
+            }
         }
         if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_open()) {
             journal.witness.end(&self.site, &journal.keys, journal.link, now);
