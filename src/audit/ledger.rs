@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::crowd::Who;
 use super::entry::{Entry, Event, Id, Text};
 use super::queue::Kind;
 use super::rollup::{Budget, Due, Noted, Rollup};
@@ -101,7 +102,12 @@ impl Ledger {
                 Ok(())
             }
             Noted::Repeat => Ok(()),
-            Noted::Crowded => {
+            // Of a stranger's address there is no name to tell.
+            Noted::Swarm if is_person => {
+                denials.crowd_of(caller, code, now, || entry().1);
+                Ok(())
+            }
+            Noted::Crowded | Noted::Swarm => {
                 denials.crowd(code, now);
                 Ok(())
             }
@@ -126,6 +132,7 @@ impl Ledger {
             }
             Noted::Second => self.0.notices.keep(kind, entry().1),
             Noted::Repeat => {}
+            Noted::Swarm => self.0.notices.crowd_of(caller, what, now, || entry().1),
             Noted::Crowded => self.0.notices.crowd(what, now),
         }
     }
@@ -155,11 +162,12 @@ impl Ledger {
         for due in due(&self.0.notices) {
             match due {
                 Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::System, body),
-                Due::Crowd { code, count } => {
+                Due::Crowd(crowd) => {
                     let mut entry = Entry::new(Id::random(), time, Event::System);
-                    entry.action = Some(Text(code));
+                    entry.action = Some(Text(crowd.code));
                     entry.reason = Some(Text("more than can be told apart"));
-                    entry.count = Some(count);
+                    entry.actor = crowd.who.as_ref().map(Who::actor);
+                    entry.count = Some(crowd.count);
                     self.post(&entry);
                 }
             }
@@ -167,12 +175,13 @@ impl Ledger {
         for due in due(&self.0.people).into_iter().chain(due(&self.0.strangers)) {
             match due {
                 Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::Denied, body),
-                Due::Crowd { code, count } => {
+                Due::Crowd(crowd) => {
                     let mut entry = Entry::new(Id::random(), time, Event::Denied);
                     entry.decision = Some("deny");
-                    entry.code = Some(code);
+                    entry.code = Some(crowd.code);
                     entry.reason = Some(Text("more refusals than can be told apart"));
-                    entry.count = Some(count);
+                    entry.actor = crowd.who.as_ref().map(Who::actor);
+                    entry.count = Some(crowd.count);
                     self.post(&entry);
                 }
             }
@@ -233,10 +242,35 @@ impl Drop for Attempt {
 mod tests {
     use std::time::Duration;
 
-    use super::super::entry::Event;
+    use super::super::entry::{Actor, Entry, Event, Id, Text};
     use super::super::testing::{Bed, denied};
     use super::super::trail::Trail;
     use super::Ledger;
+
+    /// Who tries every door is counted, and the count says who it was.
+    #[tokio::test]
+    async fn a_person_with_more_kinds_of_refusals_than_are_told_apart_is_named_by_the_count() {
+        let bed = Bed::new();
+        let ledger = Ledger::new(Trail::open(bed.options(16 << 20, 3)).unwrap());
+        let refused = || {
+            let mut entry = Entry::new(Id::random(), 1, Event::Denied);
+            entry.actor = Some(Actor { subject: Some(Text("user_1")), session: Some(Text("s")), ..Actor::default() });
+            (Event::Denied, entry.body())
+        };
+        for door in 0..200 {
+            ledger.denial(&"user_1", &door, true, "forbidden", refused).await.unwrap();
+        }
+        for door in 0..200 {
+            ledger.denial(&"192.0.2.1", &door, false, "no_credential", || (Event::Denied, denied())).await.unwrap();
+        }
+        ledger.finish(Duration::from_secs(20));
+        let text = String::from_utf8(bed.bytes()).unwrap();
+        let counts: Vec<&str> = text.lines().filter(|line| line.contains("more refusals than")).collect();
+        let [one, other] = counts.as_slice() else { panic!("{counts:?}") };
+        let (person, stranger) = if one.contains("forbidden") { (one, other) } else { (other, one) };
+        assert!(person.contains(r#""actor":{"subject":"user_1"},"count":72}"#), "{person}");
+        assert!(!stranger.contains("actor") && stranger.contains(r#""count":72}"#), "{stranger}");
+    }
 
     /// On a route for one login everybody who has both gives rise to a notice.
     #[tokio::test]

@@ -10,6 +10,7 @@
 
 pub mod chain;
 pub mod checkpoint;
+mod crowd;
 mod disk;
 pub mod entry;
 mod journal;
