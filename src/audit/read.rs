@@ -1,7 +1,7 @@
 //! Reading the trail: its files in the order of their entries, and their lines.
 //!
 //! Owns where a trail is ([`Place`]), the order in which files are opened so that a rotation or a retention in between
-//! loses nothing, and lines of bounded length. Works on a folder that a service writes and on a copy alike. Never
+//! loses nothing, and which lines count ([`each`]). Works on a folder that a service writes and on a copy alike. Never
 //! writes, takes no lock, judges nothing: whether lines hold is `verify`'s question.
 
 use std::fmt;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::chain::{Line, MAX_LINE};
+pub use super::lines::{Lines, Next};
 use super::names::Names;
 use super::regular;
 
@@ -23,7 +24,6 @@ const DIGITS: usize = 20;
 /// How often and how long a file that a rotation is just moving is waited for: 2 s.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
-const BUFFER: usize = 256 * 1024;
 
 /// Why there is nothing to read.
 #[derive(Debug)]
@@ -325,94 +325,6 @@ pub fn time<'a>(line: &Line<'a>) -> Option<&'a str> {
     const BEFORE: usize = r#""id":"00112233445566778899aabbccddeeff","#.len();
     let rest = line.body.get(BEFORE..)?.strip_prefix(b"\"time\":\"")?;
     std::str::from_utf8(rest.split(|byte| *byte == b'"').next()?).ok()
-}
-
-/// What a file has next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next<'a> {
-    /// Without its line feed.
-    Line(&'a [u8]),
-    /// More bytes than a line may have; passed over up to its line feed.
-    TooLong,
-    /// The end, in the middle of a line. Asked again, the line goes on where the writer went on.
-    Unfinished(&'a [u8]),
-    End,
-}
-
-/// The lines of a file, one at a time and never more than [`MAX_LINE`] bytes of one.
-#[derive(Debug)]
-pub struct Lines {
-    reader: BufReader<File>,
-    line: Vec<u8>,
-    /// How many lines were had, the unfinished one not counted.
-    pub count: u64,
-    /// Bytes so far of a line that is too long and is being passed over; zero: none is.
-    passed: u64,
-    /// Bytes that are still to be read.
-    left: u64,
-}
-
-/// Bytes of a line that is too long after which nothing more of the file is read: no crash leaves so many, and a file
-/// without end would hold whoever reads it for ever.
-const MOST_PASSED: u64 = 16 << 20;
-
-impl Lines {
-    pub fn of(file: File) -> Self {
-        Self::up_to(file, u64::MAX)
-    }
-
-    /// Those in the file's first so many bytes.
-    pub fn up_to(file: File, bytes: u64) -> Self {
-        Self {
-            reader: BufReader::with_capacity(BUFFER, file),
-            line: Vec::with_capacity(MAX_LINE),
-            count: 0,
-            passed: 0,
-            left: bytes,
-        }
-    }
-
-    /// Bytes of the line that [`Next::Unfinished`] is of, also where it is too long.
-    pub fn unfinished(&self) -> u64 {
-        self.passed + self.line.len() as u64
-    }
-
-    /// The next line.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn read(&mut self) -> io::Result<Next<'_>> {
-        if self.line.ends_with(b"\n") {
-            self.line.clear();
-        }
-        loop {
-            let room = ((MAX_LINE + 1).saturating_sub(self.line.len()) as u64).min(self.left);
-            let read = self.reader.by_ref().take(room).read_until(b'\n', &mut self.line)?;
-            self.left = self.left.saturating_sub(read as u64);
-            let whole = self.line.ends_with(b"\n");
-            if self.line.len() > MAX_LINE || (self.passed > 0 && read > 0) {
-                self.passed += self.line.len() as u64;
-                self.line.clear();
-                if whole || self.passed > MOST_PASSED {
-                    self.left = if whole { self.left } else { 0 };
-                    self.passed = 0;
-                    self.count += 1;
-                    return Ok(Next::TooLong);
-                }
-                continue;
-            }
-            if whole {
-                self.count += 1;
-                return Ok(Next::Line(self.line.strip_suffix(b"\n").unwrap_or_default()));
-            }
-            return Ok(if self.unfinished() == 0 { Next::End } else { Next::Unfinished(&self.line) });
-        }
-    }
-
-    /// The file itself.
-    pub fn file(&self) -> &File {
-        self.reader.get_ref()
-    }
 }
 
 /// Gets the name of a file, the number of a line, and the line; nothing where it is too long to be one.
