@@ -197,3 +197,69 @@ fn human(line: &Line<'_>) -> String {
         line.duration_us
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    use super::{Copied, Format, Log};
+
+    /// A stdout that nobody reads until it is told.
+    struct Stalled {
+        go: Receiver<()>,
+        page: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl std::io::Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            // Gone: read from now on.
+            let _ = self.go.recv();
+            self.page.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_stalls_costs_bounded_memory_and_whole_lines_only() {
+        let (go, stalled) = channel();
+        let page = Arc::<Mutex<Vec<u8>>>::default();
+        let log = Log::through(Stalled { go: stalled, page: Arc::clone(&page) }, Format::Json);
+        let batch = |number: u64| format!("{number:0>999}\n").repeat(1000).into_bytes();
+        let (mut kept, mut told, mut dropped) = (Vec::new(), 0, 0);
+        for number in 0..100 {
+            match log.copy(&batch(number)) {
+                Copied::Queued => kept.push(number),
+                Copied::Dropped { lines, first } => {
+                    dropped += lines;
+                    told += u32::from(first);
+                }
+                Copied::Again { .. } => panic!("nobody reads"),
+            }
+        }
+        // 8 MiB and what the writer's own thread holds already.
+        assert!((8..=10).contains(&kept.len()), "{}", kept.len());
+        assert_eq!((told, dropped), (1, (100 - kept.len() as u64) * 1000));
+        drop(go);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match log.copy(&batch(100)) {
+                Copied::Again { missing } => break assert!(missing >= dropped),
+                Copied::Queued => panic!("it was not told that lines are missing"),
+                Copied::Dropped { first, .. } => assert!(!first && Instant::now() < deadline),
+            }
+        }
+        kept.push(100);
+        drop(log);
+        let read = page.lock().unwrap().clone();
+        assert!(
+            read == kept.into_iter().flat_map(batch).collect::<Vec<u8>>(),
+            "lines are missing, broken or out of order"
+        );
+    }
+}

@@ -49,6 +49,8 @@ impl Trail {
             id: 0,
             name: String::new(),
         };
+        // As the writer does it: before the first entry.
+        trail.sign();
         trail.open("first");
         trail.system("trail.start", |_| {});
         trail
