@@ -18,7 +18,7 @@ use pingora_proxy::Session;
 use super::passage::Passage;
 use super::{documents, exchange, reply, status};
 use crate::request::tolerance::readings;
-use crate::request::{self, Oddities, Request};
+use crate::request::{self, Oddities, Request, View};
 use crate::snapshot::{Cors, Snapshot};
 
 /// Whether the path is one of crossgate's own, which are never proxied.
@@ -43,10 +43,11 @@ pub enum Whose {
 }
 
 /// Asked in the same order as the hooks ask.
-pub fn whose(snapshot: &Snapshot, request: &Request) -> Whose {
+pub fn whose(snapshot: &Snapshot, view: &View<'_>) -> Whose {
+    let request = view.request;
     let is_own = documents::find(snapshot, request).is_some()
         || exchange::is_asked(snapshot, request)
-        || status::is_asked(snapshot, request);
+        || status::is_asked(snapshot, view);
     if is_own {
         Whose::Own
     } else if is_own_path(snapshot, request) {

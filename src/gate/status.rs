@@ -15,14 +15,17 @@ use super::decide::{Asked, standing};
 use super::passage::Passage;
 use super::{Gate, own, reply};
 use crate::clock;
-use crate::request::{Request, View};
+use crate::request::View;
 use crate::snapshot::Snapshot;
 
 /// Whether this is asked, or a browser asks whether its page may ask.
-pub(super) fn is_asked(snapshot: &Snapshot, request: &Request) -> bool {
+pub(super) fn is_asked(snapshot: &Snapshot, view: &View<'_>) -> bool {
     let Some(status) = &snapshot.endpoints.status else { return false };
-    let method = request.preflight.as_ref().unwrap_or(&request.method);
-    matches!(*method, Method::GET | Method::HEAD) && request.path.as_str() == status.path
+    let is_here =
+        matches!(*view.routed_method(), Method::GET | Method::HEAD) && view.request.path.as_str() == status.path;
+    // A route with a `{…}` is as good as everywhere: only one that names this path is about it.
+    let is_apis = || snapshot.routes.as_sent(view).is_some_and(|route| route.pattern.names().len() == 0);
+    is_here && !(status.gives_way && is_apis())
 }
 
 /// Answers it.
