@@ -165,6 +165,8 @@ pub struct Status {
     pub body: Option<Body>,
     /// `identity.names.org`: the name of the active org that is told.
     pub org_name: OrgName,
+    /// The API has a route at this path for some requests: what it takes is the API's.
+    pub gives_way: bool,
 }
 
 /// `admin`, but for its address: what is open, and whose tokens do what.

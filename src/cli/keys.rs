@@ -4,14 +4,15 @@
 //! soon and signs when it has been for long enough. Never shows a private key.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{ConfigPath, Failure, Format, first_problem, say};
-use crate::clock;
+use crate::clock::{self, Now};
 use crate::config;
-use crate::issuer::{KeyFolder, RingKey, Stage};
+use crate::issuer::{KeyFolder, Ring, RingKey, RingProblem, Schedule, Stage};
 use crate::telemetry::metrics::Metrics;
 
 #[derive(Debug, Args)]
@@ -31,8 +32,17 @@ enum Action {
         which: Which,
     },
     /// Make the next key now; it signs after `identity.assertion.overlap`, of runner tokens after 15 minutes.
-    #[command(after_help = "Example:\n  crossgate keys rotate -c conf/crossgate.yaml")]
+    #[command(
+        after_help = "Example:\n  crossgate keys rotate -c conf/crossgate.yaml\n\nA key leaked:\n  crossgate keys rotate --now"
+    )]
     Rotate {
+        /// For a key that leaked: the new key signs at once and all others are removed.
+        ///
+        /// Running processes follow within 30 s. Nobody is signed out: assertions are made anew for each person. But APIs that
+        /// keep the published set refuse them until they fetch it again (the samples: at the first unknown key id, at
+        /// most every 30 s; others after their cache's time). Runner tokens by the old keys are 401: runners exchange again.
+        #[arg(long)]
+        now: bool,
         #[command(flatten)]
         path: ConfigPath,
         #[command(flatten)]
@@ -53,6 +63,9 @@ enum Of {
     Runner,
 }
 
+/// How the next key is made.
+type Make = fn(&Ring, Schedule, Now) -> Result<Arc<RingKey>, RingProblem>;
+
 impl Of {
     /// The config key of the folder, and what has to be enabled.
     const fn keys(self) -> (&'static str, &'static str) {
@@ -65,9 +78,10 @@ impl Of {
 
 impl Keys {
     pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
-        let (path, which, rotates) = match self.action {
-            Action::Show { path, which } => (path, which, false),
-            Action::Rotate { path, which } => (path, which, true),
+        let (path, which, makes): (_, _, Option<Make>) = match self.action {
+            Action::Show { path, which } => (path, which, None),
+            Action::Rotate { path, which, now: false } => (path, which, Some(Ring::rotate)),
+            Action::Rotate { path, which, now: true } => (path, which, Some(Ring::replace)),
         };
         let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
         let loaded = config::load(&path.config, &|name| std::env::var(name).ok(), &metrics, None);
@@ -82,8 +96,8 @@ impl Keys {
         let now = clock::now();
         // What the config only warns about is an error here.
         folder.ring.read(now).map_err(|problem| problem.to_string())?;
-        if rotates {
-            folder.ring.rotate(folder.schedule, now).map_err(|problem| problem.to_string())?;
+        if let Some(make) = makes {
+            make(&folder.ring, folder.schedule, now).map_err(|problem| problem.to_string())?;
         }
         say(&list(&folder, format));
         Ok(ExitCode::SUCCESS)
@@ -107,7 +121,7 @@ fn list(folder: &KeyFolder, format: Option<Format>) -> String {
     if stages.is_empty() {
         return format!("no keys in {}: the first one is made when crossgate starts\n", folder.ring.folder().display());
     }
-    let line = |(key, stage): &(std::sync::Arc<RingKey>, Stage)| {
+    let line = |(key, stage): &(Arc<RingKey>, Stage)| {
         format!("{}  {}  {}  {}\n", key.kid(), key.algorithm().as_str(), created(key), stage.as_str())
     };
     stages.iter().map(line).chain(ahead.map(|problem| format!("problem: {problem}\n"))).collect()

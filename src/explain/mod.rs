@@ -98,7 +98,7 @@ pub fn read(asked: Asked, snapshot: &Snapshot) -> Read {
         recorder.add("request", "refused", refusal.reason().to_owned());
         return refused(Refusal::Request(refusal), Some(request), recorder);
     }
-    match whose(snapshot, &request) {
+    match whose(snapshot, &View { request: &request, headers: &headers }) {
         Whose::Apis => {}
         Whose::Own => return Read::OfTheServer,
         Whose::Nobodys => {

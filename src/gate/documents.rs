@@ -1,8 +1,7 @@
 //! What crossgate publishes about itself below its prefix: the keys of its assertions, and where to find them.
 
-use bytes::Bytes;
 use http::Method;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -43,16 +42,8 @@ pub(super) async fn answer(session: &mut Session, passage: &Passage, document: D
     };
     let mut head = ResponseHeader::build(200, Some(8))?;
     head.insert_header(CONTENT_TYPE, kind)?;
-    head.insert_header(CONTENT_LENGTH, body.len().to_string())?;
     head.insert_header(CACHE_CONTROL, format!("public, max-age={max_age}"))?;
-    own::name(&mut head, passage)?;
-    own::allow_origin(session, &passage.snapshot.cors, &mut head)?;
-    let bodiless = session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(head), bodiless).await?;
-    if !bodiless {
-        session.write_response_body(Some(Bytes::from(body)), true).await?;
-    }
-    Ok(true)
+    own::deliver(session, passage, head, body).await
 }
 
 fn written(assertion: &Assertion, document: Document) -> (&'static str, String, u64) {

@@ -12,13 +12,18 @@ pub(super) fn broken_body() -> Refusal {
     Refusal::Request(request::Refusal::Malformed("the chunked body is malformed"))
 }
 
-/// Whether the client closed its connection or broke it. Also when it sent its next request before this one's answer
-/// (`ConnectError`): this one may have been executed by now, and a 400 would say that it was not.
+/// Whether the client closed its connection or broke it, or its stream (`H2Error`: a reset, or the end of all streams).
+/// Also when it sent its next request before this one's answer (`ConnectError`): this one may have been executed by now,
+/// and a 400 would say that it was not.
 pub(super) fn client_is_gone(error: &Error) -> bool {
     *error.esource() == ErrorSource::Downstream
         && matches!(
             error.etype(),
-            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
+            ErrorType::ConnectionClosed
+                | ErrorType::ReadError
+                | ErrorType::WriteError
+                | ErrorType::ConnectError
+                | ErrorType::H2Error
         )
 }
 

@@ -160,7 +160,7 @@ impl ProxyHttp for Gate {
             passage.answered = true;
             return exchange::answer(self, session, passage).await;
         }
-        if passage.refusal.is_none() && passage.is(status::is_asked) {
+        if passage.refusal.is_none() && passage.is_with(&session.req_header().headers, status::is_asked) {
             passage.answered = true;
             return status::answer(self, session, passage).await;
         }

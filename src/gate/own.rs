@@ -11,14 +11,14 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, VARY,
 };
 use http::{HeaderValue, Method};
-use pingora::Result;
 use pingora::http::ResponseHeader;
+use pingora::{Error, Result};
 use pingora_proxy::Session;
 
 use super::passage::Passage;
 use super::{documents, exchange, reply, status};
 use crate::request::tolerance::readings;
-use crate::request::{self, Oddities, Request};
+use crate::request::{self, Oddities, Request, View};
 use crate::snapshot::{Cors, Snapshot};
 
 /// Whether the path is one of crossgate's own, which are never proxied.
@@ -43,10 +43,11 @@ pub enum Whose {
 }
 
 /// Asked in the same order as the hooks ask.
-pub fn whose(snapshot: &Snapshot, request: &Request) -> Whose {
+pub fn whose(snapshot: &Snapshot, view: &View<'_>) -> Whose {
+    let request = view.request;
     let is_own = documents::find(snapshot, request).is_some()
         || exchange::is_asked(snapshot, request)
-        || status::is_asked(snapshot, request);
+        || status::is_asked(snapshot, view);
     if is_own {
         Whose::Own
     } else if is_own_path(snapshot, request) {
@@ -96,7 +97,7 @@ pub(super) async fn server_options(session: &mut Session, passage: &Passage) -> 
     head.insert_header(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
     name(&mut head, passage)?;
-    session.write_response_header(Box::new(head), true).await?;
+    session.write_response_header(Box::new(head), true).await.map_err(Error::into_down)?;
     Ok(true)
 }
 
@@ -129,25 +130,38 @@ pub(super) async fn preflight(session: &mut Session, passage: &Passage) -> Resul
     }
     head.insert_header(CACHE_CONTROL, "no-store")?;
     name(&mut head, passage)?;
-    session.write_response_header(Box::new(head), true).await?;
+    session.write_response_header(Box::new(head), true).await.map_err(Error::into_down)?;
     Ok(true)
 }
 
+/// An answer that no cache keeps.
 pub(super) async fn send(
     session: &mut Session,
     passage: &Passage,
     mut head: ResponseHeader,
-    body: Vec<u8>,
+    body: impl Into<Bytes>,
 ) -> Result<bool> {
-    head.insert_header(CONTENT_LENGTH, body.len().to_string())?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
+    deliver(session, passage, head, body).await
+}
+
+/// An answer whose head says how long it may be kept: its length, its request's id and who may read it are added here.
+pub(super) async fn deliver(
+    session: &mut Session,
+    passage: &Passage,
+    mut head: ResponseHeader,
+    body: impl Into<Bytes>,
+) -> Result<bool> {
+    let body = body.into();
+    head.insert_header(CONTENT_LENGTH, body.len().to_string())?;
     name(&mut head, passage)?;
     allow_origin(session, &passage.snapshot.cors, &mut head)?;
     // gRPC's trailers are only taken for such when the stream ends with them.
     let bodiless = session.req_header().method == Method::HEAD || body.is_empty();
-    session.write_response_header(Box::new(head), bodiless).await?;
+    // Whoever does not take it is gone: no failure of ours.
+    session.write_response_header(Box::new(head), bodiless).await.map_err(Error::into_down)?;
     if !bodiless {
-        session.write_response_body(Some(Bytes::from(body)), true).await?;
+        session.write_response_body(Some(body), true).await.map_err(Error::into_down)?;
     }
     Ok(true)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use tokio::sync::Notify;
 
 use super::decide::{Refusal, World};
@@ -16,7 +17,7 @@ use crate::guard::Slow;
 use crate::identity::{Carrier, Identity};
 use crate::inject::{Issued, Proven};
 use crate::policy::Permit;
-use crate::request::{Client, Request};
+use crate::request::{Client, Request, View};
 use crate::rollout::{Current, Side};
 use crate::snapshot::Snapshot;
 use crate::upstream::{Attempt, Ended, Hold};
@@ -136,6 +137,11 @@ impl Passage {
 
     pub(super) fn is(&self, what: fn(&Snapshot, &Request) -> bool) -> bool {
         self.request.as_deref().is_some_and(|request| what(&self.snapshot, request))
+    }
+
+    /// Of what depends on its headers, too.
+    pub(super) fn is_with(&self, headers: &HeaderMap, what: fn(&Snapshot, &View<'_>) -> bool) -> bool {
+        self.request.as_deref().is_some_and(|request| what(&self.snapshot, &View { request, headers }))
     }
 
     /// The client, also of what is no request.

@@ -12,7 +12,6 @@ use pingora_proxy::Session;
 
 use super::Gate;
 use super::decide::Refusal;
-use super::failure::client_is_gone;
 use super::passage::Passage;
 use super::reply::Code;
 use crate::audit::{
@@ -24,7 +23,6 @@ use crate::identity::Identity;
 use crate::request::{Authorization, Peer, View};
 use crate::rollout::Side;
 use crate::route::{Access, Route};
-use crate::upstream::Ended;
 
 /// The action that a token exchange is.
 const EXCHANGE: &str = "token.exchange";
@@ -143,21 +141,17 @@ pub(super) fn abandon(passage: &mut Passage) {
     attempt.close(entry);
 }
 
-/// What became of an action, in a word.
+/// What became of an action, in a word. `reset` is only what the API does: a body that its client did not send to its
+/// end, or not as one, is the client's going, and of what failed inside nobody knows how far it came.
 fn reason(error: Option<&Error>, passage: &Passage) -> &'static str {
-    let code = passage.refusal.as_ref().map(Refusal::code);
-    if !passage.was_connected && code.is_some() {
-        return "not_sent";
-    }
-    // Tunnels and streams end at deadlines by rule.
-    let is_end = |ended| matches!(ended, Ended::Lifetime | Ended::TokenExpired | Ended::StreamIdle);
-    match (code, error) {
-        (None, None) => "ok",
-        (Some(Code::UpstreamTimeout | Code::RequestTimeout), _) => "timeout",
-        (None, Some(error)) if client_is_gone(error) => "client_gone",
-        (None, Some(_)) if passage.ended().is_some_and(is_end) => "ok",
-        (_, Some(_)) if passage.ended().is_some() || passage.slow.is_some() => "timeout",
-        (Some(_), _) | (_, Some(_)) => "reset",
+    match &passage.refusal {
+        Some(_) if !passage.was_connected => "not_sent",
+        Some(Refusal::Upstream(Code::UpstreamTimeout | Code::RequestTimeout)) => "timeout",
+        Some(Refusal::Request(_) | Refusal::Upstream(Code::BadRequest)) => "client_gone",
+        Some(Refusal::Upstream(Code::Internal)) => "unknown",
+        Some(_) => "reset",
+        None if error.is_some() => "client_gone",
+        None => "ok",
     }
 }
 
@@ -236,9 +230,13 @@ async fn stripped(gate: &Gate, session: &Session, passage: &Passage) {
     let _ = gate.ledger.denial(&("conflict_stripped", who), &(route, code), false, code, made).await;
 }
 
-/// Writes down that somebody signed in, once for each session and hour.
+/// Writes down that somebody signed in, once for each session and hour. Nobody has whose credential did not let them in:
+/// a page of another site that rides on somebody's cookie is a denial.
 fn announce(gate: &Gate, session: &Session, passage: &Passage) {
     let Some((identity, _)) = &passage.identity else { return };
+    if matches!(passage.refusal, Some(Refusal::Identity(_))) {
+        return;
+    }
     if identity.announced.load(Ordering::Relaxed) || !passage.snapshot.audit.events.has(EventClass::Authentication) {
         return;
     }

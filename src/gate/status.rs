@@ -4,9 +4,8 @@
 //! a key server. What is true is found by `decide`; here it becomes a response that no cache keeps, that pages of other
 //! sites cannot read, and that holds nothing of a credential. Leaves no entry in the trail.
 
-use bytes::Bytes;
 use http::Method;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -16,14 +15,17 @@ use super::decide::{Asked, standing};
 use super::passage::Passage;
 use super::{Gate, own, reply};
 use crate::clock;
-use crate::request::{Request, View};
+use crate::request::View;
 use crate::snapshot::Snapshot;
 
 /// Whether this is asked, or a browser asks whether its page may ask.
-pub(super) fn is_asked(snapshot: &Snapshot, request: &Request) -> bool {
+pub(super) fn is_asked(snapshot: &Snapshot, view: &View<'_>) -> bool {
     let Some(status) = &snapshot.endpoints.status else { return false };
-    let method = request.preflight.as_ref().unwrap_or(&request.method);
-    matches!(*method, Method::GET | Method::HEAD) && request.path.as_str() == status.path
+    let is_here =
+        matches!(*view.routed_method(), Method::GET | Method::HEAD) && view.request.path.as_str() == status.path;
+    // A route with a `{…}` is as good as everywhere: only one that names this path is about it.
+    let is_apis = || snapshot.routes.as_sent(view).is_some_and(|route| route.pattern.names().len() == 0);
+    is_here && !(status.gives_way && is_apis())
 }
 
 /// Answers it.
@@ -43,17 +45,8 @@ pub(super) async fn answer(gate: &Gate, session: &mut Session, passage: &Passage
     let body = status.render(passage.snapshot.endpoints.status.as_ref().and_then(|status| status.body.as_ref()));
     let mut head = ResponseHeader::build(200, Some(10))?;
     head.insert_header(CONTENT_TYPE, "application/json")?;
-    head.insert_header(CONTENT_LENGTH, body.len().to_string())?;
-    head.insert_header(CACHE_CONTROL, "no-store")?;
     // A page of another site could include JSON as a script or a style.
     head.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     head.insert_header(VARY, "Origin")?;
-    own::name(&mut head, passage)?;
-    own::allow_origin(session, &passage.snapshot.cors, &mut head)?;
-    let bodiless = session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(head), bodiless).await?;
-    if !bodiless {
-        session.write_response_body(Some(Bytes::from(body)), true).await?;
-    }
-    Ok(true)
+    own::send(session, passage, head, body).await
 }

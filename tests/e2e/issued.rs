@@ -448,7 +448,36 @@ fn well_known_documents() {
 
 pub(super) fn keys(folder: &Path, action: &str) -> Output {
     let config = folder.join("crossgate.yaml");
-    crossgate().args(["--format", "json", "keys", action, "-c"]).arg(config).output().unwrap()
+    crossgate().args(["--format", "json", "keys"]).args(action.split(' ')).arg("-c").arg(config).output().unwrap()
+}
+
+#[test]
+fn a_key_that_leaked_goes_at_once() {
+    // Nothing that takes its turn would change within a test.
+    let timed = ASSERTION.replace("audience: app", "audience: app, ttl: 1h, overlap: 4s, rotate: none");
+    let legacy = "legacy: { verify: { jwt: { secret_file: legacy.secret } } }";
+    let bed = Bed::new().policy(POLICY).section(legacy).section(&timed);
+    files(&bed);
+    let bed = bed.start();
+    let leaked = assertion(&bed, &ada());
+    let before = Verifier::fetch(&bed);
+    assert!(keys(bed.folder(), "rotate").status.success(), "one more that waits");
+    let replaced = keys(bed.folder(), "rotate --now");
+    assert!(replaced.status.success(), "{replaced:?}");
+    let listed: Value = serde_json::from_slice(&replaced.stdout).unwrap();
+    let [key] = listed["keys"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!(key["stage"], "signing");
+    // The person is still signed in, and what was signed by the old key is not used again.
+    let mut after = before;
+    let token = until("the new key alone", || {
+        after = Verifier::fetch(&bed);
+        let token = assertion(&bed, &ada());
+        let kid = decode_header(&token).unwrap().kid;
+        (after.keys.keys.len() == 1 && kid.as_deref() == key["kid"].as_str()).then_some(token)
+    });
+    after.verify(&token).unwrap();
+    assert!(after.verify(&leaked).is_err(), "by the set of today");
+    until("the log", || bed.process.stderr.text().contains("a signing key was removed").then_some(()));
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod linking;
 mod map;
 mod memory;
 mod outage;
+mod outcomes;
 mod policy;
 mod policy_tests;
 mod recipes;

@@ -301,6 +301,33 @@ fn the_body_of_the_book() {
     assert_eq!(bed.get("/auth/status").bearer(&ada).send().json(), expected);
 }
 
+/// Such a route once switched the endpoint off for all others.
+#[test]
+fn a_route_with_a_condition_keeps_what_it_takes() {
+    let own = "routes:
+  - { id: old, match: { method: [GET], path: /auth/status, host: old.example.com }, access: public }
+  - { id: beta, match: { method: [GET], path: /auth/status, header: { x-beta: b1 }, query: { v: '2' } }, access: public }
+  - { id: all, match: { path: '/{*rest}' }, access: public }";
+    let bed = Bed::new().policy(own).start();
+    let table = [
+        ("its host", bed.get("/auth/status").host("old.example.com"), true),
+        ("another host", bed.get("/auth/status").host("new.example.com"), false),
+        ("no host that is named", bed.get("/auth/status"), false),
+        ("header and parameter", bed.get("/auth/status?v=2").header("x-beta", "b1"), true),
+        ("the header alone", bed.get("/auth/status").header("x-beta", "b1"), false),
+        ("another value", bed.get("/auth/status?v=1").header("x-beta", "b1"), false),
+    ];
+    for (name, call, is_apis) in table {
+        let before = bed.origin().count();
+        let answer = call.send();
+        assert_eq!(answer.status, 200, "{name}");
+        assert_eq!(bed.origin().count() - before, usize::from(is_apis), "{name}");
+        if !is_apis {
+            assert_eq!(answer.json()["migration"]["state"], "anonymous", "{name}");
+        }
+    }
+}
+
 #[test]
 fn the_api_keeps_its_own() {
     let own = "routes: [{ id: own, match: { method: [GET], path: /auth/status }, access: public }, { id: all, match: { path: '/{*rest}' }, access: public }]";

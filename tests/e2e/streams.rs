@@ -229,12 +229,14 @@ fn a_slow_api_is_not_held_against_its_client() {
     assert_eq!(answer.status, 200);
 }
 
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+/// A frame of HTTP/2.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
 }
+
 /// A header field with a name of the static table, unindexed (RFC 7541 6.2.2).
-fn field(name: u8, value: &str) -> Vec<u8> {
+pub(crate) fn field(name: u8, value: &str) -> Vec<u8> {
     let name = if name < 15 { vec![name] } else { vec![15, name - 15] };
     let length = match value.len() {
         short @ 0..127 => vec![short as u8],

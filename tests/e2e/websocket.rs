@@ -16,7 +16,7 @@ use super::wire::{Call, Wire};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-fn handshake(bed: &Running, target: &str) -> Call {
+pub(crate) fn handshake(bed: &Running, target: &str) -> Call {
     bed.get(target)
         .header("Connection", "keep-alive, Upgrade")
         .header("Upgrade", "websocket")
@@ -24,7 +24,7 @@ fn handshake(bed: &Running, target: &str) -> Call {
         .header("Sec-WebSocket-Key", KEY)
 }
 
-fn opened(bed: &Running, call: &Call) -> Wire {
+pub(crate) fn opened(bed: &Running, call: &Call) -> Wire {
     let mut wire = bed.connect();
     let answer = wire.exchange(call);
     assert_eq!(answer.status, 101, "{}", answer.text());

@@ -167,12 +167,8 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
         runner.is_some() || routes.as_ref().is_some_and(|compiled| compiled.routes.iter().any(is_privileged));
     let minted = mint.iter().flat_map(|mint| mint.claims.named()).collect();
     let runner = runner::finish(runner, routes.as_ref(), minted, previous, root, problems);
-    let has_status_route = |claim: &status::Claim| {
-        let routes = routes.iter().flat_map(|compiled| compiled.routes.iter());
-        claim.is_default() && routes.into_iter().any(|route| claim.is_of(&route.pattern, &route.methods))
-    };
-    if status.as_ref().is_some_and(has_status_route) {
-        endpoints.status = None;
+    if let (Some(claim), Some(compiled)) = (&status, &routes) {
+        endpoints.status = endpoints.status.and_then(|status| claim.give_way(status, compiled.routes.iter()));
     }
     audit::beside_routes(audit.events, privileged, root, problems);
     audit.settings.required |= privileged;

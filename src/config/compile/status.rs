@@ -1,7 +1,8 @@
 //! `endpoints.status`: where frontends ask who they are, and as what they are told.
 //!
 //! The path is the documented one unless the config says otherwise. A route of the API at that very path keeps it: written
-//! beside such a route is an error, the default gives way with a word.
+//! beside such a route is an error, the default gives way with a word: wholly, or, to a route that asks for a host, a header
+//! or a parameter as well, for the requests that it takes.
 
 use super::missing;
 use super::route::Context;
@@ -13,7 +14,7 @@ use crate::config::report::Problem;
 use crate::policy::OrgName;
 use crate::request::CanonicalPath;
 use crate::request::path::Segment;
-use crate::route::Pattern;
+use crate::route::{Pattern, Route};
 use crate::snapshot::Status;
 use crate::status::{Body, BodyProblem, Step};
 
@@ -62,7 +63,7 @@ pub(super) fn compile(
     });
     let written = is_written.then(|| format!("{}:{}", at.source.name, place.span().line));
     let claim = Claim { path: folded(&path), shown: path.clone(), written };
-    Some((Status { path, body, org_name }, claim))
+    Some((Status { path, body, org_name, gives_way: false }, claim))
 }
 
 /// Compared with canonical request paths, so that it must be one itself.
@@ -108,13 +109,18 @@ fn follow<'a>(at: At<'a>, way: &[Step]) -> At<'a> {
 
 impl Claim {
     /// Whether a route of the API is at this very path, as loosely as routes are compared.
-    pub(super) fn is_of(&self, pattern: &Pattern, methods: &[http::Method]) -> bool {
+    fn is_of(&self, pattern: &Pattern, methods: &[http::Method]) -> bool {
         let takes_get = methods.is_empty() || methods.contains(&http::Method::GET);
         takes_get && pattern.names().next().is_none() && folded(pattern.as_str()) == self.path
     }
 
-    pub(super) const fn is_default(&self) -> bool {
-        self.written.is_none()
+    /// What the routes of the API leave of the endpoint. One that takes only some requests (those of another host, say) must
+    /// not silence it for all others.
+    pub(super) fn give_way<'r>(&self, status: Status, routes: impl Iterator<Item = &'r Route>) -> Option<Status> {
+        let here: Vec<_> = routes.filter(|route| self.is_of(&route.pattern, &route.methods)).collect();
+        let takes_all = |route: &&Route| route.host.is_none() && route.headers.is_empty() && route.query.is_empty();
+        let gives_way = self.written.is_none() && !here.is_empty();
+        (!gives_way || !here.iter().any(takes_all)).then_some(Status { gives_way, ..status })
     }
 }
 
@@ -148,7 +154,9 @@ pub(super) fn beside_route(
                 .help("give the status another path, or leave it to the API with endpoints: { status: null }")
         }
         None => {
-            let message = format!("route `{id}` is at {path}, so that crossgate tells nobody there who they are");
+            let message = format!(
+                "route `{id}` is at {path}: what it takes is the API's, and crossgate tells nobody who they are"
+            );
             Problem::at(codes::STATUS_ROUTE, at, message)
                 .help("write endpoints: { status: null } if that is meant, or give the status another path")
                 .warning()

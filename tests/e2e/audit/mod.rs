@@ -26,7 +26,7 @@ routes:
 
 const PATH: &str = "/api/orgs/org_1/workspaces/w1/executions";
 
-fn bed() -> Bed {
+pub(super) fn bed() -> Bed {
     Bed::new().policy(RULES).section("identity: { workspaces: { claim: workspaces } }")
 }
 
@@ -41,11 +41,11 @@ fn trail(folder: &Path) -> Vec<Value> {
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|problem| panic!("{problem}: {line}"))).collect()
 }
 
-fn entries(folder: &Path, event: &str) -> Vec<Value> {
+pub(super) fn entries(folder: &Path, event: &str) -> Vec<Value> {
     trail(folder).into_iter().filter(|entry| entry["event"] == event).collect()
 }
 
-fn outcome(bed: &Running, attempt: &Value) -> Value {
+pub(super) fn outcome(bed: &Running, attempt: &Value) -> Value {
     until("the outcome", || {
         entries(bed.folder(), "privileged.outcome").into_iter().find(|outcome| outcome["ref"] == attempt["id"])
     })
@@ -170,7 +170,7 @@ fn every_attempt_has_one_outcome_whatever_becomes_of_it() {
     assert_eq!(ids(&entries(bed.folder(), "privileged.outcome")), ids(&attempts), "one outcome for each attempt");
 }
 
-fn attempt_on(bed: &Running, path: &str) -> Value {
+pub(super) fn attempt_on(bed: &Running, path: &str) -> Value {
     until("the attempt", || {
         entries(bed.folder(), "privileged.attempt").into_iter().find(|entry| entry["request"]["path"] == path)
     })

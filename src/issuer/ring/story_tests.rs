@@ -157,6 +157,15 @@ fn a_shorter_overlap_ends_no_key_that_just_signed() {
     run(&[&[(0, long), (100, Event::Command), (3000, Event::Nothing)], &stops[..]].concat(), 60, 6 * OVERLAP);
 }
 
+/// Found by reading: the process that came back signed with a key that the other had published no more.
+#[test]
+fn a_longer_overlap_by_a_start_calls_no_key_back() {
+    let longer = [(0, Event::Stop(0)), (0, Event::Overlap(4 * OVERLAP)), (5, Event::Start(0)), (2000, Event::Nothing)];
+    for wait in [OVERLAP + 60, 2 * OVERLAP + 120, 3 * OVERLAP] {
+        run(&[&[(2000, Event::Command), (wait, Event::Nothing)], &longer[..]].concat(), 60, 24 * OVERLAP);
+    }
+}
+
 /// What befalls two replicas that share a folder and little else.
 #[derive(Debug, Clone, Copy)]
 enum Change {

@@ -114,6 +114,72 @@ fn a_key_that_comes_late_waits_from_when_it_was_seen() {
     assert_eq!(stages(&ring, at(5000 + OVERLAP)), [Stage::Leaving, Stage::Signing]);
 }
 
+/// A start with a longer `overlap` once signed again with a key that others published no more.
+#[test]
+fn who_signs_is_in_the_files_and_not_in_the_overlap_of_today() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    let second = ring.rotate(SCHEDULE, at(5000)).unwrap();
+    let overlap = |seconds| Schedule { overlap: Duration::from_secs(seconds), ..SCHEDULE };
+    for seconds in [5000, 4999 + OVERLAP, 5000 + OVERLAP, 5001 + 2 * OVERLAP + TTL, 5000 + 3 * 86_400] {
+        let expected = ring.signer(SCHEDULE, at(seconds).unix_ms).unwrap();
+        assert_eq!(expected.kid() == second.kid(), seconds >= 5000 + OVERLAP, "{seconds}");
+        for schedule in [overlap(1), overlap(20 * OVERLAP), overlap(7 * 86_400)] {
+            let other = Ring::new(folder.path().to_owned());
+            other.read(at(seconds)).unwrap();
+            let signer = other.signer(schedule, at(seconds).unix_ms).unwrap();
+            assert_eq!(signer.kid(), expected.kid(), "{seconds} {:?}", schedule.overlap);
+        }
+    }
+    // A key that does not say it, as those of before: the schedule of whoever looks.
+    let text = fs::read_to_string(&second.path).unwrap();
+    let (line, pem) = text.split_once('\n').unwrap();
+    assert_eq!(line, "signs-after-seconds: 900");
+    fs::write(&second.path, pem).unwrap();
+    let signer = |schedule: Schedule| {
+        let ring = Ring::new(folder.path().to_owned());
+        ring.read(at(6000)).unwrap();
+        ring.signer(schedule, at(6000).unix_ms).unwrap().kid().clone()
+    };
+    assert_eq!(signer(SCHEDULE), *second.kid());
+    assert_ne!(signer(overlap(20 * OVERLAP)), *second.kid());
+    for odd in ["soon", "", "-1", "99999999999", "9 0"] {
+        fs::write(&second.path, format!("signs-after-seconds: {odd}\n{pem}")).unwrap();
+        let problem = Ring::new(folder.path().to_owned()).read(at(6000)).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            format!("{}: `signs-after-seconds:` is not followed by seconds", second.path.display())
+        );
+    }
+}
+
+#[test]
+fn a_key_that_leaked_is_replaced_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = Ring::new(folder.path().to_owned());
+    ring.tend(SCHEDULE, at(0)).unwrap();
+    ring.rotate(SCHEDULE, at(5000)).unwrap();
+    // Also while a key waits, also when one is dated in the future, and where another process does it.
+    Ring::new(folder.path().to_owned()).rotate(SCHEDULE, at(50_000_000)).unwrap();
+    ring.read(at(5005)).unwrap();
+    let made = Ring::new(folder.path().to_owned()).replace(SCHEDULE, at(5010)).unwrap();
+    ring.tend(SCHEDULE, at(5030)).unwrap();
+    let published = ring.published(SCHEDULE, at(5030));
+    assert_eq!(published.iter().map(|key| key.kid()).collect::<Vec<_>>(), [made.kid()]);
+    assert_eq!(ring.signer(SCHEDULE, at(5030).unix_ms).unwrap().kid(), made.kid());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // The next one is a rotation like any other.
+    ring.rotate(SCHEDULE, at(6000)).unwrap();
+    assert_eq!(stages(&ring, at(6000)), [Stage::Signing, Stage::Waiting]);
+    // Where nothing is yet.
+    let empty = tempfile::tempdir().unwrap();
+    let made = Ring::new(empty.path().join("keys")).replace(SCHEDULE, at(0)).unwrap();
+    let ring = Ring::new(empty.path().join("keys"));
+    ring.tend(SCHEDULE, at(1)).unwrap();
+    assert_eq!(ring.signer(SCHEDULE, at(1).unix_ms).unwrap().kid(), made.kid());
+}
+
 #[test]
 fn one_rotation_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
