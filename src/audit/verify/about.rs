@@ -18,7 +18,9 @@ impl Walk<'_> {
             }
             "trail.broken" => {
                 let (file, number, reason) = (&here.name, here.line, &about.reason);
-                self.report.note(format!("{file}:{number}: the service found that {reason}"));
+                let kept = Some(&about.resource).filter(|kept| !kept.is_empty());
+                let kept = kept.map_or_else(String::new, |kept| format!("; the evidence is {kept}"));
+                self.report.note(format!("{file}:{number}: the service found that {reason}{kept}"));
                 self.declare(here, line.seq, about.reason);
             }
             // Only what stands before it can have been taken away.

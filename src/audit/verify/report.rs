@@ -160,7 +160,7 @@ impl Broken {
                 "the trail was signed again by somebody else, or the installation has another key than it had"
             }
             Self::NoKey => "`audit.pub` was deleted, or left behind when the folder was copied",
-            Self::Declared { .. } => "entries were changed or lost while the service did not run",
+            Self::Declared { .. } => "entries were changed, lost or added while the service did not run",
         }
     }
 
