@@ -29,13 +29,13 @@ pub(super) fn compile(raw: Option<raw::Audit>, root: At<'_>, problems: &mut Vec<
     let required = raw.is_some() || root.was_dropped("audit");
     let raw::Audit { file, rotate, on_failure, events, copy_to } = raw.unwrap_or_default();
     let file = file.as_deref().unwrap_or("audit/audit.jsonl");
-    if !names_a_file(file) {
+    let is_named = names_a_file(file);
+    let file = root.source.resolve(file);
+    if !is_named {
         let message = "expected a file, as in audit/audit.jsonl";
         problems.push(Problem::at(codes::BAD_VALUE, at.key("file"), message));
-    }
-    let file = root.source.resolve(file);
-    // As root it would be replaced by one.
-    if std::fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+    } else if std::fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+        // As root it would be replaced by one.
         let message = format!("{} is no regular file", file.display());
         problems.push(
             Problem::at(codes::AUDIT_FILE, at.key("file"), message)
