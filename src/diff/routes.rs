@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::Difference;
 use super::settings::{Also, Effect};
-use crate::route::{Access, Mode, Route};
+use crate::route::{Access, Definition, Mode, Route};
 use crate::snapshot::Snapshot;
 
 /// The routes of two tables by what they match.
@@ -113,8 +113,8 @@ fn of_route(
     tell: &mut impl FnMut(Effect, String, &str),
 ) {
     // Taken apart, so that nothing that a route may say is forgotten here.
-    let Route {
-        index,
+    let Route { index, definition } = after;
+    let Definition {
         id,
         place: _,
         pattern: _,
@@ -131,7 +131,7 @@ fn of_route(
         names_upstream,
         exact_paths,
         tolerates,
-    } = after;
+    } = definition;
     let what = |what: String| format!("route {id}: {what}");
     if before.id != *id {
         tell(

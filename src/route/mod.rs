@@ -14,6 +14,7 @@ mod sample;
 mod table;
 mod trie;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,26 +124,19 @@ pub struct Definition {
     pub tolerates: Oddities,
 }
 
-/// A route that serves; `index` is its place in everything that is kept by route.
+/// A route that serves: what its definition says, and its place in everything that is kept by route.
 #[derive(Debug)]
 pub struct Route {
     pub index: usize,
-    pub id: Arc<str>,
-    pub place: Place,
-    pub pattern: Pattern,
-    pub methods: Vec<Method>,
-    pub host: Option<HostPattern>,
-    pub headers: Vec<(HeaderName, String)>,
-    pub query: Vec<(String, String)>,
-    pub access: Access,
-    pub mode: Mode,
-    pub timeout: Option<Duration>,
-    pub websocket: WebSocket,
-    pub private: bool,
-    pub upstream: usize,
-    pub names_upstream: bool,
-    pub exact_paths: bool,
-    pub tolerates: Oddities,
+    pub definition: Definition,
+}
+
+impl Deref for Route {
+    type Target = Definition;
+
+    fn deref(&self) -> &Definition {
+        &self.definition
+    }
 }
 
 /// The route of a request, and what its pattern captured.
