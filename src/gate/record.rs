@@ -139,13 +139,13 @@ pub(super) fn abandon(passage: &mut Passage) {
     attempt.close(entry);
 }
 
-/// What became of an action, in a word. `reset` is only what the API does: a body that its client did not send to its
-/// end, or not as one, is the client's going, and of what failed inside nobody knows how far it came.
+/// What became of an action, in a word. `reset` is only what the API does, and `client_gone` what the client does: a body
+/// that is too large or none was cut off here. Of what failed inside nobody knows how far it came.
 fn reason(error: Option<&Error>, passage: &Passage) -> &'static str {
     match &passage.refusal {
         Some(_) if !passage.was_connected => "not_sent",
         Some(Refusal::Upstream(Code::UpstreamTimeout | Code::RequestTimeout)) => "timeout",
-        Some(Refusal::Request(_) | Refusal::Upstream(Code::BadRequest)) => "client_gone",
+        Some(Refusal::Request(_) | Refusal::Upstream(Code::BadRequest)) => "cut_off",
         Some(Refusal::Upstream(Code::Internal)) => "unknown",
         Some(_) => "reset",
         None if error.is_some() => "client_gone",

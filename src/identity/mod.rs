@@ -4,6 +4,7 @@
 //! the header values that tell the API about them. Absent, bad and cannot-tell are three verdicts and three
 //! answers (401, 401, 503). Never decides what a person may do: that is `policy`.
 
+mod bounded;
 pub mod cache;
 pub mod checks;
 pub mod clerk;
