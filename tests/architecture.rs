@@ -103,7 +103,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("identity", &["route", "request", "clock"], "who is calling does not depend on what they may do"),
     (
         "issuer",
-        &["identity", "clock"],
+        &["identity", "clock", "braces"],
         "tokens say what a verified identity says, and ask for no request and no policy",
     ),
     (
@@ -123,6 +123,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "inject writes what policy permitted, and asks nobody else",
     ),
     ("clock", &[], "the clock is a leaf"),
+    ("braces", &[], "a grammar knows none of the fields that its readers name"),
     ("certificate", &[], "a certificate is DER and knows nobody"),
     ("upstream", &["snapshot", "certificate"], "upstreams know addresses, timeouts and how they fare; never who calls"),
     (
@@ -143,7 +144,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         ],
         "a snapshot gathers the compiled world and decides nothing",
     ),
-    ("status", &[], "a status is a value: it knows neither credentials nor how it was found"),
+    ("status", &["braces"], "a status is a value: it knows neither credentials nor how it was found"),
     ("tls", &["certificate"], "TLS is made of certificates and knows no requests"),
     ("guard", &[], "the guard watches bytes and knows nothing of requests"),
     (

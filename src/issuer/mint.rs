@@ -15,8 +15,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::SigningKey;
+use super::fresh::{self, Time};
 use super::template::{Claims, Person};
-use super::tokens::{NotSigned, Sign, Signed, Token, Tokens, payload};
+use super::tokens::{Life, NotSigned, Sign, Signed, Token, Tokens};
 use crate::clock::Now;
 use crate::identity::{Facts, Method};
 
@@ -69,6 +70,9 @@ impl Mint {
             Err(several) if !several.is_empty() => claims.literal("aud", several.into()),
             Err(_) => {}
         }
+        // A token without an end never ends.
+        claims.time("exp", Time::Expires);
+        claims.time("iat", Time::Issued);
         let header = key.header(kid.as_deref(), "JWT", Some(MARK));
         let signer = Arc::new(Signer { key, header, no_kid: "".into() });
         Self { claims, roles, signer, tokens: Arc::new(Tokens::new(ttl)) }
@@ -141,8 +145,11 @@ fn unescaped(text: &str) -> String {
 }
 
 impl Sign for Signer {
-    fn sign(&self, claims: &str, issued: i64, expires: i64) -> Option<Signed> {
-        let token = self.key.token(&self.header, &payload(claims, issued, expires))?;
+    fn sign(&self, claims: &str, life: Life) -> Option<Signed> {
+        let mut id = [0; 16];
+        aws_lc_rs::rand::fill(&mut id).ok()?;
+        let id = format!("{:032x}", u128::from_be_bytes(id));
+        let token = self.key.token(&self.header, &fresh::fill(claims, life, &id))?;
         Some(Signed { token, kid: Arc::clone(&self.no_kid) })
     }
 }

@@ -5,6 +5,7 @@
 //! verified identity says; never asks who may have a token (that is `policy` and the gate), never shows a private key.
 
 mod assertion;
+mod fresh;
 mod key;
 mod mint;
 mod once;
@@ -14,6 +15,7 @@ mod template;
 mod tokens;
 
 pub use assertion::{Assertion, AssertionSpec};
+pub use fresh::Time;
 pub use key::{Algorithm, KeyProblem, SigningKey};
 pub use mint::{Mint, MintSpec, Roles, is_minted};
 pub use once::{Once, Reservation, Spent, Unreserved};

@@ -40,8 +40,15 @@ pub struct NotSigned;
 
 /// What makes a token of claims.
 pub(super) trait Sign: Send + Sync + 'static {
-    /// The token of these claims, from this second on for the life of all; `None` when it cannot be signed.
-    fn sign(&self, claims: &str, issued: i64, expires: i64) -> Option<Signed>;
+    /// The token of these claims; `None` when it cannot be signed.
+    fn sign(&self, claims: &str, life: Life) -> Option<Signed>;
+}
+
+/// When a token is issued and when it expires, in seconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Life {
+    pub(super) issued: i64,
+    pub(super) expires: i64,
 }
 
 pub(super) struct Signed {
@@ -126,7 +133,7 @@ impl Tokens {
 
     fn sign(&self, claims: &str, now: Now, signer: &impl Sign) -> Option<Arc<Token>> {
         let issued = now.unix_seconds();
-        let signed = signer.sign(claims, issued, issued + seconds(self.ttl))?;
+        let signed = signer.sign(claims, Life { issued, expires: issued + seconds(self.ttl) })?;
         Token::new(signed, issued, now, self.ttl).map(Arc::new)
     }
 
@@ -146,7 +153,8 @@ impl Tokens {
 }
 
 /// The payload: the claims with their time.
-pub(super) fn payload(claims: &str, issued: i64, expires: i64) -> String {
+pub(super) fn payload(claims: &str, life: Life) -> String {
+    let Life { issued, expires } = life;
     let body = claims.strip_suffix('}').unwrap_or(claims);
     let comma = if body.len() > 1 { "," } else { "" };
     format!("{body}{comma}\"exp\":{expires},\"iat\":{issued}}}")
@@ -158,14 +166,14 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    use super::{Sign, Signed, Tokens, payload};
+    use super::{Life, Sign, Signed, Tokens, payload};
     use crate::clock::Now;
 
     #[derive(Default)]
     struct Counting(AtomicUsize);
 
     impl Sign for Counting {
-        fn sign(&self, claims: &str, issued: i64, expires: i64) -> Option<Signed> {
+        fn sign(&self, claims: &str, Life { issued, expires }: Life) -> Option<Signed> {
             let number = self.0.fetch_add(1, Ordering::Relaxed);
             Some(Signed { token: format!("{claims}.{issued}.{expires}.{number}"), kid: "k".into() })
         }
@@ -208,9 +216,10 @@ mod tests {
 
     #[test]
     fn claims_with_their_time() {
-        assert_eq!(payload("{}", 1, 2), r#"{"exp":2,"iat":1}"#);
-        assert_eq!(payload(r#"{"sub":"a"}"#, 1, 2), r#"{"sub":"a","exp":2,"iat":1}"#);
-        let value: serde_json::Value = serde_json::from_str(&payload(r#"{"sub":"a"}"#, 1, 2)).unwrap();
+        assert_eq!(payload("{}", Life { issued: 1, expires: 2 }), r#"{"exp":2,"iat":1}"#);
+        assert_eq!(payload(r#"{"sub":"a"}"#, Life { issued: 1, expires: 2 }), r#"{"sub":"a","exp":2,"iat":1}"#);
+        let value: serde_json::Value =
+            serde_json::from_str(&payload(r#"{"sub":"a"}"#, Life { issued: 1, expires: 2 })).unwrap();
         assert_eq!(value["iat"], 1);
     }
 }
