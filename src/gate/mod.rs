@@ -497,7 +497,7 @@ impl Gate {
         passage.conflict = decision.conflict;
         passage.keeps = decision.keeps;
         match decision.outcome {
-            Ok(permit) => match issue::issue(&passage.snapshot, &permit, clock::now()) {
+            Ok(permit) => match issue::issue(&passage.snapshot, &permit, clock::now(), &self.metrics) {
                 Ok(issued) => {
                     passage.issued = issued;
                     passage.permit = Some(permit);

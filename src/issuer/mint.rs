@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::SigningKey;
 use super::fresh::{self, Time};
 use super::template::{Claims, Person};
-use super::tokens::{Life, NotSigned, Sign, Signed, Token, Tokens};
+use super::tokens::{Given, Life, NotSigned, Sign, Signed, Tokens};
 use crate::clock::Now;
 use crate::identity::{Facts, Method};
 
@@ -88,7 +88,7 @@ impl Mint {
     ///
     /// # Errors
     /// [`NotSigned`].
-    pub fn token(&self, facts: &Facts, now: Now) -> Result<Option<Arc<Token>>, NotSigned> {
+    pub fn token(&self, facts: &Facts, now: Now) -> Result<Option<Given>, NotSigned> {
         if facts.method == Method::Legacy {
             return Ok(None);
         }

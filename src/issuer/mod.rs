@@ -22,4 +22,4 @@ pub use once::{Once, Reservation, Spent, Unreserved};
 pub use ring::{Ring, RingKey, RingProblem, Schedule, Stage};
 pub use runner::{Grant, Judged, KeyFolder, NotGranted, Runner, RunnerSpec};
 pub use template::{Claims, TemplateProblem};
-pub use tokens::{NotSigned, Token};
+pub use tokens::{Given, How, NotSigned, Token};

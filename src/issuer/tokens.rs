@@ -34,6 +34,34 @@ pub struct Token {
     is_renewed: AtomicBool,
 }
 
+/// A token, and what it cost to have it.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub token: Arc<Token>,
+    pub how: How,
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Signed before.
+    Kept,
+    /// The same, and its successor is being signed.
+    Renewed,
+    /// For this request, which waited for it.
+    Signed,
+}
+
+impl How {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Renewed => "renewed",
+            Self::Signed => "signed",
+        }
+    }
+}
+
 /// The machine has no randomness, or there is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotSigned;
@@ -116,19 +144,26 @@ impl Tokens {
         now: Now,
         holds: impl Fn(&Token) -> bool,
         signer: &Arc<impl Sign>,
-    ) -> Result<Arc<Token>, NotSigned> {
+    ) -> Result<Given, NotSigned> {
         if let Some(token) = self.entries.get(claims) {
             if token.is_good(now) && holds(&token) {
-                if now.mono >= token.renew_at && !token.is_renewed.swap(true, Ordering::Relaxed) {
+                let is_due = now.mono >= token.renew_at && !token.is_renewed.swap(true, Ordering::Relaxed);
+                if is_due {
                     self.renew(claims, now, signer);
                 }
-                return Ok(token);
+                return Ok(Given { token, how: if is_due { How::Renewed } else { How::Kept } });
             }
             // Not the one that somebody else put there in the meantime.
             self.entries.remove_if(claims, |kept| Arc::ptr_eq(kept, &token));
         }
         // Of many requests that miss at once, one signs: all get the same bytes.
-        self.entries.get_or_insert_with(claims, || self.sign(claims, now, &**signer).ok_or(NotSigned))
+        let mut how = How::Kept;
+        let sign = || {
+            how = How::Signed;
+            self.sign(claims, now, &**signer).ok_or(NotSigned)
+        };
+        let token = self.entries.get_or_insert_with(claims, sign)?;
+        Ok(Given { token, how })
     }
 
     fn sign(&self, claims: &str, now: Now, signer: &impl Sign) -> Option<Arc<Token>> {
@@ -166,7 +201,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    use super::{Life, Sign, Signed, Tokens, payload};
+    use super::{Given, Life, Sign, Signed, Tokens, payload};
     use crate::clock::Now;
 
     #[derive(Default)]
@@ -184,7 +219,12 @@ mod tests {
         let (tokens, signer) = (Arc::new(Tokens::new(Duration::from_secs(60))), Arc::new(Counting::default()));
         let start = Now::at_unix_ms(1_700_000_000_000);
         let at = |seconds| start.plus(Duration::from_secs(seconds));
-        let get = |now| tokens.get("a", now, |_| true, &signer).unwrap().bare.to_str().unwrap().to_owned();
+        let told = std::cell::RefCell::new(Vec::new());
+        let get = |now| {
+            let Given { token, how } = tokens.get("a", now, |_| true, &signer).unwrap();
+            told.borrow_mut().push(how.as_str());
+            token.bare.to_str().unwrap().to_owned()
+        };
         let first = get(at(0));
         assert_eq!(first, "a.1700000000.1700000060.0");
         assert_eq!(get(at(39)), first, "byte for byte");
@@ -195,7 +235,8 @@ mod tests {
         // Nobody came for a while: nothing that is about to end is sent.
         let third = get(at(41 + 51));
         assert_eq!(third, "a.1700000092.1700000152.2");
-        let other = tokens.get("b", at(92), |_| true, &signer).unwrap();
+        assert_eq!(told.take(), ["signed", "kept", "renewed", "kept", "kept", "signed"]);
+        let other = tokens.get("b", at(92), |_| true, &signer).unwrap().token;
         assert_ne!(other.bare.to_str().unwrap(), third);
     }
 
@@ -204,7 +245,7 @@ mod tests {
         let (tokens, signer) = (Arc::new(Tokens::new(Duration::from_secs(60))), Arc::new(Counting::default()));
         let start = Now::at_unix_ms(1_700_000_000_000);
         let number = |now: Now, holds: bool| {
-            let token = tokens.get("a", now, |_| holds, &signer).unwrap();
+            let token = tokens.get("a", now, |_| holds, &signer).unwrap().token;
             token.bare.to_str().unwrap().rsplit('.').next().unwrap().to_owned()
         };
         assert_eq!(number(start, true), "0");

@@ -99,11 +99,19 @@ fn a_minted_token_says_when_and_which_as_the_api_asks() {
     let first = minted("admin");
     let (nbf, jti) = (first["nbf"].as_i64().unwrap(), first["jti"].as_str().unwrap());
     assert_eq!((first["iat"].as_i64().unwrap(), first["exp"].as_i64().unwrap()), (nbf * 1000, nbf + 60));
-    assert!((now() - nbf as u64) < 60, "{first}");
+    assert!((now() - nbf) < 60, "{first}");
     let until: jiff::Timestamp = first["until"].as_str().unwrap().parse().unwrap();
     assert_eq!(until.as_second(), nbf + 60);
     assert!(jti.len() == 32 && jti.bytes().all(|byte| byte.is_ascii_hexdigit()), "{jti}");
     assert_eq!(minted("admin"), first, "one id a signed token, not a request");
+    for (series, count) in [
+        ("crossgate_tokens_total{kind=\"minted\",result=\"signed\"}", 1.0),
+        ("crossgate_tokens_total{kind=\"minted\",result=\"kept\"}", 1.0),
+        ("crossgate_tokens_total{kind=\"assertion\",result=\"signed\"}", 0.0),
+    ] {
+        assert!(bed.ask_admin("/metrics").text().contains(series), "{series} from the start");
+        assert_eq!(bed.metric(series), count, "{series}");
+    }
     let bed = bed.restart();
     let session = token("user_ada").org("org_1", "acme", "admin").sign();
     assert_eq!(bed.get("/me/x").bearer(&session).send().outcome(), "200 ok");
