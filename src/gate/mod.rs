@@ -120,7 +120,8 @@ impl ProxyHttp for Gate {
             passage.refusal = awaited?.err().map(Refusal::Request);
             return Ok(());
         }
-        match wire::sanitize(session, &passage.snapshot.request) {
+        let rules = exchange::rules(&passage.snapshot, session);
+        match wire::sanitize(session, &rules) {
             Ok(Sanitized::Request(request, edits)) => {
                 wire::apply(edits, session)?;
                 if request.client.dropped {

@@ -24,7 +24,7 @@ use crate::identity::{Facts, Method};
 /// The mark.
 const MARK: (&str, &str) = ("crossgate", "mint");
 /// More readers in a row than unescape what a cookie or a form says.
-const ESCAPES: usize = 3;
+pub(super) const ESCAPES: usize = 3;
 
 /// `identity.roles`: a role of Clerk's, with its prefix, and the legacy ones that mean the same, in the order of the
 /// config: the first is the one that tokens say.
@@ -125,7 +125,7 @@ fn holds_mark(text: &str) -> bool {
 }
 
 /// Without one layer of percent-encoding.
-fn unescaped(text: &str) -> String {
+pub(super) fn unescaped(text: &str) -> String {
     let mut pieces = text.split('%');
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
