@@ -28,6 +28,7 @@ pub mod rollout;
 pub mod route;
 
 // What the story runs on.
+pub mod braces;
 pub mod certificate;
 pub mod clock;
 pub mod gate;

@@ -101,7 +101,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ("request", "", "a request is read by itself: it knows no route, no person and no policy"),
     ("route", "request", "routes look at requests only"),
     ("identity", "route request clock", "who is calling does not depend on what they may do"),
-    ("issuer", "identity clock", "tokens say what a verified identity says, and ask for no request and no policy"),
+    ("issuer", "identity clock braces", "tokens say what a verified identity says, and ask for no request and no policy"),
     (
         "rollout",
         "identity route request clock",
@@ -115,6 +115,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ),
     ("inject", "policy identity route request", "inject writes what policy permitted, and asks nobody else"),
     ("clock", "", "the clock is a leaf"),
+    ("braces", "", "a grammar knows none of the fields that its readers name"),
     ("certificate", "", "a certificate is DER and knows nobody"),
     ("upstream", "snapshot certificate", "upstreams know addresses, timeouts and how they fare; never who calls"),
     (
@@ -122,7 +123,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
         "request route identity issuer rollout policy audit upstream telemetry certificate tls status",
         "a snapshot gathers the compiled world and decides nothing",
     ),
-    ("status", "", "a status is a value: it knows neither credentials nor how it was found"),
+    ("status", "braces", "a status is a value: it knows neither credentials nor how it was found"),
     ("tls", "certificate", "TLS is made of certificates and knows no requests"),
     ("guard", "", "the guard watches bytes and knows nothing of requests"),
     (

@@ -9,7 +9,7 @@ use super::Gate;
 use super::decide::Refusal;
 use super::failure::broken_body;
 use super::passage::Passage;
-use super::{bodiless, wire};
+use super::{bodiless, exchange, wire};
 use crate::guard;
 use crate::request::{Request, Sanitized};
 
@@ -27,7 +27,8 @@ pub(super) async fn read(gate: &Gate, session: &mut Session, passage: &mut Passa
         passage.refusal = awaited?.err().map(Refusal::Request);
         return Ok(());
     }
-    match wire::sanitize(session, &passage.snapshot.request) {
+    let rules = exchange::rules(&passage.snapshot, session);
+    match wire::sanitize(session, &rules) {
         Ok(Sanitized::Request(request, edits)) => {
             wire::apply(edits, session)?;
             if request.client.dropped {

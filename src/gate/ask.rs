@@ -33,7 +33,7 @@ impl Gate {
             .await;
         fetch_aside(decision.refetch.take());
         let shadow = decision.shadow.take();
-        passage.take(decision);
+        passage.take(decision, &self.metrics);
         tally::count(passage);
         if let Some(shadow) = &shadow {
             shadow::observe(self, session, passage, shadow);

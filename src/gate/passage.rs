@@ -23,6 +23,7 @@ use crate::policy::Permit;
 use crate::request::{Client, Request};
 use crate::rollout::{Current, Side};
 use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Attempt, Ended, Hold};
 
 /// The context of one request.
@@ -129,7 +130,7 @@ impl Passage {
     }
 
     /// What was decided, and the tokens that go up by it.
-    pub(super) fn take(&mut self, decision: Decision) {
+    pub(super) fn take(&mut self, decision: Decision, metrics: &Metrics) {
         self.route = decision.route;
         self.side = decision.side;
         self.arm = decision.arm;
@@ -140,7 +141,7 @@ impl Passage {
         self.conflict = decision.conflict;
         self.keeps = decision.keeps;
         match decision.outcome {
-            Ok(permit) => match issue::issue(&self.snapshot, &permit, clock::now()) {
+            Ok(permit) => match issue::issue(&self.snapshot, &permit, clock::now(), metrics) {
                 Ok(issued) => {
                     self.issued = issued;
                     self.permit = Some(permit);

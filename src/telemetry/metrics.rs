@@ -12,6 +12,7 @@ use prometheus::{
 
 use super::config::ConfigSeries;
 use super::forget::keep;
+use super::tokens::{TokenKind, TokenSeries};
 use super::trail::{TrailSeries, TrailState};
 use crate::gate::reply::{Code, Fault};
 use crate::rollout::Side;
@@ -53,6 +54,7 @@ struct Series {
     turned_away: IntCounter,
     unopened: IntCounterVec,
     token_exchanges: IntCounterVec,
+    tokens: TokenSeries,
     trail: TrailSeries,
     classes: Mutex<Vec<Class>>,
 }
@@ -226,6 +228,11 @@ impl Metrics {
                 "exchanges of a credential for a runner token",
                 &["result"],
             )?,
+            tokens: TokenSeries::new(&counters(
+                "crossgate_tokens_total",
+                "tokens for the API that went up with requests",
+                &["kind", "result"],
+            )?),
             trail: TrailSeries::new(&registry)?,
             rollout_weight: registered(
                 &registry,
@@ -390,6 +397,11 @@ impl Metrics {
 
     pub fn token_exchange(&self, result: &'static str) {
         self.0.token_exchanges.with_label_values(&[result]).inc();
+    }
+
+    /// A token for the API; `result` is one of the documented words.
+    pub fn token(&self, kind: TokenKind, result: &'static str) {
+        self.0.tokens.count(kind, result);
     }
 
     pub fn guard_refused(&self, code: &'static str) -> IntCounter {

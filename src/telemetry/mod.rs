@@ -9,4 +9,5 @@ pub mod log;
 pub mod metrics;
 pub mod shadow;
 pub mod tally;
+pub mod tokens;
 pub mod trail;
