@@ -123,6 +123,8 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "inject writes what policy permitted, and asks nobody else",
     ),
     ("clock", &[], "the clock is a leaf"),
+    ("hidden", &[], "which characters hide is asked by whoever shows text, and asks nobody"),
+    ("misfit", &[], "the words for a misfit know nothing of what was read"),
     ("certificate", &[], "a certificate is DER and knows nobody"),
     ("upstream", &["snapshot", "certificate"], "upstreams know addresses, timeouts and how they fare; never who calls"),
     (
@@ -186,6 +188,8 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
             "tls",
             "status",
             "persona",
+            "hidden",
+            "misfit",
         ],
         "config makes snapshots: it never sees the gate, the server or the proxy library",
     ),
@@ -198,7 +202,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "explain",
         &[
             "gate", "snapshot", "identity", "request", "route", "policy", "rollout", "inject", "persona", "clock",
-            "upstream",
+            "upstream", "misfit",
         ],
         "explaining is deciding with every step told: it never sees config or admin",
     ),

@@ -32,9 +32,9 @@ use std::sync::Arc;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
+pub(crate) use crate::misfit::near;
 pub use compile::Compiled;
 pub use compile::test::{Case, Expected, Outcome};
-pub(crate) use decode::near;
 pub use env::Env;
 pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
@@ -47,6 +47,11 @@ use compile::test::Around;
 use places::At;
 use source::{Files, Source};
 use yaml::Document;
+
+/// A length of time as configs write it: `250ms`, `5s`, `15m`, `24h`; `None` for anything else.
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    raw::parse_time(text)
+}
 
 /// Most problems that are handed out.
 const MAX_TOLD: usize = 500;

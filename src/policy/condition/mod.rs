@@ -155,6 +155,11 @@ impl Condition {
         &self.text
     }
 
+    /// The same text for two that are read alike, however they are written.
+    pub fn meaning(&self) -> String {
+        format!("{:?}", self.root)
+    }
+
     /// One that comes to what this claim says, true or false, and is written like this one.
     #[must_use]
     pub fn stood_in_by(&self, claim: &str) -> Self {
