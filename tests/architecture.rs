@@ -221,7 +221,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reload",
-        &["config", "snapshot", "admin", "telemetry", "audit", "rollout", "clock"],
+        &["config", "snapshot", "admin", "telemetry", "audit", "rollout", "route", "clock"],
         "a reload compiles a config and swaps the snapshot",
     ),
     (

@@ -15,6 +15,7 @@ mod help;
 mod help_tests;
 mod keys;
 mod map;
+mod plain;
 mod problems;
 mod report;
 mod rollout;

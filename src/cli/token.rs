@@ -86,10 +86,18 @@ fn ttl(text: &str) -> Result<i64, String> {
 
 /// What these ids are not, at Clerk: a policy that is tried with others may hold for nobody real.
 fn unlike_clerks(sub: &str, org: Option<&str>) -> Vec<String> {
-    let ids = [("--sub", "user_", Some(sub)), ("--org", "org_", org)];
-    let odd = ids.into_iter().filter_map(|(option, prefix, id)| {
+    let ids = [
+        (
+            "--sub",
+            "user_",
+            Some(sub),
+            "the ids of people at Clerk begin with user_, and sessions of others are refused",
+        ),
+        ("--org", "org_", org, "the ids of orgs at Clerk begin with org_"),
+    ];
+    let odd = ids.into_iter().filter_map(|(option, prefix, id, meaning)| {
         let id = id.filter(|id| !id.starts_with(prefix))?;
-        Some(format!("note: {option} {id}: Clerk's own ids begin with {prefix}, and are not chosen by people"))
+        Some(format!("note: {option} {id}: {meaning}"))
     });
     odd.collect()
 }

@@ -157,15 +157,14 @@ fn read(
     let compiled = compile::compile(compile::Input { raw, root, policies, metrics, previous }, files, problems);
     if let Some(Wanted { tests, files, cases }) = wanted {
         let apart = tests.read(&patterns, root, &paths, env, files, problems);
-        // Against a config with errors, they would be told what follows from these.
-        if let Some(Compiled { snapshot, .. }) = &compiled {
-            let around = Around { snapshot, answers: tests.answers };
-            for (raw, root) in written.into_iter().filter(|(_, root)| tests.wants(Path::new(&*root.source.name))) {
-                cases.append(&mut compile::test::compile(raw, root.key("tests"), around, problems));
-            }
-            for file in apart {
-                cases.append(&mut suite::compile(file, around, problems));
-            }
+        // Against a config with errors, only what is wrong with the tests themselves: the rest may follow from these.
+        let snapshot = compiled.as_ref().map(|compiled| &compiled.snapshot);
+        let around = Around { snapshot, answers: tests.answers };
+        for (raw, root) in written.into_iter().filter(|(_, root)| tests.wants(Path::new(&*root.source.name))) {
+            cases.append(&mut compile::test::compile(raw, root.key("tests"), around, problems));
+        }
+        for file in apart {
+            cases.append(&mut suite::compile(file, around, problems));
         }
     }
     waivers.apply(problems);

@@ -4,6 +4,7 @@
 
 use http::Method;
 
+use crate::cli::plain::plain;
 use crate::cli::screen::{Screen, Style, printable};
 use crate::explain::steps::{Section, Step};
 use crate::explain::{Explained, show};
@@ -58,7 +59,7 @@ fn verdict(explained: &Explained, screen: Screen) -> String {
     let mut text = format!("{}  {status} {code}\n", screen.paint(style, word));
     if !reason.is_empty() {
         let indent = word.len() + 2;
-        text.push_str(&format!("{:indent$}{}\n", "", screen.wrap(indent, indent, &printable(&reason))));
+        text.push_str(&format!("{:indent$}{}\n", "", screen.wrap(indent, indent, &plain(&printable(&reason)))));
     }
     text
 }
@@ -110,7 +111,7 @@ fn row(word: &str, style: Style, depth: usize, detail: &str, screen: Screen) -> 
     let indent = MARGIN + WORD + depth * 2;
     let gap = WORD.saturating_sub(word.chars().count()).max(1);
     let used = MARGIN + word.chars().count() + gap + depth * 2;
-    let detail = screen.wrap(used, indent, &printable(detail));
+    let detail = screen.wrap(used, indent, &plain(&printable(detail)));
     let deeper = gap + depth * 2;
     format!("{:MARGIN$}{}{:deeper$}{detail}\n", "", screen.paint(style, word), "")
 }
