@@ -7,8 +7,11 @@
 
 mod eval;
 mod read;
+mod shape;
+mod syntax;
 mod tree;
 mod value;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt;
