@@ -33,6 +33,8 @@ pub mod certificate;
 pub mod clock;
 pub mod gate;
 pub mod guard;
+mod hidden;
+mod misfit;
 pub mod snapshot;
 pub mod status;
 pub mod telemetry;

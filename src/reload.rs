@@ -28,7 +28,7 @@ pub use crate::config::Watched as Read;
 pub use keeper::{QUIET, Reloads, start};
 pub use outcome::{By, Outcome, Verdict};
 
-use outcome::MOST_TOLD;
+use outcome::{Gone, MOST_TOLD};
 
 /// How often files that change while they are read are read again for somebody who waits.
 const TRIES: usize = 5;
@@ -109,7 +109,11 @@ impl Reloader {
             Outcome::new(Verdict::Unchanged, previous, &problems)
         } else {
             match self.take_up(by, &previous, compiled, warnings) {
-                Ok(snapshot) => Outcome::new(Verdict::Loaded, snapshot, &problems),
+                Ok(snapshot) => {
+                    let gone = Gone::between(&previous.routes, &snapshot.routes);
+                    tell_gone(&gone, &snapshot.id);
+                    Outcome { gone, ..Outcome::new(Verdict::Loaded, snapshot, &problems) }
+                }
                 Err(unusable) => self.refuse_folder(by, previous, &unusable),
             }
         };
@@ -251,6 +255,23 @@ impl Reloader {
         }
         entry.policy = Some(Policy { snapshot: Text(&snapshot.id), file: None, line: None });
         self.ledger.post(&entry);
+    }
+}
+
+/// What a deleted file guarded may be open now by a rule that stands below it: whoever meant it can pass this over.
+fn tell_gone(gone: &Gone, snapshot: &str) {
+    let Gone { count, guarded, ids } = gone;
+    if *count > 0 {
+        let more = count.saturating_sub(ids.len());
+        let ids = ids.join(", ");
+        tracing::warn!(
+            routes = count,
+            guarded,
+            ids,
+            more,
+            snapshot,
+            "routes are gone with this reload: their requests fall under what is left"
+        );
     }
 }
 

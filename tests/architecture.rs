@@ -116,6 +116,8 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ("inject", "policy identity route request", "inject writes what policy permitted, and asks nobody else"),
     ("clock", "", "the clock is a leaf"),
     ("braces", "", "a grammar knows none of the fields that its readers name"),
+    ("hidden", "", "which characters hide is asked by whoever shows text, and asks nobody"),
+    ("misfit", "", "the words for a misfit know nothing of what was read"),
     ("certificate", "", "a certificate is DER and knows nobody"),
     ("upstream", "snapshot certificate", "upstreams know addresses, timeouts and how they fare; never who calls"),
     (
@@ -134,7 +136,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ("telemetry", "gate snapshot rollout", "telemetry knows the codes of answers, the arms and where logs go"),
     (
         "config",
-        "snapshot request route identity issuer rollout policy audit inject upstream telemetry clock certificate tls status persona",
+        "snapshot request route identity issuer rollout policy audit inject upstream telemetry clock certificate tls status persona hidden misfit",
         "config makes snapshots: it never sees the gate, the server or the proxy library",
     ),
     (
@@ -144,7 +146,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ),
     (
         "explain",
-        "gate snapshot identity request route policy rollout inject persona clock upstream",
+        "gate snapshot identity request route policy rollout inject persona clock upstream misfit",
         "explaining is deciding with every step told: it never sees config or admin",
     ),
     (
@@ -159,7 +161,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ),
     (
         "reload",
-        "config snapshot admin telemetry audit rollout clock",
+        "config snapshot admin telemetry audit rollout route clock",
         "a reload compiles a config and swaps the snapshot",
     ),
     (

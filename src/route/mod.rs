@@ -6,6 +6,7 @@
 
 mod captures;
 mod host;
+mod meeting;
 mod near;
 mod pattern;
 mod predicate;
@@ -24,6 +25,7 @@ use crate::request::{Oddities, Oddity};
 
 pub use captures::Captures;
 pub use host::{HostPattern, HostProblem};
+pub use meeting::Meeting;
 pub use near::{Miss, Near};
 pub use pattern::{MAX_CAPTURES, Pattern, PatternProblem, PatternProblemKind};
 pub use predicate::WhyNot;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::super::screen::{Screen, Style};
+use super::super::plain::plain;
+use super::super::screen::{Screen, Style, printable};
 use super::Ran;
 use crate::config::{Case, Expected, Outcome};
 use crate::explain::steps::Step;
@@ -56,7 +57,7 @@ impl Page<'_> {
         for (name, detail) in mattering(&case.expected, &run.got) {
             let head = format!("{name}: ");
             let used = 6 + head.chars().count();
-            text.push_str(&format!("      {head}{}\n", self.screen.wrap(used, 8, &detail)));
+            text.push_str(&format!("      {head}{}\n", self.screen.wrap(used, 8, &plain(&printable(&detail)))));
         }
         if judged.depends_on_the_bucket() {
             let arm = run.arm.map_or("", crate::rollout::Side::as_str);
