@@ -147,7 +147,13 @@ impl Readiness {
         }
         // Public and protected traffic goes on, so that the process stays in the balancer.
         if let Some(problem) = trail {
-            say("audit_unavailable", None, format!("privileged requests are 503: {problem}"));
+            say(
+                "audit_unavailable",
+                None,
+                format!(
+                    "privileged requests are 503, but for `best_effort` routes where `audit.on_failure` allows: {problem}"
+                ),
+            );
         }
         reasons.extend(self.config_reasons());
         let degraded = !reasons.is_empty();

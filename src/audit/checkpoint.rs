@@ -18,6 +18,9 @@ pub struct Checkpoint {
     pub hash: String,
     /// RFC 3339.
     pub time: String,
+    /// The trail was ended in order here: whatever stands behind it, without a later checkpoint, nobody who may sign wrote.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end: bool,
     /// Id of the key that signed.
     pub key: String,
     /// Base64.
@@ -25,12 +28,13 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn sign(keys: &Keys, node: &str, link: Link, micros: i64) -> Self {
+    pub(super) fn sign(keys: &Keys, node: &str, link: Link, end: bool, micros: i64) -> Self {
         let mut made = Self {
             node: node.to_owned(),
             seq: link.seq,
             hash: link.hash.to_string(),
             time: timestamp(micros),
+            end,
             key: keys.id().to_owned(),
             signature: String::new(),
         };
@@ -66,7 +70,9 @@ impl Checkpoint {
     }
 
     fn signed_bytes(&self) -> Vec<u8> {
-        format!("crossgate-checkpoint-1\n{}\n{}\n{}\n{}\n", self.node, self.seq, self.hash, self.time).into_bytes()
+        // No field holds a line feed, so that the last line is there for an end alone.
+        let end = if self.end { "end\n" } else { "" };
+        format!("crossgate-checkpoint-1\n{}\n{}\n{}\n{}\n{end}", self.node, self.seq, self.hash, self.time).into_bytes()
     }
 }
 
@@ -83,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let names = Names::of(&folder.path().join("audit.jsonl")).unwrap();
         let keys = Keys::load(&Real, &folder.path().join("state"), &names).unwrap();
-        let made = Checkpoint::sign(&keys, "node-1", Link { seq: 7, hash: Hash([9; 32]) }, 1);
+        let made = Checkpoint::sign(&keys, "node-1", Link { seq: 7, hash: Hash([9; 32]) }, false, 1);
         let read = Checkpoint::parse(&made.line()).unwrap();
         assert_eq!(read, made);
         assert!(read.is_signed_by(&keys.public));
@@ -95,11 +101,16 @@ mod tests {
             ("0909", "0a09"),
             ("1970", "1971"),
             (keys.id(), "0000000000000000"),
+            (",\"key\"", ",\"end\":true,\"key\""),
         ] {
             let changed = Checkpoint::parse(text.replacen(from, to, 1).as_bytes()).unwrap();
             assert!(!changed.is_signed_by(&keys.public), "{from}");
         }
         assert!(!read.is_signed_by(&[]));
+        let end = Checkpoint::sign(&keys, "node-1", Link { seq: 7, hash: Hash([9; 32]) }, true, 1);
+        let read = Checkpoint::parse(&end.line()).unwrap();
+        assert!(read.end && read.is_signed_by(&keys.public));
+        assert!(!Checkpoint { end: false, ..read }.is_signed_by(&keys.public), "an end says so under the signature");
         for bad in ["", "{}", &text.replacen("node-1", "node\\n1", 1), &text.replacen("0909", "09", 1)] {
             assert_eq!(Checkpoint::parse(bad.as_bytes()), None, "{bad}");
         }

@@ -161,26 +161,73 @@ fn same(file: &File, path: &Path) -> bool {
 }
 
 /// The right to write to a folder; given back when it is dropped, and by the system when the process dies.
+///
+/// Both the folder and a file in it are locked: the file can be removed, and then it would keep nobody out; the folder
+/// cannot while a trail lies in it, but not every network file system locks folders.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct Lock {
+    folder: File,
+    file: File,
+}
 
 impl Lock {
     /// # Errors
     /// A sentence, among others when another process has it.
-    pub(super) fn take(path: &Path) -> Result<Self, String> {
-        let at = |error: io::Error| format!("{}: cannot lock the trail: {error}", path.display());
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(at)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(format!("{}: another process holds the lock: two may not write one trail", path.display()))
-            }
-            Err(error) => Err(at(error.into())),
-        }
+    pub(super) fn take(folder: &Path, path: &Path) -> Result<Self, String> {
+        // The file first: who has both is told by the file, as everywhere.
+        let file = lock_file(path)?;
+        Ok(Self { folder: lock_folder(folder)?, file })
     }
 
-    /// Whether `path` still names the file that is locked.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
-        same(&self.0, path)
+    /// Takes again what was removed or replaced.
+    ///
+    /// # Errors
+    /// As [`Self::take`]; then it is held no less than before.
+    pub(super) fn renew(&mut self, folder: &Path, path: &Path) -> Result<(), String> {
+        if !same(&self.file, path) {
+            self.file = lock_file(path)?;
+        }
+        if !same(&self.folder, folder) {
+            self.folder = lock_folder(folder)?;
+        }
+        Ok(())
+    }
+}
+
+fn lock_folder(path: &Path) -> Result<File, String> {
+    let at = |error: io::Error| format!("{}: cannot lock the trail's folder: {error}", path.display());
+    let folder = File::open(path).map_err(at)?;
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(folder),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(format!("{}: another process writes a trail in this folder: each needs one of its own", path.display()))
+        }
+        // NFS wants a file that was opened for writing: there the file alone keeps others out.
+        Err(error) if FOLDERS_NOT_LOCKED.contains(&error) => {
+            tracing::warn!(
+                "{}: this file system locks no folders: {error}; do not remove the lock file",
+                path.display()
+            );
+            Ok(folder)
+        }
+        Err(error) => Err(at(error.into())),
+    }
+}
+
+const FOLDERS_NOT_LOCKED: [rustix::io::Errno; 4] =
+    [rustix::io::Errno::BADF, rustix::io::Errno::INVAL, rustix::io::Errno::OPNOTSUPP, rustix::io::Errno::NOSYS];
+
+fn lock_file(path: &Path) -> Result<File, String> {
+    let at = |error: io::Error| format!("{}: cannot lock the trail: {error}", path.display());
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nonblock);
+    let file = options.open(path).map_err(at)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(format!("{}: another process holds the lock: two may not write one trail", path.display()))
+        }
+        Err(error) => Err(at(error.into())),
     }
 }

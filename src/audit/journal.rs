@@ -13,6 +13,7 @@ use super::disk::{Append, Lock, Undone, put, remove_if_there};
 use super::entry::{Id, Seal};
 use super::keys::Keys;
 use super::queue::{Item, Kind};
+use super::regular;
 use super::site::Site;
 use super::status::Failure;
 use super::system::{self, Reason};
@@ -188,10 +189,9 @@ impl Journal {
         site.shared.meter.busy();
         let at = |error: &io::Error| Fault::new(Failure::Open, site, "cannot begin a segment", error);
         site.disk.create_folder(site.names.folder()).map_err(|error| at(&error))?;
-        if !self.lock.is_at(&site.names.lock()) {
-            let again = Lock::take(&site.names.lock());
-            self.lock = again.map_err(|sentence| Fault { failure: Failure::Open, sentence })?;
-        }
+        let held = self.lock.renew(site.names.folder(), &site.names.lock());
+        let held = held.and_then(|()| self.keys.publish_again(&*site.disk, &site.names));
+        held.map_err(|sentence| Fault { failure: Failure::Open, sentence })?;
         if site.disk.space(site.names.folder()).is_ok_and(|space| space.bytes < LEAST_SPACE) {
             let sentence = format!("{}: less than {LEAST_SPACE} bytes are free", site.names.folder().display());
             return Err(Fault { failure: Failure::Space, sentence });
@@ -295,7 +295,7 @@ impl Journal {
 
 /// Whether the file's first line is that entry.
 fn begins_with(path: &std::path::Path, seq: u64) -> bool {
-    let Ok(file) = std::fs::File::open(path) else { return false };
+    let Ok(file) = regular::open(path) else { return false };
     let mut line = Vec::new();
     let read = BufReader::new(file.take(MAX_LINE as u64)).read_until(b'\n', &mut line);
     let line = line.strip_suffix(b"\n").and_then(Line::read);

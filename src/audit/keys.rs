@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::disk::{Disk, replace};
 use super::names::Names;
+use super::regular;
 
 /// Bytes of an Ed25519 public key.
 const PUBLIC: usize = 32;
@@ -48,6 +49,15 @@ impl Keys {
         let token = TokenKey::load(disk, state_dir)?;
         let public = publish(disk, &names.public_key(), &own)?;
         Ok(Self { id: own.id(), pair, token, public, made })
+    }
+
+    /// Puts the public keys down again where the folder was made anew: a copy of it could not be proved.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub(super) fn publish_again(&self, disk: &dyn Disk, names: &Names) -> Result<(), String> {
+        let path = names.public_key();
+        if path.exists() { Ok(()) } else { write(disk, &path, &self.public) }
     }
 
     /// The public key's, as checkpoints name it.
@@ -92,7 +102,7 @@ impl TokenKey {
     /// # Errors
     /// A sentence that names the file.
     pub fn read_file(path: &Path) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| sentence(path, "cannot be read", &error))?;
+        let bytes = regular::read(path, regular::KEYS).map_err(|error| sentence(path, "cannot be read", &error))?;
         Self::of(path, &bytes)
     }
 
@@ -164,15 +174,19 @@ fn secret(disk: &dyn Disk, path: &Path, make: impl Fn() -> Option<Vec<u8>>) -> R
 
 /// Writes the public key down beside the trail, before those of earlier keys: their checkpoints stay checkable.
 fn publish(disk: &dyn Disk, path: &Path, own: &PublicKey) -> Result<Vec<PublicKey>, String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let mut keys = PublicKey::all(&text);
+    let text = regular::read(path, regular::KEYS).unwrap_or_default();
+    let mut keys = PublicKey::all(&String::from_utf8_lossy(&text));
     if keys.first() != Some(own) {
         keys.retain(|key| key != own);
         keys.insert(0, own.clone());
-        let text: String = keys.iter().map(|key| STANDARD.encode(&key.0) + "\n").collect();
-        replace(disk, path, text.as_bytes()).map_err(|error| sentence(path, "cannot be written", &error))?;
+        write(disk, path, &keys)?;
     }
     Ok(keys)
+}
+
+fn write(disk: &dyn Disk, path: &Path, keys: &[PublicKey]) -> Result<(), String> {
+    let text: String = keys.iter().map(|key| STANDARD.encode(&key.0) + "\n").collect();
+    replace(disk, path, text.as_bytes()).map_err(|error| sentence(path, "cannot be written", &error))
 }
 
 fn sentence(path: &Path, what: &str, error: &io::Error) -> String {

@@ -9,11 +9,12 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::crowd::Who;
 use super::entry::{Entry, Event, Id, Text};
 use super::queue::Kind;
 use super::rollup::{Budget, Due, Noted, Rollup};
 use super::sample::Sample;
-use super::trail::{Trail, Unavailable};
+use super::trail::{Late, Trail, Unavailable};
 use crate::clock;
 
 /// At two lines of a kilobyte each and 7.5 GiB of segments (the defaults), strangers who do nothing else would need more
@@ -59,7 +60,16 @@ impl Ledger {
     pub async fn attempt(&self, entry: &Entry<'_>) -> Result<Attempt, Unavailable> {
         // Of a task that is cancelled while it waits, the trail itself says that nothing was sent.
         self.0.trail.commit(Kind::Attempt(entry.id), Event::Attempt, entry.body()).await?;
-        Ok(Attempt { ledger: self.clone(), id: entry.id, is_open: true })
+        Ok(Attempt { ledger: self.clone(), id: entry.id, is_open: true, late: None })
+    }
+
+    /// The same for what is done whether it is durable in time or not: see [`Attempt::is_late`].
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is not written down at all.
+    pub async fn attempt_or_late(&self, entry: &Entry<'_>) -> Result<Attempt, Unavailable> {
+        let late = self.0.trail.commit_or_late(Kind::Attempt(entry.id), Event::Attempt, entry.body()).await?;
+        Ok(Attempt { ledger: self.clone(), id: entry.id, is_open: true, late })
     }
 
     /// Writes down a refusal: the first of a kind now, what repeats it as a count. `entry` is asked only when its words
@@ -92,7 +102,12 @@ impl Ledger {
                 Ok(())
             }
             Noted::Repeat => Ok(()),
-            Noted::Crowded => {
+            // Of a stranger's address there is no name to tell.
+            Noted::Swarm if is_person => {
+                denials.crowd_of(caller, code, now, || entry().1);
+                Ok(())
+            }
+            Noted::Crowded | Noted::Swarm => {
                 denials.crowd(code, now);
                 Ok(())
             }
@@ -117,6 +132,7 @@ impl Ledger {
             }
             Noted::Second => self.0.notices.keep(kind, entry().1),
             Noted::Repeat => {}
+            Noted::Swarm => self.0.notices.crowd_of(caller, what, now, || entry().1),
             Noted::Crowded => self.0.notices.crowd(what, now),
         }
     }
@@ -146,11 +162,12 @@ impl Ledger {
         for due in due(&self.0.notices) {
             match due {
                 Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::System, body),
-                Due::Crowd { code, count } => {
+                Due::Crowd(crowd) => {
                     let mut entry = Entry::new(Id::random(), time, Event::System);
-                    entry.action = Some(Text(code));
+                    entry.action = Some(Text(crowd.code));
                     entry.reason = Some(Text("more than can be told apart"));
-                    entry.count = Some(count);
+                    entry.actor = crowd.who.as_ref().map(Who::actor);
+                    entry.count = Some(crowd.count);
                     self.post(&entry);
                 }
             }
@@ -158,12 +175,13 @@ impl Ledger {
         for due in due(&self.0.people).into_iter().chain(due(&self.0.strangers)) {
             match due {
                 Due::Repeats(body) => self.0.trail.post(Kind::Other, Event::Denied, body),
-                Due::Crowd { code, count } => {
+                Due::Crowd(crowd) => {
                     let mut entry = Entry::new(Id::random(), time, Event::Denied);
                     entry.decision = Some("deny");
-                    entry.code = Some(code);
+                    entry.code = Some(crowd.code);
                     entry.reason = Some(Text("more refusals than can be told apart"));
-                    entry.count = Some(count);
+                    entry.actor = crowd.who.as_ref().map(Who::actor);
+                    entry.count = Some(crowd.count);
                     self.post(&entry);
                 }
             }
@@ -183,12 +201,26 @@ pub struct Attempt {
     ledger: Ledger,
     id: Id,
     is_open: bool,
+    late: Option<Late>,
 }
 
 impl Attempt {
+    /// Whether it was under way before it was durable.
+    pub const fn is_late(&self) -> bool {
+        self.late.is_some()
+    }
+
     /// Writes down what became of it; `entry` is given its event and its reference.
-    pub fn close(mut self, mut entry: Entry<'_>) {
+    pub fn close(mut self, entry: Entry<'_>) {
+        self.end(entry);
+    }
+
+    fn end(&mut self, mut entry: Entry<'_>) {
         self.is_open = false;
+        // Nothing to refer to.
+        if self.late.as_mut().is_some_and(Late::is_lost) {
+            return;
+        }
         entry.event = Event::Outcome;
         entry.attempt = Some(self.id);
         self.ledger.0.trail.post(Kind::Outcome(self.id), Event::Outcome, entry.body());
@@ -198,13 +230,11 @@ impl Attempt {
 /// Nobody was left to say what became of it.
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.is_open {
-            return;
+        if self.is_open {
+            let mut entry = Entry::new(Id::random(), clock::unix_micros(), Event::Outcome);
+            entry.reason = Some(Text("unknown"));
+            self.end(entry);
         }
-        let mut entry = Entry::new(Id::random(), clock::unix_micros(), Event::Outcome);
-        entry.reason = Some(Text("unknown"));
-        entry.attempt = Some(self.id);
-        self.ledger.0.trail.post(Kind::Outcome(self.id), Event::Outcome, entry.body());
     }
 }
 
@@ -212,10 +242,35 @@ impl Drop for Attempt {
 mod tests {
     use std::time::Duration;
 
-    use super::super::entry::Event;
+    use super::super::entry::{Actor, Entry, Event, Id, Text};
     use super::super::testing::{Bed, denied};
     use super::super::trail::Trail;
     use super::Ledger;
+
+    /// Who tries every door is counted, and the count says who it was.
+    #[tokio::test]
+    async fn a_person_with_more_kinds_of_refusals_than_are_told_apart_is_named_by_the_count() {
+        let bed = Bed::new();
+        let ledger = Ledger::new(Trail::open(bed.options(16 << 20, 3)).unwrap());
+        let refused = || {
+            let mut entry = Entry::new(Id::random(), 1, Event::Denied);
+            entry.actor = Some(Actor { subject: Some(Text("user_1")), session: Some(Text("s")), ..Actor::default() });
+            (Event::Denied, entry.body())
+        };
+        for door in 0..200 {
+            ledger.denial(&"user_1", &door, true, "forbidden", refused).await.unwrap();
+        }
+        for door in 0..200 {
+            ledger.denial(&"192.0.2.1", &door, false, "no_credential", || (Event::Denied, denied())).await.unwrap();
+        }
+        ledger.finish(Duration::from_secs(20));
+        let text = String::from_utf8(bed.bytes()).unwrap();
+        let counts: Vec<&str> = text.lines().filter(|line| line.contains("more refusals than")).collect();
+        let [one, other] = counts.as_slice() else { panic!("{counts:?}") };
+        let (person, stranger) = if one.contains("forbidden") { (one, other) } else { (other, one) };
+        assert!(person.contains(r#""actor":{"subject":"user_1"},"count":72}"#), "{person}");
+        assert!(!stranger.contains("actor") && stranger.contains(r#""count":72}"#), "{stranger}");
+    }
 
     /// On a route for one login everybody who has both gives rise to a notice.
     #[tokio::test]

@@ -10,22 +10,26 @@
 
 pub mod chain;
 pub mod checkpoint;
+mod crowd;
 mod disk;
 pub mod entry;
 mod journal;
 pub mod keys;
 pub mod ledger;
+mod lines;
 pub mod moves;
 pub mod names;
 mod queue;
 pub mod read;
 mod recover;
+pub mod regular;
 mod rollup;
 pub mod rules;
 mod sample;
 mod site;
 pub mod status;
 mod system;
+mod text;
 pub mod trail;
 pub mod verify;
 mod witness;
@@ -49,3 +53,5 @@ mod recover_tests;
 mod testing;
 #[cfg(test)]
 mod trail_tests;
+#[cfg(test)]
+mod writer_tests;

@@ -1,6 +1,7 @@
 //! The names of the trail's files: what lies where in its folder.
 //!
-//! Owns how a name says what a file holds. Never opens one of them; only [`Names::older`] looks into the folder.
+//! Owns how a name says what a file holds. Never opens one of them; only [`Names::older_ones`] and
+//! [`Names::foreign_ones`] look into the folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,15 @@ impl Names {
         format!("{}-{seq:020}.torn", self.stem)
     }
 
+    /// Lines that somebody put behind the signed end of a trail; `seq` is what the first of them calls itself.
+    pub fn foreign(&self, seq: u64) -> PathBuf {
+        self.folder.join(self.foreign_name(seq))
+    }
+
+    pub fn foreign_name(&self, seq: u64) -> String {
+        format!("{}-{seq:020}.foreign", self.stem)
+    }
+
     pub fn lock(&self) -> PathBuf {
         self.folder.join(format!("{}.lock", self.stem))
     }
@@ -95,6 +105,18 @@ impl Names {
     /// # Errors
     /// That of reading the folder.
     pub fn older_ones(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        self.numbered(&self.ending)
+    }
+
+    /// What [`Self::foreign`] names, in order.
+    ///
+    /// # Errors
+    /// That of reading the folder.
+    pub fn foreign_ones(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        self.numbered(".foreign")
+    }
+
+    fn numbered(&self, ending: &str) -> io::Result<Vec<(u64, PathBuf)>> {
         let listing = match std::fs::read_dir(&self.folder) {
             Ok(listing) => listing,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -103,7 +125,7 @@ impl Names {
         let mut found = Vec::new();
         for entry in listing {
             let entry = entry?;
-            if let Some(first) = entry.file_name().to_str().and_then(|name| self.first_of(name)) {
+            if let Some(first) = entry.file_name().to_str().and_then(|name| self.number_of(name, ending)) {
                 found.push((first, entry.path()));
             }
         }
@@ -111,8 +133,8 @@ impl Names {
         Ok(found)
     }
 
-    fn first_of(&self, name: &str) -> Option<u64> {
-        let digits = name.strip_prefix(&self.stem)?.strip_prefix('-')?.strip_suffix(&self.ending)?;
+    fn number_of(&self, name: &str, ending: &str) -> Option<u64> {
+        let digits = name.strip_prefix(&self.stem)?.strip_prefix('-')?.strip_suffix(ending)?;
         (digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit())).then_some(())?;
         digits.parse().ok()
     }
@@ -133,6 +155,7 @@ mod tests {
             names.older(7),
             names.checkpoints(7),
             names.torn(8),
+            names.foreign(8),
             names.lock(),
             names.public_key(),
         ];
@@ -142,6 +165,7 @@ mod tests {
             "a/audit-00000000000000000007.jsonl",
             "a/audit-00000000000000000007.checkpoints",
             "a/audit-00000000000000000008.torn",
+            "a/audit-00000000000000000008.foreign",
             "a/audit.lock",
             "a/audit.pub",
         ];

@@ -4,7 +4,8 @@
 //! lost outcome the attempt's id is kept, so that it is written as unknown later. Never waits for the disk.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -38,13 +39,52 @@ pub(super) struct Item {
     /// The line from `"id"` on.
     pub(super) body: Vec<u8>,
     /// Somebody waits for it to be durable.
-    pub(super) ack: Option<oneshot::Sender<()>>,
+    pub(super) ack: Option<Ack>,
+}
+
+/// Where somebody waits.
+#[derive(Debug)]
+pub(super) struct Ack {
+    told: oneshot::Sender<()>,
+    /// Who waited acts, durable or not: the entry is true however late it comes.
+    acts: Arc<AtomicBool>,
+}
+
+/// The other end of an [`Ack`].
+#[derive(Debug)]
+pub(super) struct Durable {
+    pub(super) told: oneshot::Receiver<()>,
+    acts: Arc<AtomicBool>,
+}
+
+impl Ack {
+    pub(super) fn new() -> (Self, Durable) {
+        let (ack, told) = oneshot::channel();
+        let acts = Arc::<AtomicBool>::default();
+        (Self { told: ack, acts: Arc::clone(&acts) }, Durable { told, acts })
+    }
+
+    fn is_void(&self) -> bool {
+        self.told.is_closed() && !self.acts.load(Relaxed)
+    }
+
+    /// Whether somebody learned of it, or need not.
+    pub(super) fn tell(self) -> bool {
+        self.told.send(()).is_ok() || self.acts.load(Relaxed)
+    }
+}
+
+impl Durable {
+    /// From now on the entry stands, although nobody waits for it any more.
+    pub(super) fn act(&self) {
+        self.acts.store(true, Relaxed);
+    }
 }
 
 impl Item {
     /// Who waited has given up: it need not be written.
     pub(super) fn abandoned(&self) -> bool {
-        self.ack.as_ref().is_some_and(oneshot::Sender::is_closed)
+        self.ack.as_ref().is_some_and(Ack::is_void)
     }
 
     /// Bytes of its line, at most.

@@ -1,7 +1,7 @@
 //! Reading the trail: its files in the order of their entries, and their lines.
 //!
 //! Owns where a trail is ([`Place`]), the order in which files are opened so that a rotation or a retention in between
-//! loses nothing, and lines of bounded length. Works on a folder that a service writes and on a copy alike. Never
+//! loses nothing, and which lines count ([`each`]). Works on a folder that a service writes and on a copy alike. Never
 //! writes, takes no lock, judges nothing: whether lines hold is `verify`'s question.
 
 use std::fmt;
@@ -15,14 +15,15 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::chain::{Line, MAX_LINE};
+pub use super::lines::{Lines, Next};
 use super::names::Names;
+use super::regular;
 
 /// Digits of a segment's first `seq` in its name.
 const DIGITS: usize = 20;
 /// How often and how long a file that a rotation is just moving is waited for: 2 s.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
-const BUFFER: usize = 256 * 1024;
 
 /// Why there is nothing to read.
 #[derive(Debug)]
@@ -152,7 +153,7 @@ impl Place {
     pub fn open(&self) -> Result<Opened, Unreadable> {
         let path = self.active();
         for attempt in 0.. {
-            let active = match File::open(&path) {
+            let active = match regular::open(&path) {
                 Ok(file) => Some(file),
                 Err(problem) if problem.kind() == io::ErrorKind::NotFound => None,
                 Err(problem) => return Err(Unreadable::Failed(path, problem)),
@@ -193,7 +194,7 @@ impl Place {
     /// It is there and cannot be opened.
     pub fn open_segment(&self, first: u64) -> Result<Option<File>, Unreadable> {
         let path = self.folder().join(self.segment(first));
-        match File::open(&path) {
+        match regular::open(&path) {
             Ok(file) => Ok(Some(file)),
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(problem) => Err(Unreadable::Failed(path, problem)),
@@ -254,7 +255,7 @@ impl Opened {
             None => match &mut self.active {
                 Some(active) => Opening::read(active),
                 // A rotation that stopped half way had begun it.
-                None => Opening::read(&mut File::open(place.fresh()).ok()?),
+                None => Opening::read(&mut regular::open(&place.fresh()).ok()?),
             },
         }
     }
@@ -324,74 +325,6 @@ pub fn time<'a>(line: &Line<'a>) -> Option<&'a str> {
     const BEFORE: usize = r#""id":"00112233445566778899aabbccddeeff","#.len();
     let rest = line.body.get(BEFORE..)?.strip_prefix(b"\"time\":\"")?;
     std::str::from_utf8(rest.split(|byte| *byte == b'"').next()?).ok()
-}
-
-/// What a file has next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next<'a> {
-    /// Without its line feed.
-    Line(&'a [u8]),
-    /// More bytes than a line may have; passed over up to its line feed.
-    TooLong,
-    /// The end, in the middle of a line. Asked again, the line goes on where the writer went on.
-    Unfinished(&'a [u8]),
-    End,
-}
-
-/// The lines of a file, one at a time and never more than [`MAX_LINE`] bytes of one.
-#[derive(Debug)]
-pub struct Lines {
-    reader: BufReader<File>,
-    line: Vec<u8>,
-    /// How many lines were had, the unfinished one not counted.
-    pub count: u64,
-    /// Bytes of a line that is too long are being passed over.
-    passing: bool,
-}
-
-impl Lines {
-    pub fn of(file: File) -> Self {
-        Self {
-            reader: BufReader::with_capacity(BUFFER, file),
-            line: Vec::with_capacity(MAX_LINE),
-            count: 0,
-            passing: false,
-        }
-    }
-
-    /// The next line.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn read(&mut self) -> io::Result<Next<'_>> {
-        if self.line.ends_with(b"\n") {
-            self.line.clear();
-        }
-        loop {
-            let room = (MAX_LINE + 1).saturating_sub(self.line.len());
-            let read = self.reader.by_ref().take(room as u64).read_until(b'\n', &mut self.line)?;
-            let whole = self.line.ends_with(b"\n");
-            if self.line.len() > MAX_LINE || (self.passing && read > 0) {
-                self.passing = !whole;
-                self.line.clear();
-                if whole {
-                    self.count += 1;
-                    return Ok(Next::TooLong);
-                }
-                continue;
-            }
-            if whole {
-                self.count += 1;
-                return Ok(Next::Line(self.line.strip_suffix(b"\n").unwrap_or_default()));
-            }
-            return Ok(if self.line.is_empty() && !self.passing { Next::End } else { Next::Unfinished(&self.line) });
-        }
-    }
-
-    /// The file itself.
-    pub fn file(&self) -> &File {
-        self.reader.get_ref()
-    }
 }
 
 /// Gets the name of a file, the number of a line, and the line; nothing where it is too long to be one.

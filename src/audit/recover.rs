@@ -2,7 +2,8 @@
 //!
 //! Owns the difference between a torn tail and a broken trail. What no checkpoint covers was at most never acknowledged,
 //! or is the loss of a disk that lied: it is put aside and the trail goes on. What a checkpoint covers must be there, bit
-//! by bit; if not, nothing is touched and the trail says so for ever. Reads one segment, by position.
+//! by bit; if not, nothing is touched and the trail says so for ever. Behind an end that was signed as one no crash leaves
+//! anything: what stands there was put there, and is put aside and told, never built upon. Reads one segment, by position.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
@@ -16,9 +17,13 @@ use super::entry::Id;
 use super::journal::{Fault, Journal, Segment};
 use super::keys::Keys;
 use super::queue::Item;
+use super::regular;
 use super::site::Site;
 use super::system::{self, Reason};
-use super::witness::{self, Witness};
+use super::witness::{Signed, Witness};
+
+/// Files of foreign lines that are told of at a start, at most.
+const MOST_FOREIGN: usize = 16;
 
 impl Journal {
     /// Takes the trail over: locks it, finds its end, and makes durable that a process started.
@@ -28,11 +33,12 @@ impl Journal {
     pub(super) fn open(site: &Site) -> Result<Self, String> {
         let (disk, names) = (&*site.disk, &site.names);
         let failed = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
+        may_be_taken(site)?;
         disk.create_folder(names.folder()).map_err(|error| failed(names.folder(), &error))?;
-        let lock = Lock::take(&names.lock())?;
+        let lock = Lock::take(names.folder(), &names.lock())?;
         let keys = Keys::load(disk, &site.options.state_dir, names)?;
         remove_if_there(disk, &names.fresh()).map_err(|error| failed(&names.fresh(), &error))?;
-        let older = names.older_ones().map_err(|error| failed(names.folder(), &error))?;
+        let mut older = names.older_ones().map_err(|error| failed(names.folder(), &error))?;
         let mut journal = Self {
             lock,
             keys,
@@ -51,7 +57,7 @@ impl Journal {
                 site.options.state_dir.join("audit.key").display()
             );
         }
-        let said = journal.find_end(site, older.last())?;
+        let said = journal.find_end(site, &mut older)?;
         journal.say(site, said).map_err(|fault| fault.sentence)?;
         if let Some(key) = site.shared.token.get().is_none().then(|| journal.keys.token()) {
             let _ = site.shared.token.set(key);
@@ -60,25 +66,34 @@ impl Journal {
     }
 
     /// Puts the journal behind the last entry that holds, and gives what is to be said about it.
-    fn find_end(&mut self, site: &Site, newest: Option<&(u64, PathBuf)>) -> Result<Vec<Item>, String> {
+    fn find_end(&mut self, site: &Site, older: &mut Vec<(u64, PathBuf)>) -> Result<Vec<Item>, String> {
         let active = site.names.active();
         let mut found = Found::read(active, site, &self.keys)?;
+        // All of a file behind the signed end: put there, whatever it is called.
+        if found.as_ref().is_some_and(Found::is_foreign) {
+            put_aside(site, active, found.take())?;
+        }
         // A file in which nothing can be read does not say where the trail was: the one before does.
         let unreadable = found.take_if(|found| found.first.is_none());
         let in_place = found.is_some();
-        if found.is_none() {
-            found = match newest {
-                Some((_, path)) => Found::read(path, site, &self.keys)?,
-                None => None,
-            };
+        let mut path = active.to_owned();
+        while found.is_none() {
+            let Some((_, newest)) = older.pop() else { break };
+            found = Found::read(&newest, site, &self.keys)?;
+            if found.as_ref().is_some_and(Found::is_foreign) {
+                put_aside(site, &newest, found.take())?;
+            }
+            // Named like a segment and none: it must not make the trail begin anew.
+            found.take_if(|found| found.first.is_none());
+            path = newest;
         }
-        let path = if in_place { active } else { newest.map_or(active, |(_, path)| path) };
-        let covered = match &found {
-            Some(found) => found.covered.clone(),
-            None => witness::last(site, None, &self.keys.public),
+        let path = path.as_path();
+        let signed = match &found {
+            Some(found) => found.signed.clone(),
+            None => Signed::read(site, None, &self.keys),
         };
         let mut end = found.unwrap_or(Found::NOTHING);
-        let problem = end.problem(&covered);
+        let problem = end.problem(&signed);
         self.link = end.link;
         self.first = end.first;
         self.placed = in_place.then_some(end.first).flatten();
@@ -104,12 +119,18 @@ impl Journal {
         let mut said = Vec::new();
         if let Some(unreadable) = &unreadable {
             if unreadable.size > 0 {
-                said.push(cut(site, active, 0, unreadable.size, next)?);
+                said.extend(cut(site, active, 0, unreadable.size, next, end.closed)?);
             }
             remove_if_there(&*site.disk, active).map_err(|error| format!("{}: {error}", active.display()))?;
         }
         if end.good < end.size {
-            said.push(cut(site, path, end.good, end.size, next)?);
+            said.extend(cut(site, path, end.good, end.size, next, end.closed)?);
+        }
+        // Also what a start put aside that did not come as far as to say so.
+        said.extend(foreign(site, self.link)?);
+        if end.closed || end.first.is_none() {
+            // After the cut: from here on lines behind the end are this process's.
+            self.witness.take_over(site, &self.keys, end.first.unwrap_or(1), self.link)?;
         }
         if in_place && !end.sealed {
             let file = site.disk.append(active).map_err(|error| format!("{}: {error}", active.display()))?;
@@ -159,6 +180,34 @@ impl Journal {
     }
 }
 
+/// Nothing of a trail is laid beside, or over, what somebody named by mistake: a device, a pipe, a file of something else.
+fn may_be_taken(site: &Site) -> Result<(), String> {
+    let (names, active) = (&site.names, site.names.active());
+    let Ok(found) = std::fs::metadata(active) else { return Ok(()) };
+    if !found.is_file() {
+        return Err(format!(
+            "{}: is no regular file: let `audit.file` name one, or none that is there",
+            active.display()
+        ));
+    }
+    let begins = || {
+        let mut line = Vec::new();
+        let file = regular::open(active)?;
+        BufReader::new(file.take(MAX_LINE as u64)).read_until(b'\n', &mut line)?;
+        Ok::<_, io::Error>(line)
+    };
+    let is_entry = |line: &[u8]| line.strip_suffix(b"\n").and_then(Line::read).is_some_and(|line| line.check().is_ok());
+    let is_known = [names.public_key(), names.checkpoints(1), names.witness(&site.options.state_dir)];
+    if found.len() == 0
+        || is_known.iter().any(|path| path.exists())
+        || names.older_ones().is_ok_and(|older| !older.is_empty())
+        || begins().is_ok_and(|line| is_entry(&line))
+    {
+        return Ok(());
+    }
+    Err(format!("{}: holds something that is no audit trail: let `audit.file` name another file", active.display()))
+}
+
 /// What a segment holds.
 #[derive(Debug)]
 struct Found {
@@ -179,7 +228,9 @@ struct Found {
     sealed: bool,
     pending: BTreeSet<Id>,
     /// What checkpoints say.
-    covered: Vec<Link>,
+    signed: Signed,
+    /// The trail was ended at `link`, and signed so: no byte behind it is a crash's.
+    closed: bool,
     /// Of the entries that checkpoints cover, those here.
     seen: Vec<Link>,
 }
@@ -195,13 +246,14 @@ impl Found {
         cut_off: false,
         sealed: false,
         pending: BTreeSet::new(),
-        covered: Vec::new(),
+        signed: Signed::NOTHING,
+        closed: false,
         seen: Vec::new(),
     };
 
     /// None when there is no such file.
     fn read(path: &Path, site: &Site, keys: &Keys) -> Result<Option<Self>, String> {
-        match File::open(path) {
+        match regular::open(path) {
             Ok(file) => Self::scan(file, site, keys).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => Err(error),
@@ -213,7 +265,12 @@ impl Found {
         let mut found = Self { size: file.metadata()?.len(), ..Self::NOTHING };
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut bytes = Vec::with_capacity(MAX_LINE);
+        let mut end = None;
         loop {
+            found.closed = end == Some(found.link);
+            if found.closed {
+                return Ok(found);
+            }
             bytes.clear();
             let read = reader.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut bytes)?;
             if read == 0 {
@@ -233,6 +290,13 @@ impl Found {
                 // Whether it follows the segment before is for `verify`: there the first line of each is looked at.
                 found.before = Link { seq: line.seq.saturating_sub(1), hash: line.prev };
                 found.link = found.before;
+                found.signed = Signed::read(site, Some(line.seq), keys);
+                end = found.signed.end();
+                if end.is_some_and(|end| end.seq < line.seq) {
+                    found.first = Some(line.seq);
+                    found.closed = true;
+                    return Ok(found);
+                }
             }
             if let Err(broken) = found.link.follow(&line) {
                 found.broken = Some(broken.to_string());
@@ -241,7 +305,6 @@ impl Found {
             }
             if found.first.is_none() {
                 found.first = Some(line.seq);
-                found.covered = witness::last(site, found.first, &keys.public);
                 found.note(found.before);
             }
             found.link = Link { seq: line.seq, hash: line.hash };
@@ -272,8 +335,13 @@ impl Found {
         Ok(())
     }
 
+    /// Whether all of it stands behind the signed end.
+    fn is_foreign(&self) -> bool {
+        self.closed && self.good == 0
+    }
+
     fn note(&mut self, link: Link) {
-        if self.covered.iter().any(|covered| covered.seq == link.seq) {
+        if self.signed.covered().any(|covered| covered.seq == link.seq) {
             self.seen.push(link);
         }
     }
@@ -310,8 +378,8 @@ impl Found {
     }
 
     /// What does not agree with the checkpoints, if anything.
-    fn problem(&self, covered: &[Link]) -> Option<String> {
-        for link in covered {
+    fn problem(&self, signed: &Signed) -> Option<String> {
+        for link in signed.covered() {
             if link.seq > self.link.seq {
                 let why = self.broken.as_deref().unwrap_or("the file ends there");
                 return Some(format!(
@@ -328,15 +396,19 @@ impl Found {
     }
 }
 
-/// Puts the bytes from `good` on aside, durably, and only then cuts them off.
-fn cut(site: &Site, path: &Path, good: u64, size: u64, seq: u64) -> Result<Item, String> {
-    let torn = site.names.torn(seq);
+/// Puts the bytes from `good` on aside, durably, and only then cuts them off. Gives what is to be said of a torn tail; of
+/// bytes behind a signed end, which are nobody's torn tail, [`foreign`] does.
+fn cut(site: &Site, path: &Path, good: u64, size: u64, seq: u64, closed: bool) -> Result<Option<Item>, String> {
+    let torn = if closed { site.names.foreign(seq) } else { site.names.torn(seq) };
     let done = aside(site, path, good, &torn).and_then(|()| {
         let mut file = site.disk.append(path)?;
         file.truncate(good)?;
         sync(&mut *file)
     });
-    done.map_err(|error| format!("{}: a torn tail cannot be cut off: {error}", path.display()))?;
+    done.map_err(|error| format!("{}: its last bytes cannot be cut off: {error}", path.display()))?;
+    if closed {
+        return Ok(None);
+    }
     let bytes = size.saturating_sub(good);
     tracing::warn!(
         seq,
@@ -345,7 +417,28 @@ fn cut(site: &Site, path: &Path, good: u64, size: u64, seq: u64) -> Result<Item,
         path.display(),
         torn.display()
     );
-    Ok(system::torn(&site.names.torn_name(seq), bytes))
+    Ok(Some(system::torn(&site.names.torn_name(seq), bytes)))
+}
+
+/// Gives a file whose every line stands behind the signed end a name under which none of them counts.
+fn put_aside(site: &Site, path: &Path, found: Option<Found>) -> Result<(), String> {
+    let first = found.and_then(|found| found.first).unwrap_or_default();
+    let moved = site.disk.rename(path, &site.names.foreign(first));
+    let moved = moved.and_then(|()| site.disk.sync_folder(site.names.folder()));
+    moved.map_err(|error| format!("{}: cannot be put aside: {error}", path.display()))
+}
+
+/// What is to be said of lines that were put aside because they stood behind the signed end at `link`, and of which no
+/// entry tells yet.
+fn foreign(site: &Site, link: Link) -> Result<Vec<Item>, String> {
+    let found = site.names.foreign_ones().map_err(|error| format!("{}: {error}", site.names.folder().display()))?;
+    let untold = found.into_iter().filter(|(seq, _)| *seq > link.seq).take(MOST_FOREIGN);
+    let say = |(seq, path): (u64, PathBuf)| {
+        let problem = format!("bytes stood behind entry {}, where the trail had been ended and signed", link.seq);
+        tracing::error!("{}: the audit trail was added to while nobody wrote it: {problem}", path.display());
+        system::broken(Some(&site.names.foreign_name(seq)), &problem)
+    };
+    Ok(untold.map(say).collect())
 }
 
 fn aside(site: &Site, path: &Path, good: u64, torn: &Path) -> io::Result<()> {

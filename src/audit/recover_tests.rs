@@ -3,9 +3,16 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::entry::Id;
-use super::testing::{Bed, Chain, Desk};
+use super::chain::{Hash, Line, Link};
+use super::entry::{Id, Seal};
+use super::names::Names;
+use super::read::Place;
+use super::system;
+use super::testing::{Bed, Chain, Desk, Wrong};
+use super::trail::Trail;
+use super::verify::{Trust, verify};
 
 const SIZE: u64 = 1 << 20;
 
@@ -209,7 +216,8 @@ fn half_a_checkpoint_does_not_spoil_the_next_one() {
     fs::write(&path, &text).unwrap();
     drop(start(&bed, SIZE));
     let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(text.lines().count(), 2);
+    // Before the first entry, and of both starts.
+    assert_eq!(text.lines().count(), 3);
     assert!(text.lines().all(|line| super::checkpoint::Checkpoint::parse(line.as_bytes()).is_some()));
 }
 
@@ -256,4 +264,221 @@ fn files_that_only_look_like_segments_push_none_out() {
     drop(desk);
     let retired = bed.files().iter().any(|name| *name == format!("audit-{:020}.jsonl", 1));
     assert!(retired, "the first segment is still there: {:?}", bed.files());
+}
+
+/// A trail that was ended in order, with the last entry that it has then.
+fn closed(bed: &Bed) -> Link {
+    let trail = Trail::open(bed.options(SIZE, 1000)).unwrap();
+    trail.finish(Duration::from_secs(20));
+    let bytes = fs::read(bed.active()).unwrap();
+    let last = bytes.strip_suffix(b"\n").unwrap().rsplit(|byte| *byte == b'\n').next().unwrap();
+    let line = Line::read(last).unwrap();
+    Link { seq: line.seq, hash: line.hash }
+}
+
+/// Lines of somebody who can hash and has no key.
+fn forged(link: Link, count: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let retire = system::retire("audit-00000000000000000001.jsonl", Seal { first: 1, last: 2 });
+    (0..count).fold(link, |link, _| link.append(&retire.body, &mut bytes));
+    bytes
+}
+
+fn verified(bed: &Bed) -> Vec<String> {
+    let place = Place::find(&bed.active()).unwrap();
+    let report = verify(&place, &Trust::default()).unwrap();
+    report.problems.iter().map(|problem| problem.broken.to_string()).collect()
+}
+
+#[test]
+fn lines_behind_a_signed_end_are_foreign_and_never_built_upon() {
+    for (what, tail) in [("lines", true), ("half a line", false)] {
+        let bed = Bed::new();
+        let end = closed(&bed);
+        assert_eq!(verified(&bed), [""; 0], "{what}");
+        let mut bytes = forged(end, 3);
+        if !tail {
+            bytes.truncate(100);
+        }
+        let whole = fs::read(bed.active()).unwrap();
+        fs::write(bed.active(), [whole.clone(), bytes.clone()].concat()).unwrap();
+        if tail {
+            let told = verified(&bed);
+            assert!(told.len() == 1 && told[0].contains(&format!("closed with entry {}", end.seq)), "{told:?}");
+        }
+        drop(start(&bed, SIZE));
+        let chain = bed.chain();
+        assert_eq!(chain.find("trail.retire"), None, "{what}");
+        assert_eq!(chain.find("trail.torn"), None, "{what}");
+        let said = chain.find("trail.broken").unwrap();
+        assert!(fs::read(bed.active()).unwrap().starts_with(&whole), "{what}");
+        let name = said["resource"].as_str().unwrap();
+        assert_eq!(name, format!("audit-{:020}.foreign", end.seq + 1));
+        assert_eq!(fs::read(bed.folder().join(name)).unwrap(), bytes, "{what}: kept as evidence");
+        let told = verified(&bed);
+        assert!(told.len() == 1 && told[0].contains("ended and signed"), "{what}: {told:?}");
+        // Once is enough, and the trail goes on.
+        drop(start(&bed, SIZE));
+        assert_eq!(bed.chain().actions().iter().filter(|action| **action == "trail.broken").count(), 1, "{what}");
+    }
+}
+
+#[test]
+fn whole_files_behind_a_signed_end_are_foreign_as_well() {
+    let bed = Bed::new();
+    let end = closed(&bed);
+    let sealed = bed.folder().join(format!("audit-{:020}.jsonl", 1));
+    fs::rename(bed.active(), &sealed).unwrap();
+    for (path, from) in [
+        (bed.folder().join(format!("audit-{:020}.jsonl", end.seq + 1)), end),
+        (bed.active(), Link { seq: end.seq + 4, hash: Hash([1; 32]) }),
+    ] {
+        fs::write(path, forged(from, 4)).unwrap();
+    }
+    drop(start(&bed, SIZE));
+    let chain = bed.chain();
+    assert_eq!((chain.openings(), chain.find("trail.retire")), (vec!["first", "restarted"], None));
+    assert_eq!(chain.actions().iter().filter(|action| **action == "trail.broken").count(), 2);
+    assert_eq!(bed.files().iter().filter(|name| name.ends_with(".foreign")).count(), 2, "{:?}", bed.files());
+}
+
+/// A start that was killed between putting foreign lines aside and saying so.
+#[test]
+fn foreign_lines_that_were_put_aside_and_not_told_are_told_by_the_next_start() {
+    let bed = Bed::new();
+    let end = closed(&bed);
+    fs::write(bed.folder().join(format!("audit-{:020}.foreign", end.seq + 1)), forged(end, 1)).unwrap();
+    drop(start(&bed, SIZE));
+    assert!(bed.chain().find("trail.broken").is_some());
+}
+
+/// Nothing that a kill leaves is called tampered, whenever it comes: here behind an end, in the middle of a start.
+#[test]
+fn a_start_that_is_killed_at_any_call_behind_a_signed_end_leaves_no_foreign_lines() {
+    let whole = Bed::new();
+    let end = closed(&whole);
+    for call in 1.. {
+        let bed = Bed::new();
+        copy(&whole.folder(), &bed.folder());
+        copy(&whole.path("state"), &bed.path("state"));
+        // The witness is named after where the trail lies.
+        let witness = |bed: &Bed| Names::of(&bed.active()).unwrap().witness(&bed.path("state"));
+        fs::rename(bed.path("state").join(witness(&whole).file_name().unwrap()), witness(&bed)).unwrap();
+        let disk = bed.disk();
+        disk.at_sync(call, Wrong::Io);
+        let _ = Desk::open(Arc::new(disk.clone()), bed.options(SIZE, 1000));
+        drop(start(&bed, SIZE));
+        let chain = bed.chain();
+        assert_eq!(chain.find("trail.broken"), None, "call {call}");
+        assert!(chain.last > end.seq);
+        assert_eq!(verified(&bed), [""; 0], "call {call}");
+        if !disk.was_hit() {
+            assert!(call > 4, "{call}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_trail_whose_checkpoints_were_all_deleted_does_not_pass() {
+    let bed = Bed::new();
+    crashed(&bed, SIZE, 3);
+    assert_eq!(verified(&bed), [""; 0]);
+    for name in bed.files().iter().filter(|name| name.ends_with(".checkpoints")) {
+        fs::remove_file(bed.folder().join(name)).unwrap();
+    }
+    let told = verified(&bed);
+    assert!(told.len() == 1 && told[0].starts_with("nothing signed covers any entry"), "{told:?}");
+}
+
+/// The first checkpoint is there before the first entry: a kill in between leaves a trail that verifies.
+#[test]
+fn a_first_start_that_is_killed_at_any_call_leaves_a_trail_that_holds() {
+    for call in 1.. {
+        let bed = Bed::new();
+        let disk = bed.disk();
+        disk.at_sync(call, Wrong::Io);
+        let _ = Desk::open(Arc::new(disk.clone()), bed.options(SIZE, 1000));
+        if bed.active().exists() {
+            assert_eq!(verified(&bed), [""; 0], "call {call}");
+        }
+        drop(start(&bed, SIZE));
+        assert_eq!(bed.chain().find("trail.broken"), None, "call {call}");
+        if !disk.was_hit() {
+            return;
+        }
+    }
+}
+
+/// Named like the newest segment and none: the trail must not begin anew behind it.
+#[test]
+fn a_file_that_only_looks_like_the_newest_segment_does_not_make_the_trail_begin_anew() {
+    let bed = Bed::new();
+    let end = closed(&bed);
+    fs::rename(bed.active(), bed.folder().join(format!("audit-{:020}.jsonl", 1))).unwrap();
+    fs::write(bed.folder().join(format!("audit-{:020}.jsonl", 1_000_000)), "x\n").unwrap();
+    drop(start(&bed, SIZE));
+    assert_eq!(Chain::read(&[bed.active()]).unwrap().find("trail.open").unwrap()["seq"], end.seq + 1);
+}
+
+/// A slip in the config must not cost another file, and as root not even a device.
+#[test]
+fn what_is_no_trail_is_not_taken_for_one_and_nothing_is_laid_beside_it() {
+    let pipe = |path: &Path| {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    };
+    for (make, why) in [
+        (&pipe as &dyn Fn(&Path), "is no regular file"),
+        (&|path| std::os::unix::fs::symlink("/dev/null", path).unwrap(), "is no regular file"),
+        (&|path| fs::create_dir(path).unwrap(), "is no regular file"),
+        (&|path| fs::write(path, "{\"keys\":[]}\n").unwrap(), "no audit trail"),
+    ] {
+        let bed = Bed::new();
+        fs::create_dir(bed.folder()).unwrap();
+        make(&bed.active());
+        let error = Trail::open(bed.options(SIZE, 3)).err().unwrap();
+        assert!(error.contains("audit.jsonl") && error.contains(why), "{error}");
+        assert_eq!(bed.files(), ["audit.jsonl"], "{error}");
+    }
+}
+
+#[test]
+fn a_folder_that_was_made_anew_has_the_public_key() {
+    let bed = Bed::new();
+    let mut desk = start(&bed, SIZE);
+    let key = fs::read(bed.folder().join("audit.pub")).unwrap();
+    fs::remove_dir_all(bed.folder()).unwrap();
+    desk.commit(1);
+    desk.wait(Duration::from_secs(1));
+    desk.turn();
+    assert!(desk.is_open());
+    assert_eq!(fs::read(bed.folder().join("audit.pub")).unwrap(), key);
+}
+
+/// Killed between a seal, or the last word, and its checkpoint: nobody deleted one.
+#[test]
+fn an_end_that_a_kill_left_unsigned_is_no_deleted_checkpoint() {
+    let bed = Bed::new();
+    crashed(&bed, 8 << 10, 20);
+    let sealed = bed.segments()[bed.segments().len() - 2].clone();
+    // Back to where it was just sealed: under its first name, and not yet signed.
+    let first: u64 = bed.older().last().copied().unwrap();
+    fs::rename(sealed, bed.active()).unwrap();
+    fs::remove_file(bed.folder().join(format!("audit-{first:020}.checkpoints"))).unwrap();
+    let told = verified(&bed);
+    assert_eq!(told, [""; 0], "{told:?}");
+
+    let bed = Bed::new();
+    closed(&bed);
+    let path = bed.folder().join("audit-00000000000000000001.checkpoints");
+    let text = fs::read_to_string(&path).unwrap();
+    let (end, before) = text
+        .split_inclusive('\n')
+        .collect::<Vec<_>>()
+        .split_last()
+        .map(|(end, before)| (end.to_string(), before.concat()))
+        .unwrap();
+    assert!(end.contains("\"end\":true"));
+    fs::write(&path, before).unwrap();
+    assert_eq!(verified(&bed), [""; 0]);
 }

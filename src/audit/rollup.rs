@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::crowd::{Crowd, Crowds, Who};
 use super::entry::{Id, timestamp};
 
 /// How long repeats are gathered, from the first on.
@@ -39,6 +40,8 @@ pub(super) enum Noted {
     Repeat,
     /// More kinds at a time than can be told apart: count it with [`Rollup::crowd`].
     Crowded,
+    /// The same, and all of one caller: count it with [`Rollup::crowd_of`].
+    Swarm,
 }
 
 /// The repeats of the last minute.
@@ -53,7 +56,7 @@ struct Table {
     kinds: HashMap<u64, Kind>,
     /// How many kinds each caller has.
     callers: HashMap<u64, u32>,
-    crowds: HashMap<&'static str, Crowd>,
+    crowds: Crowds,
     /// Firsts spent, and since when they come back.
     spent: u32,
     since: Option<Instant>,
@@ -69,19 +72,13 @@ struct Kind {
     sample: Option<Vec<u8>>,
 }
 
-#[derive(Debug)]
-struct Crowd {
-    ends: Instant,
-    count: u64,
-}
-
 /// What a minute's repeats came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// A line's body, ready for the trail.
     Repeats(Vec<u8>),
-    /// This many of one code, of callers too many to be told apart.
-    Crowd { code: &'static str, count: u64 },
+    /// So many that they cannot be told apart.
+    Crowd(Crowd),
 }
 
 impl Rollup {
@@ -109,7 +106,10 @@ impl Rollup {
             return Noted::First;
         }
         let of_one = table.callers.get(&caller).copied().unwrap_or_default();
-        if table.kinds.len() >= MAX_KINDS || of_one >= MAX_OF_ONE || !table.spend(self.budget, now) {
+        if of_one >= MAX_OF_ONE {
+            return Noted::Swarm;
+        }
+        if table.kinds.len() >= MAX_KINDS || !table.spend(self.budget, now) {
             return Noted::Crowded;
         }
         table.callers.insert(caller, of_one + 1);
@@ -136,7 +136,15 @@ impl Rollup {
 
     /// One more with this code, of nobody in particular.
     pub(super) fn crowd(&self, code: &'static str, now: Instant) {
-        self.lock().crowds.entry(code).or_insert(Crowd { ends: now + WINDOW, count: 0 }).count += 1;
+        self.lock().crowds.count(None, code, now);
+    }
+
+    /// One more with this code, of a caller who has too many kinds; `body` is asked for once, to learn who that is.
+    pub(super) fn crowd_of(&self, caller: u64, code: &'static str, now: Instant, body: impl FnOnce() -> Vec<u8>) {
+        if self.lock().crowds.count(Some(caller), code, now) {
+            let who = Who::of(&body());
+            self.lock().crowds.name(caller, code, who);
+        }
     }
 
     /// Takes out what is over; everything with `now` of `None`.
@@ -146,15 +154,14 @@ impl Rollup {
             let mut table = self.lock();
             let kinds: Vec<Kind> = table.kinds.extract_if(|_, kind| is_over(kind.ends)).map(|(_, kind)| kind).collect();
             kinds.iter().for_each(|kind| table.leave(kind.caller));
-            let crowds: Vec<_> = table.crowds.extract_if(|_, crowd| is_over(crowd.ends)).collect();
+            let crowds = table.crowds.due(is_over);
             (kinds, crowds)
         };
         let repeats = kinds.into_iter().filter_map(|kind| {
             let body = kind.sample.filter(|_| kind.repeats > 0)?;
             Some(Due::Repeats(counted(&body, kind.repeats, Id::random(), time_us)))
         });
-        let crowds = crowds.into_iter().map(|(code, crowd)| Due::Crowd { code, count: crowd.count });
-        repeats.chain(crowds).collect()
+        repeats.chain(crowds.into_iter().map(Due::Crowd)).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
@@ -202,7 +209,7 @@ fn counted(body: &[u8], count: u64, id: Id, time_us: i64) -> Vec<u8> {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Budget, Due, MAX_KINDS, MAX_OF_ONE, Noted, Rollup, WINDOW};
+    use super::{Budget, Crowd, Due, MAX_KINDS, MAX_OF_ONE, Noted, Rollup, WINDOW};
     use crate::audit::entry::{Entry, Event, Id};
 
     const PLENTY: Budget = Budget { burst: 10_000, gap: Duration::from_secs(1) };
@@ -273,7 +280,7 @@ mod tests {
         rollup.crowd("no_route", now);
         rollup.crowd("no_route", now);
         let due = rollup.due(Some(now + WINDOW), 0);
-        assert!(due.contains(&Due::Crowd { code: "no_route", count: 2 }), "{due:?}");
+        assert!(due.contains(&Due::Crowd(Crowd { code: "no_route", count: 2, who: None })), "{due:?}");
         assert_eq!(rollup.note(u64::MAX, u64::MAX, now + WINDOW), Noted::First);
     }
 
@@ -283,7 +290,7 @@ mod tests {
         for kind in 0..u64::from(MAX_OF_ONE) {
             assert_eq!(rollup.note(1, kind, now), Noted::First);
         }
-        assert_eq!(rollup.note(1, 1000, now), Noted::Crowded);
+        assert_eq!(rollup.note(1, 1000, now), Noted::Swarm);
         assert_eq!(rollup.note(2, 2000, now), Noted::First);
         rollup.due(Some(now + WINDOW), 0);
         assert_eq!(rollup.note(1, 1000, now + WINDOW), Noted::First);

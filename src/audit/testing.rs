@@ -10,7 +10,7 @@ use super::chain::{Line, Link, MAX_LINE};
 use super::disk::{Append, Disk, Real, Space};
 use super::entry::{Entry, Event, Id, Text};
 use super::journal::Journal;
-use super::queue::{Item, Kind};
+use super::queue::{Ack, Durable, Item, Kind};
 use super::site::Site;
 use super::trail::{Options, Shared};
 use super::writer::Writer;
@@ -218,15 +218,14 @@ impl Desk {
         for _ in 0..count {
             self.ids += 1;
             let id = Id(Id::random().0 << 20 | self.ids);
-            let (ack, durable) = tokio::sync::oneshot::channel();
+            let (ack, durable) = Ack::new();
             let item = Item { kind: Kind::Attempt(id), event: Event::Attempt, body: attempt(id), ack: Some(ack) };
             if self.shared.queue.push(item).is_ok() {
                 waiting.push((id, durable));
             }
         }
         self.turn();
-        let durable =
-            |(id, mut durable): (Id, tokio::sync::oneshot::Receiver<()>)| durable.try_recv().ok().map(|()| id);
+        let durable = |(id, mut durable): (Id, Durable)| durable.told.try_recv().ok().map(|()| id);
         let acknowledged: Vec<Id> = waiting.into_iter().filter_map(durable).collect();
         for id in acknowledged.iter().filter(|id| id.0 % 2 == 0) {
             let item = Item { kind: Kind::Outcome(*id), event: Event::Outcome, body: outcome(*id), ack: None };
@@ -244,6 +243,11 @@ impl Desk {
 
     pub(super) fn is_open(&self) -> bool {
         self.shared.queue.is_open()
+    }
+
+    /// Permille of the disk that are free, as operators see it.
+    pub(super) fn free(&self) -> Option<u16> {
+        self.shared.meter.read(true, (0, 0), Duration::ZERO).free_permille
     }
 
     pub(super) fn wait(&mut self, time: Duration) {
@@ -282,6 +286,7 @@ struct Plan {
     hit: bool,
     hang: bool,
     hangs: bool,
+    free: Option<Space>,
 }
 
 impl Faulty {
@@ -297,6 +302,11 @@ impl Faulty {
     /// Whether it came to that.
     pub(super) fn was_hit(&self) -> bool {
         self.0.plan.lock().unwrap().hit
+    }
+
+    /// From now so much is free.
+    pub(super) fn leave(&self, bytes: u64, permille: u16) {
+        self.0.plan.lock().unwrap().free = Some(Space { bytes, permille });
     }
 
     /// From now each sync hangs.
@@ -379,7 +389,8 @@ impl Disk for Faulty {
     }
 
     fn space(&self, folder: &Path) -> io::Result<Space> {
-        Real.space(folder)
+        let free = self.0.plan.lock().unwrap().free;
+        free.map_or_else(|| Real.space(folder), Ok)
     }
 }
 

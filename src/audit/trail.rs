@@ -13,7 +13,7 @@ use super::disk::{Disk, Real};
 use super::entry::Event;
 use super::journal::Journal;
 use super::keys::TokenKey;
-use super::queue::{Item, Kind, Queue, Refused};
+use super::queue::{Ack, Durable, Item, Kind, Queue, Refused};
 use super::site::Site;
 use super::status::{Failure, Meter, Status};
 use super::writer::{Ended, Writer};
@@ -159,12 +159,32 @@ impl Trail {
         event: Event,
         body: Vec<u8>,
     ) -> Result<(), Unavailable> {
-        let Some(shared) = &self.0.shared else { return Ok(()) };
+        self.wait(patience, kind, event, body, false).await.map(drop)
+    }
+
+    /// [`Trail::commit`] for somebody who acts also when it takes too long: then the entry stands, however late it becomes
+    /// durable, and [`Late`] tells whether it still can.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is not written.
+    pub async fn commit_or_late(&self, kind: Kind, event: Event, body: Vec<u8>) -> Result<Option<Late>, Unavailable> {
+        self.wait(PATIENCE, kind, event, body, true).await
+    }
+
+    async fn wait(
+        &self,
+        patience: Duration,
+        kind: Kind,
+        event: Event,
+        body: Vec<u8>,
+        acts: bool,
+    ) -> Result<Option<Late>, Unavailable> {
+        let Some(shared) = &self.0.shared else { return Ok(None) };
         if shared.meter.step() > patience {
             shared.meter.failed(Failure::Timeout);
             return Err(Unavailable::Late);
         }
-        let (ack, durable) = oneshot::channel();
+        let (ack, durable) = Ack::new();
         match shared.queue.push(Item { kind, event, body, ack: Some(ack) }) {
             Ok(()) => {}
             Err(Refused::Closed) => return Err(Unavailable::Failing),
@@ -173,23 +193,21 @@ impl Trail {
                 return Err(Unavailable::Full);
             }
         }
-        let mut waiting = Waiting { shared, kind, durable, told: false };
-        match tokio::time::timeout(patience, &mut waiting.durable).await {
-            Ok(answer) => {
-                waiting.told = true;
-                answer.map_err(|_| Unavailable::Failing)
-            }
-            // The answer may have come in this moment: then it counts, and otherwise the writer learns of it.
-            Err(_) if waiting.give_up() => {
-                waiting.told = true;
-                Ok(())
-            }
-            Err(_) => {
-                waiting.told = true;
-                shared.meter.failed(Failure::Timeout);
-                Err(Unavailable::Late)
-            }
+        let mut waiting = Waiting { shared, kind, durable: Some(durable) };
+        let answer = match &mut waiting.durable {
+            Some(durable) => tokio::time::timeout(patience, &mut durable.told).await,
+            None => return Err(Unavailable::Failing),
+        };
+        if let Ok(answer) = answer {
+            waiting.durable = None;
+            return answer.map(|()| None).map_err(|_| Unavailable::Failing);
         }
+        shared.meter.failed(Failure::Timeout);
+        if acts {
+            return Ok(waiting.durable.take().map(Late::of));
+        }
+        // The answer may have come in this moment: then it counts, and otherwise the writer learns of it.
+        if waiting.give_up() { Ok(None) } else { Err(Unavailable::Late) }
     }
 
     /// Writes an entry without waiting. Without room it is dropped and counted; of a dropped outcome at least an
@@ -236,29 +254,45 @@ impl Drop for Handle {
     }
 }
 
+/// An entry that was not durable in time and stands all the same.
+#[derive(Debug)]
+pub struct Late(Durable);
+
+impl Late {
+    fn of(durable: Durable) -> Self {
+        durable.act();
+        Self(durable)
+    }
+
+    /// Whether it never will be durable: the trail failed while it waited.
+    pub fn is_lost(&mut self) -> bool {
+        matches!(self.0.told.try_recv(), Err(oneshot::error::TryRecvError::Closed))
+    }
+}
+
 /// Somebody who waits. Dropped without having been told, as when the client left, it makes sure that an attempt that did
 /// get durable is followed by the word that nothing was sent.
 struct Waiting<'a> {
     shared: &'a Shared,
     kind: Kind,
-    durable: oneshot::Receiver<()>,
-    told: bool,
+    /// None once it is told.
+    durable: Option<Durable>,
 }
 
 impl Waiting<'_> {
     /// Whether the entry is durable. If not, the writer's acknowledgement fails from now on.
     fn give_up(&mut self) -> bool {
-        self.durable.close();
-        self.durable.try_recv().is_ok()
+        let Some(mut durable) = self.durable.take() else { return false };
+        durable.told.close();
+        durable.told.try_recv().is_ok()
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.told || !self.give_up() {
-            return;
-        }
-        if let Kind::Attempt(id) = self.kind {
+        if self.give_up()
+            && let Kind::Attempt(id) = self.kind
+        {
             self.shared.queue.unsent(id);
         }
     }

@@ -7,8 +7,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::testing::{Bed, attempt, denied, outcome, until};
-use super::{Kind, Options, Trail, Unavailable};
-use crate::audit::entry::{Event, Id};
+use super::{Kind, Ledger, Options, Trail, Unavailable};
+use crate::audit::entry::{Entry, Event, Id};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -54,6 +54,24 @@ async fn two_may_not_write_one_trail() {
     later.commit(Kind::Other, Event::Denied, denied()).await.unwrap();
     later.finish(LIMIT);
     assert_eq!(bed.chain().events("denied"), 1);
+}
+
+#[tokio::test]
+async fn a_lock_file_that_was_removed_lets_nobody_in() {
+    let bed = Bed::new();
+    let first = Trail::open(bed.options(4 << 10, 100)).unwrap();
+    std::fs::remove_file(bed.folder().join("audit.lock")).unwrap();
+    let error = Trail::open(bed.options(4 << 10, 100)).err().unwrap();
+    assert!(error.contains("another process writes a trail in this folder"), "{error}");
+    // Past the next rotations, where the file is locked anew.
+    for _ in 0..60 {
+        first.commit(Kind::Other, Event::Denied, denied()).await.unwrap();
+    }
+    assert!(bed.older().len() > 2);
+    let error = Trail::open(bed.options(4 << 10, 100)).err().unwrap();
+    assert!(error.contains("audit.lock"), "{error}");
+    first.finish(LIMIT);
+    Trail::open(bed.options(4 << 10, 100)).unwrap().finish(LIMIT);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,6 +231,36 @@ async fn a_disk_that_hangs_costs_nobody_more_than_their_patience() {
     assert_eq!(chain.reasons["not_sent"], 1);
     assert_eq!(chain.open_attempts(), [Id(3)]);
     assert!(!chain.attempts.contains_key(&Id(2)));
+}
+
+/// `audit.on_failure: allow` on a `best_effort` route: what was done is never called not sent.
+#[tokio::test]
+async fn an_action_that_went_on_while_the_disk_hung_has_its_own_outcome_and_not_that_it_was_not_sent() {
+    let bed = Bed::new();
+    let disk = Arc::new(bed.disk());
+    let ledger = Ledger::new(Trail::open_on(disk.clone(), bed.options(1 << 20, 3)).unwrap());
+    disk.hang();
+    let (written, queued) = (Entry::new(Id(1), 1, Event::Attempt), Entry::new(Id(2), 1, Event::Attempt));
+    // The first is in the write that hangs, the second waits behind it.
+    let (written, queued) = tokio::join!(ledger.attempt_or_late(&written), async {
+        until(|| disk.hangs());
+        ledger.attempt_or_late(&queued).await
+    });
+    let (written, queued) = (written.unwrap(), queued.unwrap());
+    assert!(written.is_late() && queued.is_late());
+    let mut done = Entry::new(Id(3), 1, Event::Outcome);
+    done.reason = Some(super::Text("ok"));
+    // One ends during the stall, the other one after it.
+    queued.close(done.clone());
+    disk.release();
+    until(|| ledger.trail().status().available);
+    done.id = Id(4);
+    written.close(done);
+    ledger.finish(LIMIT);
+    let chain = bed.chain();
+    assert!(chain.attempts.contains_key(&Id(1)) && chain.attempts.contains_key(&Id(2)));
+    assert!(chain.open_attempts().is_empty());
+    assert_eq!((chain.reasons.get("ok"), chain.reasons.get("not_sent")), (Some(&2), None));
 }
 
 #[tokio::test]

@@ -5,17 +5,21 @@
 //! the checkpoints of a segment before its lines: what they cover was on disk then, so that a writer beside it causes
 //! no false alarm. After a break it goes on with the next line that holds. Never repairs anything.
 
+mod about;
+mod here;
 mod marks;
 mod report;
+mod signed;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::PathBuf;
 
-use super::chain::{self, Hash, Line, Link};
-use super::entry::{Event, Id};
-use super::read::{About, Lines, Next, Opening, Place, Span, Unreadable, time};
-use marks::{Mark, Marks, checked};
+use super::chain::{self, Hash, Link};
+use super::entry::Id;
+use super::read::{Lines, Next, Opening, Place, Span, Unreadable};
+use here::Here;
+use marks::{Mark, Marks};
+use signed::End;
 
 pub use marks::Trusted;
 pub use report::{Broken, Moment, Problem, Report, Segment};
@@ -51,58 +55,29 @@ pub fn verify(place: &Place, trust: &Trust) -> Result<Report, Unreadable> {
     Err(Unreadable::Failed(place.active(), std::io::Error::other("the segment changes faster than it is read")))
 }
 
-/// The file that is being read.
-struct Here {
-    name: String,
-    /// The first entry that it must have.
-    named: Option<u64>,
-    /// How the file after it begins.
-    after: Option<Opening>,
-    active: bool,
-    /// Lines so far, also bad ones.
-    line: u64,
-    first: u64,
-    entries: u64,
-    checkpoints: u64,
-    seal: Option<u64>,
-    broken: bool,
-    declared: bool,
-    leftovers: u64,
-    marks: Vec<Mark>,
-    mark: usize,
-}
-
-impl Here {
-    /// Whether an entry of this seq is what a failed disk left behind.
-    fn is_rest(&self, seq: u64) -> bool {
-        self.after.as_ref().is_some_and(|after| after.leaves_a_rest() && seq >= after.first)
-    }
-}
-
 /// Entries that were in no file when their turn came.
 struct Gap {
     span: Span,
     file: String,
 }
 
-/// An end that must be signed.
-struct End {
-    checkpoints: PathBuf,
-    file: String,
-    line: u64,
-    link: Link,
-    /// The process may be about to sign it.
-    fresh: bool,
-    /// Only deleted checkpoints leave it so, unless a later one was signed; else a crash may have come first.
-    bare: bool,
-}
-
 struct Walk<'a> {
     place: &'a Place,
     keys: Vec<Trusted>,
-    /// Sorted: where it is from, and what it says.
-    witnesses: Vec<(String, u64, Hash)>,
+    /// Sorted: which of `trust` it is from, and what it says.
+    witnesses: Vec<(usize, Mark)>,
     witness: usize,
+    /// Names of them.
+    from: Vec<String>,
+    /// The last entry with which the trail was closed, as far as something signed says so, and who says it.
+    closed: Option<(Mark, String)>,
+    /// The last entry that something signed covers without closing the trail there.
+    went_on: u64,
+    /// Where the entry behind `closed` stands.
+    behind: Option<(String, u64)>,
+    /// Since when no entry is covered.
+    bare: Option<Moment>,
+    witnessed: bool,
     /// Checkpoint files that were there before anything was read.
     listed: Vec<u64>,
     report: Report,
@@ -130,6 +105,12 @@ impl<'a> Walk<'a> {
             keys: trust.keys.clone(),
             witnesses: Vec::new(),
             witness: 0,
+            from: trust.witnesses.iter().map(|(from, _)| from.clone()).collect(),
+            closed: None,
+            went_on: 0,
+            behind: None,
+            bare: None,
+            witnessed: false,
             listed: Vec::new(),
             report: Report::default(),
             good: None,
@@ -146,47 +127,13 @@ impl<'a> Walk<'a> {
             last_line: 0,
         };
         walk.choose_keys();
-        for (from, bytes) in &trust.witnesses {
-            walk.take_witnesses(from, bytes);
+        for (index, (from, bytes)) in trust.witnesses.iter().enumerate() {
+            walk.take_witnesses(index, from, bytes);
         }
-        walk.witnesses.sort_by_key(|(_, seq, _)| *seq);
+        walk.witnesses.sort_by_key(|(_, mark)| mark.seq);
         // A folder that is not there is told by whoever opens the trail.
         walk.listed = place.listed(Place::checkpoints).unwrap_or_default();
         Ok(walk)
-    }
-
-    fn choose_keys(&mut self) {
-        let path = self.place.public_key();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let found = std::fs::read_to_string(&path);
-        let found = found.map(|text| Trusted::all(&text, &path.display().to_string())).unwrap_or_default();
-        if self.keys.is_empty() {
-            if found.is_empty() {
-                self.report.broken(&name, None, None, Broken::NoKey);
-            }
-            self.keys = found;
-        } else {
-            let is_known = |key: &&Trusted| self.keys.iter().any(|known| known.id == key.id);
-            let strangers: Vec<_> = found.iter().filter(|key| !is_known(key)).map(|key| key.id.clone()).collect();
-            if !found.is_empty() && strangers.len() == found.len() {
-                self.report.broken(&name, None, None, Broken::OtherKey { key: strangers.join(", ") });
-            } else if !strangers.is_empty() {
-                self.report.note(format!("{name} also has {}, which is not trusted", strangers.join(", ")));
-            }
-        }
-        self.report.keys = self.keys.iter().map(|key| (key.id.clone(), key.from.clone())).collect();
-    }
-
-    fn take_witnesses(&mut self, from: &str, bytes: &[u8]) {
-        for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
-            if line.iter().all(u8::is_ascii_whitespace) || self.keys.is_empty() {
-                continue;
-            }
-            match checked(line, &self.keys) {
-                Ok((checkpoint, hash)) => self.witnesses.push((from.to_owned(), checkpoint.seq, hash)),
-                Err(broken) => self.report.broken(from, number, None, broken),
-            }
-        }
     }
 
     /// Nothing: files were moved in a way that asks for another try.
@@ -234,11 +181,9 @@ impl<'a> Walk<'a> {
         let name = number.map_or_else(|| self.place.name(), |first| self.place.segment(first));
         let signs = self.place.checkpoints(named.unwrap_or(self.at.saturating_add(1)));
         let checkpoints = self.place.folder().join(&signs);
-        let marks = Marks::read(&checkpoints, &self.keys)
-            .map_err(|problem| Unreadable::Failed(checkpoints.clone(), problem))?;
+        let marks = Marks::open(&checkpoints).map_err(|problem| Unreadable::Failed(checkpoints.clone(), problem))?;
         self.files.push(name.clone());
         self.files.push(signs.clone());
-        self.bad_marks(&signs, marks.bad);
         let mut here = Here {
             name,
             named,
@@ -252,8 +197,8 @@ impl<'a> Walk<'a> {
             broken: false,
             declared: false,
             leftovers: 0,
-            marks: marks.good,
-            mark: 0,
+            marks,
+            foreign_key: false,
         };
         self.enter(&here);
         let mut lines = Lines::of(file);
@@ -270,13 +215,16 @@ impl<'a> Walk<'a> {
                     here.line += 1;
                     self.bad(&mut here, chain::Broken::Malformed);
                 }
-                Next::Unfinished(rest) => {
-                    unfinished = rest.len();
+                Next::Unfinished(_) => {
+                    unfinished = lines.unfinished();
                     break;
                 }
                 Next::End => break,
             }
         }
+        let read = here.marks.finish(&self.keys);
+        self.bad_marks(&mut here, &signs);
+        read.map_err(|problem| Unreadable::Failed(checkpoints.clone(), problem))?;
         self.close(&mut here, unfinished, &signs, checkpoints);
         self.number = named.or(self.number);
         self.last_line = here.line;
@@ -297,283 +245,6 @@ impl<'a> Walk<'a> {
         let known = self.place.listed(Place::checkpoints).unwrap_or_default().into_iter().rev();
         let mut known = known.filter(|first| self.number.is_none_or(|before| *first > before));
         begins.or_else(|| known.find(|first| *first <= self.at.saturating_add(1) || self.good.is_none()))
-    }
-
-    fn bad_marks(&mut self, signs: &str, bad: Vec<(u64, Broken)>) {
-        if self.keys.is_empty() {
-            return;
-        }
-        let mut foreign = false;
-        for (line, broken) in bad {
-            // A file that another key signed is one finding, not one per line.
-            if matches!(broken, Broken::ForeignKey { .. }) && std::mem::replace(&mut foreign, true) {
-                continue;
-            }
-            self.report.broken(signs, line, None, broken);
-        }
-    }
-
-    /// Before the first line of a file: what must stand in front of it.
-    fn enter(&mut self, here: &Here) {
-        let Some(first) = here.named else { return };
-        if self.base.is_none() {
-            self.begin(first);
-        } else if first > self.at.saturating_add(1) {
-            let span = Span { first: self.at.saturating_add(1), last: first - 1 };
-            self.gaps.push(Gap { span, file: here.name.clone() });
-            self.at = first - 1;
-            self.hash = None;
-        }
-    }
-
-    fn begin(&mut self, first: u64) {
-        self.base = Some(first);
-        self.at = first.saturating_sub(1);
-        self.hash = (first <= 1).then_some(Hash::GENESIS);
-    }
-
-    fn line(&mut self, here: &mut Here, bytes: &[u8], signs: &str) {
-        let Some(line) = Line::read(bytes) else { return self.bad(here, chain::Broken::Malformed) };
-        if let Err(broken) = line.check() {
-            return self.bad(here, broken);
-        }
-        if here.is_rest(line.seq) {
-            here.leftovers += 1;
-            return;
-        }
-        if let Some(seal) = here.seal
-            && here.line == seal + 1
-        {
-            self.report.broken(&here.name, here.line, line.seq, Broken::AfterSeal);
-            here.broken = true;
-        }
-        let about = About::read(&line);
-        let opens = here.line == 1 && about.as_ref().is_some_and(|about| about.action == "trail.open");
-        if self.base.is_none() {
-            self.begin(line.seq);
-        }
-        if !self.stands(here, &line, opens) {
-            return;
-        }
-        if here.line == 1 && !opens {
-            self.report.broken(&here.name, here.line, line.seq, Broken::NoOpening);
-        }
-        self.stopped = false;
-        if let Some(about) = about {
-            self.about(here, &line, about);
-        }
-        self.count(here, &line);
-        self.compare(here, &line, signs);
-    }
-
-    /// Whether a line that holds in itself stands where it should; also one that only follows lines that do not.
-    fn stands(&mut self, here: &mut Here, line: &Line<'_>, opens: bool) -> bool {
-        let expected = self.at.saturating_add(1);
-        let before = self.good.map_or(0, |good| good.seq);
-        let sequence = chain::Broken::Sequence { expected, found: line.seq };
-        let broken = if line.seq == expected {
-            self.hash.is_some_and(|hash| hash != line.prev).then_some(chain::Broken::Previous)
-        } else if opens && here.named == Some(line.seq) && line.seq <= self.at {
-            // The files before it go on past its beginning: told there, or by the reason that it gives.
-            let declared = About::read(line).is_some_and(|about| about.reason == "broken");
-            (!declared).then_some(sequence)
-        } else if self.at > before && line.seq > before && line.seq < expected {
-            // Bad lines were inserted, or one was made two.
-            let follows = self.good.is_none_or(|good| line.seq != good.seq + 1 || line.prev == good.hash);
-            (!follows).then_some(chain::Broken::Previous)
-        } else if line.seq > expected {
-            Some(sequence)
-        } else {
-            self.report.broken(&here.name, here.line, line.seq, Broken::Chain(sequence));
-            here.broken = true;
-            return false;
-        };
-        if let Some(broken) = broken {
-            let named = here.named.filter(|named| opens && *named != line.seq);
-            let broken = named.map_or(Broken::Chain(broken), |named| Broken::Name { named });
-            self.report.broken(&here.name, here.line, line.seq, broken);
-            here.broken = true;
-        }
-        self.at = line.seq;
-        self.hash = Some(line.hash);
-        self.good = Some(Link { seq: line.seq, hash: line.hash });
-        true
-    }
-
-    /// A line that holds nothing: it stands for the entry that should be there.
-    fn bad(&mut self, here: &mut Here, broken: chain::Broken) {
-        if here.is_rest(self.at.saturating_add(1)) {
-            here.leftovers += 1;
-            return;
-        }
-        if self.base.is_none() {
-            self.begin(here.named.unwrap_or(1));
-        }
-        self.at = self.at.saturating_add(1);
-        self.hash = None;
-        self.report.broken(&here.name, here.line, self.at, Broken::Chain(broken));
-        here.broken = true;
-    }
-
-    fn about(&mut self, here: &mut Here, line: &Line<'_>, about: About) {
-        match about.action.as_str() {
-            "trail.open" if about.reason == "broken" => self.declare(here, line.seq, about.reason),
-            "trail.open" if about.reason == "recovered" => {
-                let file = &here.name;
-                self.report.note(format!("{file}: begun at entry {} because the disk failed before it", line.seq));
-            }
-            "trail.broken" => {
-                let (file, number, reason) = (&here.name, here.line, &about.reason);
-                self.report.note(format!("{file}:{number}: the service found that {reason}"));
-                self.declare(here, line.seq, about.reason);
-            }
-            // Only what stands before it can have been taken away.
-            "trail.retire" => {
-                self.retired.extend(about.seal.filter(|span| span.first <= span.last && span.last < line.seq))
-            }
-            "trail.torn" => self.report.note(format!(
-                "{}:{}: {} bytes that were never acknowledged were cut at the start of entry {}; they are in {:?}",
-                here.name,
-                here.line,
-                about.count.unwrap_or_default(),
-                line.seq,
-                about.resource,
-            )),
-            "trail.stop" => self.stopped = true,
-            "trail.seal" => self.seal(here, line.seq, &about),
-            _ => {}
-        }
-    }
-
-    fn declare(&mut self, here: &mut Here, seq: u64, reason: String) {
-        // The opening and the entry that explains it are one finding.
-        if !std::mem::replace(&mut here.declared, true) {
-            self.report.broken(&here.name, here.line, seq, Broken::Declared { reason });
-        }
-    }
-
-    fn seal(&mut self, here: &mut Here, seq: u64, about: &About) {
-        here.seal = Some(here.line);
-        // In a segment with a break the figures differ because of it.
-        if here.broken {
-            return;
-        }
-        let said = about.seal.unwrap_or(Span { first: 0, last: 0 });
-        let facts = [
-            ("count", about.count.unwrap_or_default(), here.line - 1),
-            ("first", said.first, here.first),
-            ("last", said.last, seq - 1),
-        ];
-        for (field, said, found) in facts.into_iter().filter(|(_, said, found)| said != found) {
-            self.report.broken(&here.name, here.line, seq, Broken::Seal { field, said, found });
-        }
-    }
-
-    fn count(&mut self, here: &mut Here, line: &Line<'_>) {
-        here.entries += 1;
-        if here.first == 0 {
-            here.first = line.seq;
-        }
-        let report = &mut self.report;
-        report.entries += 1;
-        let moment = |time: &str| Moment { seq: line.seq, time: time.to_owned() };
-        if report.first.is_none() {
-            report.first = Some(moment(time(line).unwrap_or_default()));
-        }
-        match &mut report.last {
-            Some(last) => {
-                last.seq = line.seq;
-                last.time.clear();
-                last.time.push_str(time(line).unwrap_or_default());
-            }
-            None => report.last = Some(moment(time(line).unwrap_or_default())),
-        }
-        let event = line.event();
-        for (event, count) in
-            Event::ALL.iter().zip(&mut report.events).filter(|(known, _)| known.as_str().as_bytes() == event)
-        {
-            *count += 1;
-            match event {
-                Event::Attempt if self.open.len() < OPEN => self.open.extend(Id::parse(line.id())),
-                Event::Outcome => {
-                    if let Some(attempt) = line.reference().and_then(Id::parse) {
-                        self.open.remove(&attempt);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Holds a line against what was signed.
-    fn compare(&mut self, here: &mut Here, line: &Line<'_>, signs: &str) {
-        while let Some(mark) = here.marks.get(here.mark).filter(|mark| mark.seq <= line.seq) {
-            here.mark += 1;
-            if mark.seq == line.seq && mark.hash == line.hash {
-                here.checkpoints += 1;
-                self.report.checkpoints += 1;
-                if let Some(last) = &self.report.last {
-                    self.report.signed = Some(last.clone());
-                }
-            } else if mark.seq == line.seq {
-                let by = format!("{signs}:{}", mark.line);
-                self.report.broken(&here.name, here.line, line.seq, Broken::Rewritten { by });
-            } else if here.named.is_some_and(|named| mark.seq < named) {
-                self.report.broken(signs, mark.line, None, Broken::Misplaced { seq: mark.seq });
-            }
-        }
-        while let Some((from, seq, hash)) = self.witnesses.get(self.witness).filter(|(_, seq, _)| *seq <= line.seq) {
-            self.witness += 1;
-            if *seq == line.seq && *hash != line.hash {
-                self.report.broken(&here.name, here.line, line.seq, Broken::Rewritten { by: from.clone() });
-            } else if *seq == line.seq {
-                self.report.note(format!("{from} covers entry {seq}, which is there as it was signed"));
-            } else if self.base.is_some_and(|base| *seq < base) {
-                self.report.note(format!("{from} covers entry {seq}, which is older than what is kept"));
-            }
-        }
-    }
-
-    /// The end of a file.
-    fn close(&mut self, here: &mut Here, unfinished: usize, signs: &str, checkpoints: PathBuf) {
-        let next = self.at.saturating_add(1);
-        if unfinished > 0 {
-            if here.is_rest(next) {
-                here.leftovers += 1;
-            } else if here.active {
-                self.report.note(format!(
-                    "{}:{}: an unfinished line of {unfinished} bytes: being written, or what a crash left",
-                    here.name,
-                    here.line + 1
-                ));
-            } else {
-                self.report.broken(&here.name, here.line + 1, next, Broken::Unfinished);
-                here.broken = true;
-            }
-        }
-        if here.leftovers > 0 {
-            self.report.note(format!(
-                "{}: {} lines at its end were never acknowledged, the disk failed; they do not count",
-                here.name, here.leftovers
-            ));
-        }
-        if let Some(beyond) = here.marks.last().filter(|mark| mark.seq > self.at) {
-            let by = format!("{signs}:{}", beyond.line);
-            let broken = Broken::Cut { covered: beyond.seq, by };
-            self.report.broken(&here.name, here.line + 1, next, broken);
-            here.broken = true;
-        }
-        let rotated = here.after.as_ref().is_some_and(|after| after.reason == "rotated");
-        if rotated && here.seal.is_none() && !here.broken {
-            self.report.broken(&here.name, here.line + 1, next, Broken::NoSeal);
-        }
-        let Some(link) = self.good.filter(|_| !self.keys.is_empty()) else { return };
-        let stopped = here.active && self.stopped;
-        if (here.seal.is_some() || stopped) && here.marks.last().is_none_or(|mark| mark.seq < link.seq) {
-            let (file, line) = (here.name.clone(), here.line);
-            let bare = stopped || here.marks.is_empty();
-            self.ends.push(End { checkpoints, file, line, link, fresh: here.active, bare });
-        }
     }
 
     /// What only the whole trail can tell.
@@ -608,15 +279,16 @@ impl<'a> Walk<'a> {
         }
         let file = self.report.segments.last().map_or_else(|| self.place.name(), |last| last.file.clone());
         let (line, next) = (self.last_line + 1, self.at.saturating_add(1));
-        for first in self.listed.iter().filter(|first| **first > self.at) {
+        for first in self.listed.iter().filter(|first| **first > self.at.max(1)) {
             let by = self.place.checkpoints(*first);
             self.report.broken(&file, line, next, Broken::Cut { covered: *first, by });
         }
-        for (from, seq, _) in self.witnesses.iter().skip(self.witness) {
-            if *seq > self.at {
-                self.report.broken(&file, line, next, Broken::Cut { covered: *seq, by: from.clone() });
-            }
+        for (from, mark) in self.witnesses.iter().skip(self.witness).filter(|(_, mark)| mark.seq > self.at) {
+            let by = self.from.get(*from).cloned().unwrap_or_default();
+            self.report.broken(&file, line, next, Broken::Cut { covered: mark.seq, by });
         }
+        self.closed_and_added_to();
+        self.covered_at_all();
         if self.report.entries == 0 {
             self.report.note(format!("{} has no entries", self.place.name()));
         }
@@ -630,44 +302,5 @@ impl<'a> Walk<'a> {
     /// that it took is gone as well, also when the entry that says so went with a segment after it.
     fn explained(&self, last: u64) -> bool {
         self.retired.iter().any(|span| span.last >= last)
-    }
-
-    /// An end whose checkpoint was not there before its lines were read: perhaps it is now. What a later one covers is
-    /// proved by that one, as a crash or a full disk can come between a seal and its checkpoint.
-    fn signed(&mut self, end: &End) {
-        let later = self.report.signed.as_ref().is_some_and(|signed| signed.seq >= end.link.seq);
-        let tries = if end.fresh && !later { TRIES } else { 1 };
-        for attempt in 0..tries {
-            if attempt > 0 {
-                std::thread::sleep(PAUSE);
-            }
-            let marks = Marks::read(&end.checkpoints, &self.keys).unwrap_or_default();
-            if marks.good.iter().any(|mark| mark.seq == end.link.seq && mark.hash != end.link.hash) {
-                let by = end.checkpoints.display().to_string();
-                self.report.broken(&end.file, end.line, end.link.seq, Broken::Rewritten { by });
-                return;
-            }
-            if marks.good.last().is_some_and(|mark| mark.seq >= end.link.seq) {
-                self.raise(end.link);
-                return;
-            }
-            // Retired in the meantime, with its checkpoints.
-            if !marks.present && self.retired.iter().any(|span| span.last >= end.link.seq) {
-                return;
-            }
-        }
-        if later || !end.bare {
-            let (file, seq) = (&end.file, end.link.seq);
-            let by = if later { "; a later one covers it" } else { ": what a crash leaves, or it was deleted" };
-            self.report.note(format!("{file}: no checkpoint at its end, entry {seq}{by}"));
-        } else {
-            self.report.broken(&end.file, end.line, end.link.seq, Broken::Unsigned { seq: end.link.seq });
-        }
-    }
-
-    fn raise(&mut self, link: Link) {
-        if let Some(last) = self.report.last.as_ref().filter(|last| last.seq == link.seq) {
-            self.report.signed = Some(last.clone());
-        }
     }
 }

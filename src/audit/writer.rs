@@ -115,7 +115,7 @@ impl Writer {
             match journal.write(&self.site, &mut self.backlog) {
                 Ok(durable) => {
                     for item in durable {
-                        let gone = item.ack.is_some_and(|ack| ack.send(()).is_err());
+                        let gone = item.ack.is_some_and(|ack| !ack.tell());
                         if let (Kind::Attempt(id), true) = (item.kind, gone) {
                             self.backlog.push_back(system::not_sent(id));
                         }
@@ -146,7 +146,10 @@ impl Writer {
         shared.queue.shut();
         self.backlog.retain(|item| item.ack.is_none());
         self.again = now + AGAIN;
-        tracing::error!("the audit trail fails, and nothing privileged goes on: {}", fault.sentence);
+        tracing::error!(
+            "the audit trail fails, and what is privileged is refused, but for `best_effort` where `on_failure` allows: {}",
+            fault.sentence
+        );
     }
 
     fn retry(&mut self, now: Instant) {
@@ -162,7 +165,7 @@ impl Writer {
                 opened.map_err(|sentence| {
                     // Each reason once, not each try.
                     if self.told.as_ref() != Some(&sentence) {
-                        tracing::error!("the audit trail cannot be opened, and nothing privileged goes on: {sentence}");
+                        tracing::error!("the audit trail cannot be opened, and what is privileged is refused, but for `best_effort` where `on_failure` allows: {sentence}");
                         self.told = Some(sentence.clone());
                     }
                     (Failure::Open, sentence)
@@ -194,7 +197,7 @@ impl Writer {
         let below = LOW.iter().filter(|mark| space.permille < **mark).count();
         if below > self.low {
             tracing::warn!(
-                "{}: {} % of the disk is left: without any the audit trail stops, and with it all that is privileged",
+                "{}: {} % of the disk is left: without any the audit trail stops, and with it what is privileged",
                 folder.display(),
                 space.permille / 10
             );
@@ -211,11 +214,18 @@ impl Writer {
         if self.is_open() {
             let rest = self.site.shared.queue.take(now, true, usize::MAX);
             self.admit(rest);
-            self.backlog.push_back(system::stop());
             self.drain(now);
+            // Killed between the last entry and its checkpoint, the segment then has one all the same.
+            if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_open()) {
+                journal.witness.sign(&self.site, &journal.keys, journal.link, now);
+            }
+            if self.is_open() {
+                self.backlog.push_back(system::stop());
+                self.drain(now);
+            }
         }
         if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_open()) {
-            journal.witness.sign(&self.site, &journal.keys, journal.link, now);
+            journal.witness.end(&self.site, &journal.keys, journal.link, now);
         }
     }
 }

@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use super::{Failure, Format, first_problem};
 use crate::audit::names::Names;
 use crate::audit::read::Place;
+use crate::audit::regular;
 use crate::config;
 use crate::telemetry::metrics::Metrics;
 
@@ -102,7 +103,10 @@ impl Source {
     }
 }
 
-/// What a file holds, or which one cannot be read and why.
+/// Bytes of a file of checkpoints that was kept elsewhere, at most: one each minute for months.
+const CHECKPOINTS: u64 = 64 << 20;
+
+/// What a file of checkpoints holds, or which one cannot be read and why.
 fn contents(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|problem| format!("{} cannot be read: {problem}", path.display()))
+    regular::read(path, CHECKPOINTS).map_err(|problem| format!("{} cannot be read: {problem}", path.display()))
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clap::Args;
+use prometheus::IntCounter;
 
 use super::{ConfigPath, Failure, first_problem};
 use crate::admin::health::Readiness;
-use crate::audit::{EventClass, Ledger, Moves, Options, Trail, moves};
+use crate::audit::{EventClass, Ledger, Moves, Options, Trail, moves, trail};
 use crate::clock;
 use crate::config;
 use crate::reload::Reloader;
@@ -19,6 +20,7 @@ use crate::route::{Access, Route};
 use crate::server::{self, Hangups, Start};
 use crate::snapshot::{AccessLog, Live, Settings};
 use crate::telemetry::access::Log;
+use crate::telemetry::copies::Copied;
 use crate::telemetry::log::{self, Format};
 use crate::telemetry::metrics::Metrics;
 
@@ -123,16 +125,34 @@ fn open_trail(settings: &Settings, log: &Log, metrics: &Metrics) -> Result<Trail
         let opened = Log::open(&AccessLog::Stdout, Format::Json);
         Some(opened.map_err(|problem| format!("stdout cannot be written: {problem}"))?)
     };
-    let commit = metrics.audit_commit().clone();
+    let (commit, missing) = (metrics.audit_commit().clone(), metrics.audit_copies_dropped().clone());
     let options = Options {
         file: audit.file.clone(),
         rotate_size: audit.rotate_size,
         rotate_keep: audit.rotate_keep,
         state_dir: settings.state_dir.clone(),
-        copy: copy.map(|log| Box::new(move |lines: &[u8]| log.copy(lines)) as Box<dyn Fn(&[u8]) + Send>),
+        copy: copy.map(|log| Box::new(move |lines: &[u8]| copied(log.copy(lines), &missing)) as trail::CopyTo),
         committed: Some(Box::new(move |took: Duration| commit.observe(took.as_secs_f64()))),
     };
     if audit.required { Trail::open(options) } else { Ok(Trail::open_when_possible(options)) }
+}
+
+/// Counts what no reader of stdout took, and tells it once for each time that it stalls.
+fn copied(copied: Copied, missing: &IntCounter) {
+    match copied {
+        Copied::Queued => {}
+        Copied::Again { missing } => {
+            tracing::info!("audit.copy_to: stdout is read again; {missing} entries are in the trail's files alone");
+        }
+        Copied::Dropped { lines, first } => {
+            missing.inc_by(lines);
+            if first {
+                tracing::warn!(
+                    "audit.copy_to: nobody reads stdout fast enough: entries are dropped there, and are in the trail's files alone"
+                );
+            }
+        }
+    }
 }
 
 /// Writes changes of the rollout down as the config of the moment says.

@@ -69,13 +69,15 @@ pub(super) async fn record(gate: &Gate, session: &Session, passage: &mut Passage
     entry.code = Some("ok");
     let reason = reported.map(|reported| format!("report mode: {reported}"));
     entry.reason = reason.as_deref().map(Text);
-    let attempt = gate.ledger.attempt(&entry).await;
+    let goes_on = passage.route.is_some_and(|route| passage.snapshot.audit.goes_on_unrecorded(route));
+    let attempt = if goes_on { gate.ledger.attempt_or_late(&entry).await } else { gate.ledger.attempt(&entry).await };
+    if goes_on && attempt.as_ref().map_or(true, Attempt::is_late) {
+        passage.unrecorded = true;
+        gate.metrics.audit_unrecorded().inc();
+    }
     match attempt {
         Ok(attempt) => passage.action = Some(Box::new(Action { attempt, words })),
-        Err(_) if passage.route.is_some_and(|route| passage.snapshot.audit.goes_on_unrecorded(route)) => {
-            passage.unrecorded = true;
-            gate.metrics.audit_unrecorded().inc();
-        }
+        Err(_) if goes_on => {}
         Err(_) => passage.refusal = Some(Refusal::Audit),
     }
 }

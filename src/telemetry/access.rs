@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
+use super::copies::{Copied, Copies};
 use crate::snapshot::AccessLog;
 use crate::telemetry::log::Format;
 
@@ -67,6 +68,7 @@ pub struct Log {
     writer: Option<NonBlocking>,
     format: Format,
     dropped: Option<ErrorCounter>,
+    copies: Arc<Copies>,
     // Held so that the writer's thread flushes when the last clone goes.
     _worker: Option<Arc<WorkerGuard>>,
 }
@@ -77,7 +79,7 @@ impl Log {
     /// # Errors
     /// When the file cannot be opened for appending.
     pub fn open(target: &AccessLog, format: Format) -> std::io::Result<Self> {
-        let off = Self { writer: None, format, dropped: None, _worker: None };
+        let off = Self { writer: None, format, dropped: None, copies: Arc::default(), _worker: None };
         Ok(match target {
             AccessLog::Off => off,
             AccessLog::Stdout => Self::through(std::io::stdout(), format),
@@ -87,12 +89,15 @@ impl Log {
     }
 
     fn through(target: impl Write + Send + 'static, format: Format) -> Self {
+        let copies = Arc::<Copies>::default();
+        let target = BufWriter::with_capacity(64 * 1024, target);
         let (writer, worker) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(16_384)
             .thread_name("access-log")
-            .finish(Gathering(BufWriter::with_capacity(64 * 1024, target)));
-        Self { dropped: Some(writer.error_counter()), writer: Some(writer), format, _worker: Some(Arc::new(worker)) }
+            .finish(Gathering { target, copies: Arc::clone(&copies) });
+        let dropped = Some(writer.error_counter());
+        Self { dropped, writer: Some(writer), format, copies, _worker: Some(Arc::new(worker)) }
     }
 
     /// Whether anybody reads the lines; building one costs more than dropping it.
@@ -118,11 +123,15 @@ impl Log {
     }
 
     /// Queues lines that are whole already, for copies of other records on the same target: two writers on one stdout would
-    /// break each other's lines.
-    pub fn copy(&self, lines: &[u8]) {
-        if let Some(mut writer) = self.writer.clone() {
-            let _ = writer.write_all(lines);
+    /// break each other's lines. Never waits; at most 8 MiB wait for a reader.
+    pub fn copy(&self, lines: &[u8]) -> Copied {
+        let Some(mut writer) = self.writer.clone() else { return Copied::Queued };
+        let (copied, wake) = self.copies.push(lines);
+        if wake {
+            // Nothing in it: it wakes the log's thread, and where there is no room for it that is awake.
+            let _ = writer.write(&[]);
         }
+        copied
     }
 
     /// Lines dropped so far.
@@ -132,15 +141,32 @@ impl Log {
 }
 
 /// A target whose flush is followed by a rest; on the log's own thread.
-struct Gathering<T: Write>(BufWriter<T>);
+struct Gathering<T: Write> {
+    target: BufWriter<T>,
+    copies: Arc<Copies>,
+}
+
+impl<T: Write> Gathering<T> {
+    fn take_copies(&mut self) -> std::io::Result<()> {
+        while let Some(lines) = self.copies.next() {
+            let done = self.target.write_all(&lines);
+            self.copies.written(lines.len());
+            done?;
+        }
+        Ok(())
+    }
+}
 
 impl<T: Write> Write for Gathering<T> {
+    /// A line fits into the buffer, so that this is called between lines.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
+        self.take_copies()?;
+        self.target.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()?;
+        self.take_copies()?;
+        self.target.flush()?;
         std::thread::sleep(REST);
         Ok(())
     }
@@ -170,4 +196,70 @@ fn human(line: &Line<'_>) -> String {
         who,
         line.duration_us
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    use super::{Copied, Format, Log};
+
+    /// A stdout that nobody reads until it is told.
+    struct Stalled {
+        go: Receiver<()>,
+        page: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl std::io::Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            // Gone: read from now on.
+            let _ = self.go.recv();
+            self.page.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_stalls_costs_bounded_memory_and_whole_lines_only() {
+        let (go, stalled) = channel();
+        let page = Arc::<Mutex<Vec<u8>>>::default();
+        let log = Log::through(Stalled { go: stalled, page: Arc::clone(&page) }, Format::Json);
+        let batch = |number: u64| format!("{number:0>999}\n").repeat(1000).into_bytes();
+        let (mut kept, mut told, mut dropped) = (Vec::new(), 0, 0);
+        for number in 0..100 {
+            match log.copy(&batch(number)) {
+                Copied::Queued => kept.push(number),
+                Copied::Dropped { lines, first } => {
+                    dropped += lines;
+                    told += u32::from(first);
+                }
+                Copied::Again { .. } => panic!("nobody reads"),
+            }
+        }
+        // 8 MiB and what the writer's own thread holds already.
+        assert!((8..=10).contains(&kept.len()), "{}", kept.len());
+        assert_eq!((told, dropped), (1, (100 - kept.len() as u64) * 1000));
+        drop(go);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match log.copy(&batch(100)) {
+                Copied::Again { missing } => break assert!(missing >= dropped),
+                Copied::Queued => panic!("it was not told that lines are missing"),
+                Copied::Dropped { first, .. } => assert!(!first && Instant::now() < deadline),
+            }
+        }
+        kept.push(100);
+        drop(log);
+        let read = page.lock().unwrap().clone();
+        assert!(
+            read == kept.into_iter().flat_map(batch).collect::<Vec<u8>>(),
+            "lines are missing, broken or out of order"
+        );
+    }
 }

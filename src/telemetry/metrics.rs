@@ -252,6 +252,11 @@ impl Metrics {
         &self.0.trail.commit
     }
 
+    /// Entries that nobody read from stdout.
+    pub fn audit_copies_dropped(&self) -> &IntCounter {
+        &self.0.trail.copies_dropped
+    }
+
     pub fn audit_unrecorded(&self) -> &IntCounter {
         &self.0.trail.unrecorded
     }

@@ -4,6 +4,7 @@
 
 pub mod access;
 mod config;
+pub mod copies;
 mod forget;
 pub mod log;
 pub mod metrics;

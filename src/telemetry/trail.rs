@@ -33,6 +33,7 @@ pub(super) struct TrailSeries {
     failures: IntCounterVec,
     pub(super) commit: Histogram,
     pub(super) unrecorded: IntCounter,
+    pub(super) copies_dropped: IntCounter,
 }
 
 impl TrailSeries {
@@ -83,6 +84,13 @@ impl TrailSeries {
                         .buckets(vec![
                             0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
                         ]),
+                )?,
+            )?,
+            copies_dropped: register(
+                registry,
+                IntCounter::new(
+                    "crossgate_audit_copies_dropped_total",
+                    "entries that audit.copy_to did not repeat, as nobody read fast enough; the files have them",
                 )?,
             )?,
             unrecorded: register(

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,7 +41,7 @@ fn verify_says_what_it_proved() {
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert!(told.ends_with(&format!("audit.jsonl: ok, {} entries\n", trail.link.seq)), "{told}");
-    for part in ["audit.pub", "sealed, 2 checkpoints", "9 privileged.outcome", "3 without an outcome", "checkpoints 6"]
+    for part in ["audit.pub", "sealed, 2 checkpoints", "9 privileged.outcome", "3 without an outcome", "checkpoints 7"]
     {
         assert!(told.contains(part), "{part}: {told}");
     }
@@ -264,6 +265,72 @@ fn tail_shows_the_last_and_follows_over_rotations() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// What somebody may have put into a folder that is proved elsewhere: a reader that opens it must neither wait nor fill up.
+#[test]
+fn pipes_devices_loops_and_files_without_end_hang_nothing() {
+    type Put = fn(&Path);
+    let table: [(&str, Put); 5] = [
+        ("a pipe", |path| {
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        }),
+        ("a device", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+        ("a loop", |path| std::os::unix::fs::symlink(path, path).unwrap()),
+        ("a folder", |path| fs::create_dir(path).unwrap()),
+        ("a file without end", |path| fs::File::create(path).unwrap().set_len(1 << 38).unwrap()),
+    ];
+    let names = [
+        "audit.jsonl",
+        "audit-00000000000000000001.jsonl",
+        "audit-00000000000000000001.checkpoints",
+        "audit.pub",
+        "audit-00000000000000000099.jsonl",
+    ];
+    for (what, put) in table {
+        for name in names {
+            let (_folder, trail, path) = trail();
+            let there = trail.folder.join(name);
+            if there.exists() {
+                fs::remove_file(&there).unwrap();
+            }
+            put(&there);
+            for command in ["verify", "show", "tail"] {
+                let mut child = crossgate();
+                child.args(["audit", command, &path]).stdout(Stdio::null()).stderr(Stdio::null());
+                let mut child = child.spawn().unwrap();
+                let deadline = Instant::now() + Duration::from_secs(60);
+                let status = loop {
+                    if let Some(status) = child.try_wait().unwrap() {
+                        break status;
+                    }
+                    if Instant::now() > deadline {
+                        let _ = child.kill();
+                        panic!("{command} hangs: {what} as {name}");
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                };
+                if command == "verify" {
+                    assert_eq!(status.code(), Some(1), "{what} as {name}");
+                }
+            }
+        }
+    }
+}
+
+/// More than a line may have, and no end to it.
+#[test]
+fn bytes_without_an_end_behind_a_sealed_segment_are_found() {
+    for bytes in [100, 5_000, 300_000] {
+        let (_folder, trail, path) = trail();
+        let sealed = trail.segment(1);
+        let mut whole = fs::read(&sealed).unwrap();
+        whole.extend(vec![b'x'; bytes]);
+        fs::write(&sealed, whole).unwrap();
+        let output = run(&["verify", &path]);
+        assert_eq!(output.status.code(), Some(1), "{bytes}");
+        assert!(text(&output.stdout).contains("the line has no end"), "{bytes}: {}", text(&output.stdout));
+    }
 }
 
 #[test]

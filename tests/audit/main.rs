@@ -12,3 +12,4 @@ mod trail;
 mod book;
 mod commands;
 mod tamper;
+mod told;

@@ -49,6 +49,8 @@ impl Trail {
             id: 0,
             name: String::new(),
         };
+        // As the writer does it: before the first entry.
+        trail.sign();
         trail.open("first");
         trail.system("trail.start", |_| {});
         trail
@@ -148,6 +150,21 @@ impl Trail {
 
     /// A checkpoint of where the trail is.
     pub(crate) fn signed_line(&self) -> String {
+        self.checkpoint(false)
+    }
+
+    /// The one that says that it ends there.
+    pub(crate) fn ended_line(&self) -> String {
+        self.checkpoint(true)
+    }
+
+    /// Closes the trail for good; `close` leaves its checkpoint as one of many.
+    pub(crate) fn end(&mut self) {
+        self.system("trail.stop", |_| {});
+        self.put(&self.ended_line());
+    }
+
+    fn checkpoint(&self, end: bool) -> String {
         let pair = Ed25519KeyPair::from_pkcs8(&self.key).unwrap();
         let mut id = String::new();
         for byte in &digest(&SHA256, pair.public_key().as_ref()).as_ref()[..8] {
@@ -155,18 +172,24 @@ impl Trail {
         }
         let time = timestamp(START + i64::try_from(self.link.seq).unwrap() * 1_000_000);
         let (seq, hash) = (self.link.seq, self.link.hash);
-        let signed = format!("crossgate-checkpoint-1\nnode-1\n{seq}\n{hash}\n{time}\n");
+        let last = if end { "end\n" } else { "" };
+        let signed = format!("crossgate-checkpoint-1\nnode-1\n{seq}\n{hash}\n{time}\n{last}");
+        let end = if end { ",\"end\":true" } else { "" };
         let signature = STANDARD.encode(pair.sign(signed.as_bytes()));
         format!(
-            "{{\"node\":\"node-1\",\"seq\":{seq},\"hash\":\"{hash}\",\"time\":\"{time}\",\"key\":\"{id}\",\"signature\":\"{signature}\"}}\n"
+            "{{\"node\":\"node-1\",\"seq\":{seq},\"hash\":\"{hash}\",\"time\":\"{time}\"{end},\"key\":\"{id}\",\"signature\":\"{signature}\"}}\n"
         )
     }
 
     pub(crate) fn sign(&mut self) {
+        self.put(&self.signed_line());
+        self.signed = self.link.seq;
+    }
+
+    fn put(&self, checkpoint: &str) {
         use std::io::Write;
         let file = std::fs::OpenOptions::new().append(true).create(true).open(self.checkpoints());
-        file.unwrap().write_all(self.signed_line().as_bytes()).unwrap();
-        self.signed = self.link.seq;
+        file.unwrap().write_all(checkpoint.as_bytes()).unwrap();
     }
 
     pub(crate) fn rotate(&mut self) {

@@ -65,6 +65,18 @@ pub enum Broken {
     Misplaced {
         seq: u64,
     },
+    /// It stands behind one that covers a later entry.
+    Disorder {
+        seq: u64,
+        before: u64,
+    },
+    /// Nothing that holds and is signed covers any entry.
+    NothingSigned,
+    /// The trail was ended in order at `end`, and nobody who may sign went on.
+    BehindEnd {
+        end: u64,
+        by: String,
+    },
     NoKey,
     /// The key in the folder is not the one that is trusted.
     OtherKey {
@@ -102,6 +114,15 @@ impl fmt::Display for Broken {
             Self::Signature => f.write_str("the signature is not that of the key"),
             Self::ForeignKey { key } => write!(f, "signed with key {key:?}, which is not the trusted one"),
             Self::Misplaced { seq } => write!(f, "covers entry {seq}, which this segment cannot have"),
+            Self::Disorder { seq, before } => {
+                write!(f, "covers entry {seq}, but stands behind a checkpoint of entry {before}")
+            }
+            Self::NothingSigned => f.write_str(
+                "nothing signed covers any entry; a checkpoint is written before the first one and at each start",
+            ),
+            Self::BehindEnd { end, by } => {
+                write!(f, "the trail was closed with entry {end}, which {by} says, and this stands behind it")
+            }
             Self::NoKey => f.write_str("no public key to check signatures with"),
             Self::OtherKey { key } => write!(f, "holds key {key}, which is not the trusted one"),
             Self::Declared { reason } => write!(f, "the service found the trail before this entry broken: {reason:?}"),
@@ -131,13 +152,15 @@ impl Broken {
             Self::Seal { .. } => "the seal was edited, or lines were moved from file to file",
             Self::NoSeal => "the end of the segment was cut off",
             Self::AfterSeal => "lines were added to a segment that was closed",
-            Self::Unsigned { .. } | Self::Uncovered { .. } => "checkpoints were deleted",
+            Self::Unsigned { .. } | Self::Uncovered { .. } | Self::NothingSigned => "checkpoints were deleted",
             Self::NoCheckpoint | Self::Signature | Self::Misplaced { .. } => "the checkpoint was edited",
+            Self::Disorder { .. } => "checkpoints were edited, moved or doubled",
+            Self::BehindEnd { .. } => "somebody other than the service added to the trail while it did not run",
             Self::ForeignKey { .. } | Self::OtherKey { .. } => {
                 "the trail was signed again by somebody else, or the installation has another key than it had"
             }
             Self::NoKey => "`audit.pub` was deleted, or left behind when the folder was copied",
-            Self::Declared { .. } => "entries were changed or lost while the service did not run",
+            Self::Declared { .. } => "entries were changed, lost or added while the service did not run",
         }
     }
 
@@ -150,6 +173,12 @@ impl Broken {
             }
             Self::NoActive => {
                 "start the service, which begins a new segment, and verify again; if it ran, keep the folder as it is"
+            }
+            Self::NothingSigned => {
+                "give a checkpoint that was kept elsewhere with --checkpoint FILE, or a config with -c"
+            }
+            Self::BehindEnd { .. } => {
+                "keep a copy of the folder; the next start puts these entries aside as evidence and goes on without them"
             }
             _ => "keep the folder as it is, and compare with a copy or with what `audit.copy_to` shipped",
         }

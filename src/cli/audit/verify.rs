@@ -53,9 +53,9 @@ impl Verify {
             }
         }
         if let Some(witness) = &found.witness {
-            match std::fs::read(witness) {
+            match contents(witness) {
                 Ok(bytes) => trust.witnesses.push((witness.display().to_string(), bytes)),
-                Err(problem) => notes.push(format!("{} is not used ({problem})", witness.display())),
+                Err(problem) => notes.push(format!("not used: {problem}")),
             }
         }
         for path in &self.checkpoint {

@@ -33,6 +33,15 @@ pub(super) fn compile(raw: Option<raw::Audit>, root: At<'_>, problems: &mut Vec<
         let message = "expected a file, as in audit/audit.jsonl";
         problems.push(Problem::at(codes::BAD_VALUE, at.key("file"), message));
     }
+    let file = root.source.resolve(file);
+    // As root it would be replaced by one.
+    if std::fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+        let message = format!("{} is no regular file", file.display());
+        problems.push(
+            Problem::at(codes::AUDIT_FILE, at.key("file"), message)
+                .help("name a file that only the trail writes, as in audit/audit.jsonl"),
+        );
+    }
     let raw::Rotate { size, keep } = rotate.unwrap_or_default();
     let rotate_size = size.map_or(DEFAULT_SIZE, |raw::Size(bytes)| bytes);
     // A segment holds at least a few entries, and one that is proven in minutes.
@@ -54,8 +63,7 @@ pub(super) fn compile(raw: Option<raw::Audit>, root: At<'_>, problems: &mut Vec<
         Some(raw::DenyOrAllow::Allow) => OnFailure::Allow,
     };
     let events = events.map_or_else(Events::default, |listed| named_events(&listed, at.key("events"), problems));
-    let settings =
-        AuditSettings { file: root.source.resolve(file), rotate_size, rotate_keep, copy_to_stdout, required };
+    let settings = AuditSettings { file, rotate_size, rotate_keep, copy_to_stdout, required };
     Audit { settings, on_failure, events }
 }
 
