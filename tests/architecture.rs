@@ -101,7 +101,11 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ("request", "", "a request is read by itself: it knows no route, no person and no policy"),
     ("route", "request", "routes look at requests only"),
     ("identity", "route request clock", "who is calling does not depend on what they may do"),
-    ("issuer", "identity clock braces", "tokens say what a verified identity says, and ask for no request and no policy"),
+    (
+        "issuer",
+        "identity clock braces",
+        "tokens say what a verified identity says, and ask for no request and no policy",
+    ),
     (
         "rollout",
         "identity route request clock",

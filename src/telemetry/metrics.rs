@@ -13,9 +13,9 @@ use prometheus::{
 
 use super::config::ConfigSeries;
 use super::forget::keep;
-use super::tokens::{TokenKind, TokenSeries};
 use super::rollout::RolloutSeries;
 use super::routes::Class;
+use super::tokens::{TokenKind, TokenSeries};
 use super::trail::{TrailSeries, TrailState};
 use super::upstreams::UpstreamSeries;
 

@@ -361,7 +361,7 @@ fn run<T>(what: impl Future<Output = T>) -> T {
 
 #[test]
 fn every_kind_of_call_passes_with_the_callers_identity() {
-    let (api, bed) = calling("", async |client, api| {
+    let (_api, bed) = calling("", async |client, api| {
         every_kind(client, api).await;
     });
     let lines = bed.access_lines(4);

@@ -33,7 +33,8 @@ fn scopes_narrow_what_a_route_takes() {
 /// Found by attack: it passed with all of the person's identity, a minted legacy token included.
 #[test]
 fn report_mode_takes_no_token_for_more_than_its_rule_does() {
-    let sessions = "\n  - { id: sessions, match: { path: \"/sessions/{*rest}\" }, mode: report, require: { token: [session] } }\n";
+    let sessions =
+        "\n  - { id: sessions, match: { path: \"/sessions/{*rest}\" }, mode: report, require: { token: [session] } }\n";
     let bed = bed().policy(&format!("{}{sessions}", super::RULES)).start();
     let reader = exchange(&bed, &ada(), "executions:read");
     let writer = exchange(&bed, &ada(), "executions:write");
