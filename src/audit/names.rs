@@ -82,7 +82,7 @@ impl Names {
         format!("{}-{seq:020}.torn", self.stem)
     }
 
-    /// Lines that somebody put behind the signed end of a trail; `seq` is what the first of them calls itself.
+    /// Lines that somebody put behind the signed end of a trail; `seq` is the entry behind it, or a later one.
     pub fn foreign(&self, seq: u64) -> PathBuf {
         self.folder.join(self.foreign_name(seq))
     }

@@ -23,7 +23,7 @@ use super::system::{self, Reason};
 use super::witness::{Signed, Witness};
 
 /// Files of foreign lines that are told of at a start, at most.
-const MOST_FOREIGN: usize = 16;
+const MOST_FOREIGN: u64 = 16;
 
 impl Journal {
     /// Takes the trail over: locks it, finds its end, and makes durable that a process started.
@@ -399,7 +399,7 @@ impl Found {
 /// Puts the bytes from `good` on aside, durably, and only then cuts them off. Gives what is to be said of a torn tail; of
 /// bytes behind a signed end, which are nobody's torn tail, [`foreign`] does.
 fn cut(site: &Site, path: &Path, good: u64, size: u64, seq: u64, closed: bool) -> Result<Option<Item>, String> {
-    let torn = if closed { site.names.foreign(seq) } else { site.names.torn(seq) };
+    let torn = if closed { unused(site, seq) } else { site.names.torn(seq) };
     let done = aside(site, path, good, &torn).and_then(|()| {
         let mut file = site.disk.append(path)?;
         file.truncate(good)?;
@@ -422,17 +422,24 @@ fn cut(site: &Site, path: &Path, good: u64, size: u64, seq: u64, closed: bool) -
 
 /// Gives a file whose every line stands behind the signed end a name under which none of them counts.
 fn put_aside(site: &Site, path: &Path, found: Option<Found>) -> Result<(), String> {
-    let first = found.and_then(|found| found.first).unwrap_or_default();
-    let moved = site.disk.rename(path, &site.names.foreign(first));
+    let end = found.and_then(|found| found.signed.end()).map_or(0, |end| end.seq);
+    let moved = site.disk.rename(path, &unused(site, end.saturating_add(1)));
     let moved = moved.and_then(|()| site.disk.sync_folder(site.names.folder()));
     moved.map_err(|error| format!("{}: cannot be put aside: {error}", path.display()))
 }
 
+/// A name for evidence that no other has: the first from `seq` on, whatever the foreign lines call themselves.
+fn unused(site: &Site, seq: u64) -> PathBuf {
+    let names = (seq..seq.saturating_add(MOST_FOREIGN)).map(|seq| site.names.foreign(seq));
+    names.clone().find(|path| !path.exists()).or(names.last()).unwrap_or_else(|| site.names.foreign(seq))
+}
+
 /// What is to be said of lines that were put aside because they stood behind the signed end at `link`, and of which no
-/// entry tells yet.
+/// entry tells yet: with each that is told the trail goes on past its name.
 fn foreign(site: &Site, link: Link) -> Result<Vec<Item>, String> {
     let found = site.names.foreign_ones().map_err(|error| format!("{}: {error}", site.names.folder().display()))?;
-    let untold = found.into_iter().filter(|(seq, _)| *seq > link.seq).take(MOST_FOREIGN);
+    let untold = link.seq.saturating_add(1)..=link.seq.saturating_add(MOST_FOREIGN);
+    let untold = found.into_iter().filter(|(seq, _)| untold.contains(seq));
     let say = |(seq, path): (u64, PathBuf)| {
         let problem = format!("bytes stood behind entry {}, where the trail had been ended and signed", link.seq);
         tracing::error!("{}: the audit trail was added to while nobody wrote it: {problem}", path.display());

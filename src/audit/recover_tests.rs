@@ -329,6 +329,8 @@ fn whole_files_behind_a_signed_end_are_foreign_as_well() {
     let end = closed(&bed);
     let sealed = bed.folder().join(format!("audit-{:020}.jsonl", 1));
     fs::rename(bed.active(), &sealed).unwrap();
+    // And a tail behind the sealed one, which wants the same name.
+    fs::write(&sealed, [fs::read(&sealed).unwrap(), forged(end, 1)].concat()).unwrap();
     for (path, from) in [
         (bed.folder().join(format!("audit-{:020}.jsonl", end.seq + 1)), end),
         (bed.active(), Link { seq: end.seq + 4, hash: Hash([1; 32]) }),
@@ -338,8 +340,12 @@ fn whole_files_behind_a_signed_end_are_foreign_as_well() {
     drop(start(&bed, SIZE));
     let chain = bed.chain();
     assert_eq!((chain.openings(), chain.find("trail.retire")), (vec!["first", "restarted"], None));
-    assert_eq!(chain.actions().iter().filter(|action| **action == "trail.broken").count(), 2);
-    assert_eq!(bed.files().iter().filter(|name| name.ends_with(".foreign")).count(), 2, "{:?}", bed.files());
+    let told = |bed: &Bed| bed.chain().actions().iter().filter(|action| **action == "trail.broken").count();
+    assert_eq!(told(&bed), 3);
+    let evidence = bed.files().iter().filter(|name| name.ends_with(".foreign")).count();
+    assert_eq!(evidence, 3, "{:?}", bed.files());
+    drop(start(&bed, SIZE));
+    assert_eq!(told(&bed), 3, "once is enough");
 }
 
 /// A start that was killed between putting foreign lines aside and saying so.

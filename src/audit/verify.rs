@@ -199,6 +199,7 @@ impl<'a> Walk<'a> {
             leftovers: 0,
             marks,
             foreign_key: false,
+            bad_marks: false,
         };
         self.enter(&here);
         let mut lines = Lines::of(file);

@@ -63,8 +63,10 @@ impl Screen {
 
     /// Breaks between words, so that each line fits; lines after the first begin with `indent` spaces. `used`: what stands
     /// before the text on its first line. A word that is longer than a line stays whole: it may be copied from there.
+    /// Whoever wrote the text, no character in it turns the screen round: names in configs come from pull requests.
     pub(super) fn wrap(&self, used: usize, indent: usize, text: &str) -> String {
-        let Some(width) = self.width else { return text.to_owned() };
+        let text = &shown(text, |letter| is_hidden(letter) && !matches!(letter, '\n' | '\t'));
+        let Some(width) = self.width else { return text.clone() };
         let (mut out, mut column) = (String::new(), used);
         for (number, word) in text.split(' ').enumerate() {
             let length = word.chars().count();
@@ -102,9 +104,13 @@ fn width_of(stream: impl IsTerminal + std::os::fd::AsFd) -> Option<usize> {
 /// Text of somebody else's on one line: a terminal must not obey it, and nobody must be shown another order of words or a name
 /// that only looks like a known one.
 pub(super) fn printable(text: &str) -> String {
+    shown(text, is_hidden)
+}
+
+fn shown(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
-        if is_hidden(letter) {
+        if is_escaped(letter) {
             shown.extend(letter.escape_unicode());
         } else {
             shown.push(letter);
@@ -138,6 +144,10 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(printable(text), expected);
+        }
+        for width in [None, Some(40)] {
+            let screen = Screen { colour: false, width };
+            assert_eq!(screen.wrap(0, 2, "role org:\u{202e}nimda\u{1b}[2J"), "role org:\\u{202e}nimda\\u{1b}[2J");
         }
     }
 

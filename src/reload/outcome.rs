@@ -89,7 +89,7 @@ pub struct Gone {
     pub count: usize,
     /// Of these, how many asked who somebody is.
     pub guarded: usize,
-    /// The ids, guarded ones first; at most [`MOST_TOLD`].
+    /// The ids, guarded ones first; at most 20.
     pub ids: Vec<Arc<str>>,
 }
 

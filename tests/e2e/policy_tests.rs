@@ -281,6 +281,25 @@ fn problems_of_tests_are_told_beside_those_of_the_config() {
     assert_eq!(report["errors"], 3, "nothing is told that follows from the config: {report}");
 }
 
+/// `deny` for any reason is content with a slip in the path.
+#[test]
+fn a_denial_that_meets_no_route_is_noted() {
+    let tests = "tests:
+  - { name: a slip, request: GET /orgz/acme/invoices/7, expect: deny }
+  - { name: meant, request: GET /orgz/acme/invoices/7, expect: { deny: no_route } }
+";
+    let folder = folder(CONFIG, tests);
+    let output = run(&folder, &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("note  a slip: refused before any route (no_route)") && !shown.contains("note  meant"),
+        "{shown}"
+    );
+    let (_, report) = json(&folder, &[]);
+    assert!(report["tests"][0]["note"].is_string() && report["tests"][1]["note"].is_null(), "{report}");
+}
+
 /// It passes as nobody, whatever the rule says: nobody got through by it.
 #[test]
 fn a_preflight_covers_nothing() {

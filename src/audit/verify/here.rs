@@ -32,6 +32,8 @@ pub(super) struct Here {
     pub(super) marks: Marks,
     /// That another key signed is told already.
     pub(super) foreign_key: bool,
+    /// It has checkpoints that are no good, as is told: that good ones are missing is no finding of its own then.
+    pub(super) bad_marks: bool,
 }
 
 impl Here {
@@ -215,7 +217,8 @@ impl Walk<'_> {
         }
         let Some(link) = self.good.filter(|_| !self.keys.is_empty()) else { return };
         let stopped = here.active && self.stopped;
-        if (here.seal.is_some() || stopped) && here.marks.last.is_none_or(|mark| mark.seq < link.seq) {
+        if (here.seal.is_some() || stopped) && !here.bad_marks && here.marks.last.is_none_or(|mark| mark.seq < link.seq)
+        {
             let (file, line) = (here.name.clone(), here.line);
             // A process that ends signs before and after it says so. One that is killed may come between a seal, or its
             // last word, and the checkpoint.

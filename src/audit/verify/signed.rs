@@ -73,6 +73,7 @@ impl Walk<'_> {
         if self.keys.is_empty() {
             return;
         }
+        here.bad_marks |= !bad.is_empty();
         for (line, broken) in bad {
             // A file that another key signed is one finding, not one per line.
             if matches!(broken, Broken::ForeignKey { .. }) && std::mem::replace(&mut here.foreign_key, true) {
