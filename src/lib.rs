@@ -28,10 +28,13 @@ pub mod rollout;
 pub mod route;
 
 // What the story runs on.
+pub mod braces;
 pub mod certificate;
 pub mod clock;
 pub mod gate;
 pub mod guard;
+mod hidden;
+mod misfit;
 pub mod snapshot;
 pub mod status;
 pub mod telemetry;

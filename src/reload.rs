@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::admin::health::{Readiness, Stale};
-use crate::audit::{Actor, Entry, Event, EventClass, Id, Ledger, Policy, Text};
+use crate::audit::{Actor, Entry, Event, EventClass, Events, Id, Ledger, Policy, Text};
 use crate::clock;
 use crate::config::{self, Problem, Watched};
 use crate::rollout::Rollout;
@@ -28,7 +28,7 @@ pub use crate::config::Watched as Read;
 pub use keeper::{QUIET, Reloads, start};
 pub use outcome::{By, Outcome, Verdict};
 
-use outcome::MOST_TOLD;
+use outcome::{Gone, MOST_TOLD};
 
 /// How often files that change while they are read are read again for somebody who waits.
 const TRIES: usize = 5;
@@ -109,7 +109,11 @@ impl Reloader {
             Outcome::new(Verdict::Unchanged, previous, &problems)
         } else {
             match self.take_up(by, &previous, compiled, warnings) {
-                Ok(snapshot) => Outcome::new(Verdict::Loaded, snapshot, &problems),
+                Ok(snapshot) => {
+                    let gone = Gone::between(&previous.routes, &snapshot.routes);
+                    tell_gone(&gone, &snapshot.id);
+                    Outcome { gone, ..Outcome::new(Verdict::Loaded, snapshot, &problems) }
+                }
                 Err(unusable) => self.refuse_folder(by, previous, &unusable),
             }
         };
@@ -161,7 +165,10 @@ impl Reloader {
             by = by_name,
             "config loaded"
         );
-        self.record(&snapshot, "config.reload", Some(by), None);
+        let (before, now) = (previous.audit.events, snapshot.audit.events);
+        let changed = (before != now).then(|| format!("audit.events: {now} (before: {before})"));
+        // By the events of before, too: the change that switches the writing off is the last that must be missing.
+        self.record(&snapshot, before.or(now), "config.reload", Some(by), changed.as_deref());
         Ok(snapshot)
     }
 
@@ -214,7 +221,8 @@ impl Reloader {
         );
         self.metrics.config_stale().set(1);
         self.metrics.count_reload(Verdict::Refused.as_str());
-        self.record(&outcome.snapshot, "config.refused", Some(by), place);
+        let snapshot = &outcome.snapshot;
+        self.record(snapshot, snapshot.audit.events, "config.refused", Some(by), place);
         self.readiness.set_stale_config(Some(Stale { first, errors: problems_count, problems }));
     }
 
@@ -233,16 +241,23 @@ impl Reloader {
         keys
     }
 
-    /// Writes down which config serves from now on: `config.load` at start, `config.reload`, or `config.refused` with
-    /// the first problem's code and place, never its text, which may quote a value.
-    pub fn record(&self, snapshot: &Snapshot, action: &'static str, by: Option<&By>, refused: Option<&str>) {
-        if !snapshot.audit.events.has(EventClass::Config) {
+    /// The start's own entry: which config serves.
+    pub fn record_start(&self) {
+        let snapshot = self.live.load();
+        self.record(&snapshot, snapshot.audit.events, "config.load", None, None);
+    }
+
+    /// Writes down which config serves from now on: `config.load` at start, `config.reload`, with what becomes of the
+    /// trail's own events, or `config.refused` with the first problem's code and place, never its text, which may
+    /// quote a value.
+    fn record(&self, snapshot: &Snapshot, events: Events, action: &'static str, by: Option<&By>, reason: Option<&str>) {
+        if !events.has(EventClass::Config) {
             return;
         }
         let path = self.path.display().to_string();
         let mut entry = Entry::new(Id::random(), clock::unix_micros(), Event::Config);
         entry.decision = Some(if action == "config.refused" { "deny" } else { "allow" });
-        entry.reason = refused.map(Text);
+        entry.reason = reason.map(Text);
         entry.action = Some(Text(action));
         entry.resource = Some(Text(&path));
         if let Some(by) = by {
@@ -251,6 +266,23 @@ impl Reloader {
         }
         entry.policy = Some(Policy { snapshot: Text(&snapshot.id), file: None, line: None });
         self.ledger.post(&entry);
+    }
+}
+
+/// What a deleted file guarded may be open now by a rule that stands below it: whoever meant it can pass this over.
+fn tell_gone(gone: &Gone, snapshot: &str) {
+    let Gone { count, guarded, ids } = gone;
+    if *count > 0 {
+        let more = count.saturating_sub(ids.len());
+        let ids = ids.join(", ");
+        tracing::warn!(
+            routes = count,
+            guarded,
+            ids,
+            more,
+            snapshot,
+            "routes are gone with this reload: their requests fall under what is left"
+        );
     }
 }
 

@@ -155,7 +155,7 @@ fn every_code_and_metric_in_the_book_exists() {
         }
     }
     let operations = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let metrics: String = ["metrics", "trail", "config"]
+    let metrics: String = ["metrics", "trail", "config", "rollout", "upstreams"]
         .map(|name| std::fs::read_to_string(root().join(format!("src/telemetry/{name}.rs"))).unwrap())
         .concat();
     for name in operations.split('`').filter(|word| word.starts_with("crossgate_") && !word.contains(' ')) {

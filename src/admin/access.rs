@@ -18,12 +18,12 @@ use crate::snapshot::{Access, Address, Scope, Socket};
 const MAX_LINE: usize = 8 << 10;
 
 /// Why somebody may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
     /// There is no valid token.
     NoToken,
-    /// The token is valid, and not for this.
-    NoScope(Scope),
+    /// The token of this name is valid, and not for this.
+    NoScope(Arc<str>, Scope),
     /// Nobody may, over TCP, while no token is named in the config.
     ReadOnly,
 }
@@ -52,7 +52,11 @@ pub(super) fn admit(headers: &HeaderMap, socket: &Socket, access: &Access, scope
         }
     }
     let token = found.ok_or(Refused::NoToken)?;
-    if token.scopes.contains(&scope) { Ok(Arc::clone(&token.name)) } else { Err(Refused::NoScope(scope)) }
+    if token.scopes.contains(&scope) {
+        Ok(Arc::clone(&token.name))
+    } else {
+        Err(Refused::NoScope(Arc::clone(&token.name), scope))
+    }
 }
 
 /// The token of the one `Authorization` line: Bearer, or the password of Basic (URLs with userinfo send that).
@@ -113,6 +117,7 @@ mod tests {
         let (ci, boss) = ("Bearer 0123456789abcdef", "bearer fedcba9876543210");
         let (flagger, by_user) = (basic("flagger:0123456789abcdef"), basic("0123456789abcdef:x"));
         let none: &[&str] = &[];
+        let no_scope = |name: &str, scope| Refused::NoScope(name.into(), scope);
         type Row<'a> = (bool, &'a Socket, &'a [&'a str], Scope, Result<&'a str, Refused>);
         let table: &[Row<'_>] = &[
             (false, &tcp, none, Read, Ok("anybody")),
@@ -120,13 +125,13 @@ mod tests {
             (false, &passed, none, RolloutWrite, Err(Refused::ReadOnly)),
             (false, &unix, none, RolloutResume, Ok("unix")),
             (true, &unix, none, RolloutResume, Ok("unix")),
-            (true, &unix, &[ci], RolloutResume, Err(Refused::NoScope(RolloutResume))),
+            (true, &unix, &[ci], RolloutResume, Err(no_scope("ci", RolloutResume))),
             (true, &tcp, none, Read, Err(Refused::NoToken)),
             (true, &tcp, &[ci], Read, Ok("ci")),
             (true, &tcp, &[ci], RolloutWrite, Ok("ci")),
-            (true, &tcp, &[ci], RolloutResume, Err(Refused::NoScope(RolloutResume))),
+            (true, &tcp, &[ci], RolloutResume, Err(no_scope("ci", RolloutResume))),
             (true, &tcp, &[boss], RolloutResume, Ok("boss")),
-            (true, &tcp, &[boss], Read, Err(Refused::NoScope(Read))),
+            (true, &tcp, &[boss], Read, Err(no_scope("boss", Read))),
             (true, &tcp, &[&flagger], RolloutWrite, Ok("ci")),
             (true, &tcp, &[&by_user], RolloutWrite, Err(Refused::NoToken)),
             (true, &tcp, &["Bearer 0123456789abcdeg"], Read, Err(Refused::NoToken)),
@@ -139,7 +144,7 @@ mod tests {
         for (tokens, socket, lines, scope, want) in table {
             let access = if *tokens { access() } else { Access::default() };
             let got = admit(&headers(lines), socket, &access, *scope);
-            assert_eq!(got.as_deref().map_err(|refused| *refused), *want, "{tokens} {socket} {lines:?} {scope:?}");
+            assert_eq!(got.as_deref().map_err(Clone::clone), *want, "{tokens} {socket} {lines:?} {scope:?}");
         }
     }
 }

@@ -7,6 +7,7 @@ mod access;
 mod body;
 mod explain;
 pub mod health;
+mod refusals;
 mod reload;
 mod report;
 mod rollouts;
@@ -15,7 +16,7 @@ mod view;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
@@ -84,7 +85,13 @@ impl ServeHttp for Admin {
         let scope = if is_reload { Scope::Reload } else { asked.map_or(Scope::Read, |(asked, _)| asked.scope()) };
         let actor = match self.admit(&path, &head.headers, scope) {
             Ok(actor) => actor,
-            Err(refused) => return turned_away(refused),
+            Err(refused) => {
+                let action =
+                    if is_reload { "config.reload" } else { asked.map_or("admin.read", |(asked, _)| asked.action()) };
+                let has_token = session.req_header().headers.contains_key(AUTHORIZATION);
+                refusals::record(self, session, &told(&refused, action, has_token)).await;
+                return turned_away(&refused);
+            }
         };
         let mut answer = match (asked, &self.rollout) {
             _ if explains => explain::serve(self, session).await,
@@ -94,7 +101,7 @@ impl ServeHttp for Admin {
             (Some((asked, name)), Some(rollout))
                 if asked == rollouts::Asked::All || *rollout.current().record.rollout == *name =>
             {
-                rollouts::serve(asked, actor, rollout, session).await
+                rollouts::serve(self, asked, actor, rollout, session).await
             }
             (Some(_), _) => problem(StatusCode::NOT_FOUND, "there is no rollout of this name"),
         };
@@ -236,7 +243,20 @@ fn trail(status: &Status) -> TrailState {
     }
 }
 
-fn turned_away(refused: Refused) -> Response<Vec<u8>> {
+/// As the trail tells it, in the codes of the data listeners.
+fn told<'a>(refused: &'a Refused, action: &'static str, has_token: bool) -> refusals::Refusal<'a> {
+    let (who, code, reason) = match refused {
+        Refused::NoToken if has_token => (None, "invalid", "not a token of admin.tokens".to_owned()),
+        Refused::NoToken => (None, "no_credential", "no token".to_owned()),
+        Refused::NoScope(name, scope) => {
+            (Some(&**name), "forbidden", format!("the token has no scope {}", scope.as_str()))
+        }
+        Refused::ReadOnly => (None, "forbidden", "without admin.tokens this address is read-only".to_owned()),
+    };
+    refusals::Refusal { who, action, resource: None, code, reason }
+}
+
+fn turned_away(refused: &Refused) -> Response<Vec<u8>> {
     match refused {
         Refused::NoToken => {
             let mut refused = problem(StatusCode::UNAUTHORIZED, "this needs a token of admin.tokens");
@@ -244,7 +264,7 @@ fn turned_away(refused: Refused) -> Response<Vec<u8>> {
             refused.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             refused
         }
-        Refused::NoScope(scope) => {
+        Refused::NoScope(_, scope) => {
             problem(StatusCode::FORBIDDEN, &format!("this token is not for it: {} is needed", scope.as_str()))
         }
         Refused::ReadOnly => problem(

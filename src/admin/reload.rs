@@ -58,6 +58,11 @@ fn loaded(outcome: &Outcome) -> Value {
     let more = json!({
         "warnings": outcome.problems,
         "restart_needed": outcome.restart_needed,
+        "routes_gone": {
+            "count": outcome.gone.count,
+            "guarded": outcome.gone.guarded,
+            "ids": outcome.gone.ids.iter().map(|id| &**id).collect::<Vec<_>>(),
+        },
     });
     if let (Some(shown), Value::Object(more)) = (shown.as_object_mut(), more) {
         shown.extend(more);

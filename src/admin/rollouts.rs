@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::health::Why;
-use super::{answer, body, json as json_answer, problem};
+use super::{Admin, answer, body, json as json_answer, problem, refusals};
 use crate::clock;
 use crate::identity::clerk::is_hidden;
 use crate::rollout::{By, Current, Expected, Move, Percent, Refusal, Rollout};
@@ -58,6 +58,18 @@ impl Asked {
             Self::All | Self::One => Method::GET,
             Self::Weight => Method::PUT,
             Self::Freeze | Self::Resume | Self::Rollback | Self::Confirm => Method::POST,
+        }
+    }
+
+    /// As the trail names it.
+    pub(super) const fn action(self) -> &'static str {
+        match self {
+            Self::All | Self::One => "admin.read",
+            Self::Weight => "rollout.set",
+            Self::Freeze => "rollout.freeze",
+            Self::Resume => "rollout.resume",
+            Self::Rollback => "rollout.rollback",
+            Self::Confirm => "rollout.confirm",
         }
     }
 
@@ -115,6 +127,7 @@ fn as_written<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Optio
 
 /// Answers a request whose sender may ask it.
 pub(super) async fn serve(
+    admin: &Admin,
     asked: Asked,
     actor: Arc<str>,
     rollout: &Arc<Rollout>,
@@ -128,17 +141,27 @@ pub(super) async fn serve(
         Ok(body) => body,
         Err((status, why)) => return problem(status, &why),
     };
+    let action = asked.action();
     let asked = match asked.as_move(&body) {
         Ok(Some(asked)) => asked,
         Ok(None) => return shown(asked, &rollout.current()),
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
-    let by = By { actor, at: clock::now().unix_ms };
+    let by = By { actor: Arc::clone(&actor), at: clock::now().unix_ms };
+    let resource = format!("rollout:{}", rollout.current().record.rollout);
     let rollout = Arc::clone(rollout);
     let change = move || rollout.apply(asked, &by, body.reason.as_deref(), expected);
     match tokio::task::spawn_blocking(change).await {
         Ok(Ok(current)) => shown(Asked::One, &current),
-        Ok(Err(refusal)) => refused(&refusal),
+        Ok(Err(refusal)) => {
+            // What was recorded and then could not be made is told in the trail where it failed.
+            if !matches!(refusal, Refusal::Unrecorded(_) | Refusal::Storage(_)) {
+                let (code, reason) = (refusal.code(), refusal.to_string());
+                let told = refusals::Refusal { who: Some(&actor), action, resource: Some(resource), code, reason };
+                refusals::record(admin, session, &told).await;
+            }
+            refused(&refusal)
+        }
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "a bug ended the change"),
     }
 }

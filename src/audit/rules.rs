@@ -3,6 +3,8 @@
 //!
 //! Made by `config::compile`, read by the gate out of the snapshot. Writes nothing and decides nothing.
 
+use std::fmt;
+
 use http::HeaderName;
 
 use crate::identity::Identity;
@@ -82,6 +84,21 @@ impl Events {
     pub const fn has(self, class: EventClass) -> bool {
         self.0 & class.bit() != 0
     }
+
+    /// What either of two names.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// The words of the config.
+impl fmt::Display for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = EventClass::ALL.into_iter().filter(|class| self.has(*class)).map(EventClass::as_str);
+        f.write_str(words.next().unwrap_or("none"))?;
+        words.try_for_each(|word| write!(f, ", {word}"))
+    }
 }
 
 impl Default for Events {
@@ -121,7 +138,8 @@ impl RouteRules {
     }
 
     /// The words for one request. Values are percent-encoded where they are not visible ASCII (`%` too), what the
-    /// request or the person does not have is empty; as long as the request makes them.
+    /// request or the person does not have is empty, and a query parameter that can be read in several ways is all of
+    /// them; as long as the request makes them.
     pub fn labels(&self, captures: &Captures<'_, '_>, view: &View<'_>, identity: Option<&Identity>) -> Labels {
         let text =
             |template: &Option<Template>| template.as_ref().map(|template| template.label(captures, view, identity));

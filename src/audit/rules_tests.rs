@@ -88,3 +88,39 @@ fn a_request_is_named_in_the_words_of_its_route() {
     assert_eq!(labels, expected);
     assert_eq!(RouteRules::default().labels(&found.captures, &view, None), Labels::default());
 }
+
+/// Whoever asks for something must not choose that the record does not say for what.
+#[test]
+fn a_repeated_parameter_blanks_nothing() {
+    let definition = definition("/repos");
+    let template = Template::parse("repo:{query.repo}", &definition.pattern, Sources::RequestAndClaims).unwrap();
+    let rules = RouteRules { resource: Some(template), ..RouteRules::default() };
+    let routes = Routes::compile(vec![definition]).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, HeaderValue::from_static("localhost"));
+    for (target, expected) in [
+        ("/repos?repo=a%26b", "repo:a&b"),
+        ("/repos?x=secret", "repo:"),
+        ("/repos?repo=a&x=secret&repo=b", "repo:a & b"),
+        ("/repos?repo=a&REPO=b%20c", "repo:a & b%2520c"),
+        ("/repos?repo=a;repo=b", "repo:a;repo=b & b"),
+        ("/repos?repo=%ff", "repo:%25ff"),
+    ] {
+        let head = Head {
+            method: &Method::DELETE,
+            target: target.as_bytes(),
+            authority: None,
+            version: Version::HTTP_11,
+            headers: &headers,
+            peer: Peer::Unix,
+            tls: false,
+        };
+        let Ok(Sanitized::Request(request, _)) = request::sanitize(&head, &request::Rules::default(), &|| [0; 16])
+        else {
+            panic!("{target}");
+        };
+        let view = View { request: &request, headers: &headers };
+        let found = routes.find(&view).unwrap();
+        assert_eq!(rules.labels(&found.captures, &view, None).resource.as_deref(), Some(expected), "{target}");
+    }
+}

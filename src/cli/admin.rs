@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::screen::printable;
 use super::{Failure, first_problem};
 use crate::config::{self, Compiled};
 use crate::snapshot::{Address, Socket};
@@ -183,9 +184,4 @@ where
     driver.abort();
     let body = body.map_err(|problem| format!("the answer was cut short: {problem}"))?;
     Ok((status, body.to_bytes()))
-}
-
-/// A terminal must not obey what some listener sent.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }

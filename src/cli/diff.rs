@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use super::screen::{Screen, Style};
-use super::{Failure, Format, complain, say};
+use super::{Failure, Format, complain, problems, say, tell};
 use crate::clock;
-use crate::config;
+use crate::config::{self, Problem};
 use crate::diff::{self, Also, Case, Change, Difference, Direction, Effect, Landing, Outcome, Version, Who, Written};
 use crate::telemetry::metrics::Metrics;
 
@@ -49,8 +50,15 @@ impl From<FailOn> for diff::FailOn {
 impl Diff {
     pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         // Both are read, so that all problems of both are told at once.
-        let (old, new) = (version(&self.old)?, version(&self.new)?);
-        let (Some(mut old), Some(mut new)) = (old, new) else { return Ok(ExitCode::from(2)) };
+        let (mut old, mut new) = match (version(&self.old)?, version(&self.new)?) {
+            (Ok(old), Ok(new)) => (old, new),
+            (old, new) => {
+                let broken = [(&self.old, old.err()), (&self.new, new.err())];
+                let broken = broken.into_iter().filter_map(|(path, problems)| Some((path.as_path(), problems?)));
+                unusable(&broken.collect::<Vec<_>>(), format);
+                return Ok(ExitCode::from(2));
+            }
+        };
         let difference = diff::compare(&mut old, &mut new, clock::now());
         if format == Some(Format::Json) {
             say(&format!("{}\n", diff::show::to_json(&difference)));
@@ -61,21 +69,41 @@ impl Diff {
     }
 }
 
-/// `None` where it has errors, which have been told.
-fn version(path: &Path) -> Result<Option<Version>, Failure> {
+/// Or the errors that it has.
+fn version(path: &Path) -> Result<Result<Version, Vec<Problem>>, Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let metrics = Metrics::new().map_err(|problem| format!("metrics cannot be declared: {problem}"))?;
     let loaded = config::load(path, &env, &metrics, None);
     let written = config::written(path, &env);
     let (Some(compiled), Some(written)) = (loaded.compiled, written) else {
-        for problem in loaded.problems.iter().filter(|problem| problem.is_error()) {
-            complain(&format!("{}\n", problem.render()));
-        }
-        complain(&format!("crossgate: {} cannot be compared: mend it first\n", path.display()));
-        return Ok(None);
+        return Ok(Err(loaded.problems.into_iter().filter(Problem::is_error).collect()));
     };
     let config::WrittenConfig { document, files } = written;
-    Ok(Some(Version { snapshot: compiled.snapshot, written: Written { document, files } }))
+    Ok(Ok(Version { snapshot: compiled.snapshot, written: Written { document, files } }))
+}
+
+/// Tells why there is nothing to compare: programs get an object with the members that they ask for, of which none is known.
+fn unusable(broken: &[(&Path, Vec<Problem>)], format: Option<Format>) {
+    if format == Some(Format::Json) {
+        let configs = broken.iter().map(|(path, problems)| {
+            let problems: Vec<_> = problems.iter().map(Problem::to_json).collect();
+            json!({ "config": path.display().to_string(), "problems": problems })
+        });
+        let told = json!({
+            "ok": false,
+            "changed": null,
+            "widening": null,
+            "narrowing": null,
+            "unusable": configs.collect::<Vec<_>>(),
+        });
+        say(&format!("{told}\n"));
+        return;
+    }
+    let screen = Screen::of_stderr(format);
+    for (path, problems) in broken {
+        problems.iter().for_each(|problem| complain(&problems::show(problem, screen)));
+        tell(&format!("crossgate: {} cannot be compared: mend it first\n", path.display()), format);
+    }
 }
 
 fn text(difference: &Difference, screen: Screen) -> String {
@@ -213,6 +241,7 @@ fn summary(difference: &Difference) -> String {
         counted(count(Direction::Narrowing), "narrowing", "narrowings"),
         counted(count(Direction::Other), "other change", "other changes"),
         counted(count(Direction::Reason), "other reason", "other reasons"),
+        counted(difference.gaps.len(), "comparison left open", "comparisons left open"),
         counted(
             difference.also.iter().filter(|also| also.effect != Effect::None).count(),
             "setting with an effect",
@@ -223,10 +252,14 @@ fn summary(difference: &Difference) -> String {
     .flatten()
     .collect();
     let asked = difference.compared;
-    let asked = format!("{} requests and {} decisions were compared", asked.requests, asked.decisions);
-    match (parts.is_empty(), difference.gaps.is_empty()) {
-        (true, true) => format!("no decision changes; {asked}"),
-        (true, false) => format!("no change was found; {asked}"),
-        (false, _) => format!("{}; {asked}", parts.join(", ")),
+    let asked = match asked.requests {
+        // Nothing that a request could meet differs.
+        0 => "no route and no rule differs, so that nothing had to be asked".to_owned(),
+        _ => format!("{} requests and {} decisions were compared", asked.requests, asked.decisions),
+    };
+    let nothing = if difference.also.is_empty() { "the two configs are the same" } else { "no decision changes" };
+    match parts.is_empty() {
+        true => format!("{nothing}; {asked}"),
+        false => format!("{}; {asked}", parts.join(", ")),
     }
 }

@@ -17,6 +17,7 @@ use crate::config;
 use crate::explain::{self, Asked, Explained, Question, Read, show};
 use crate::gate::decide::World;
 use crate::identity::clerk;
+use crate::misfit;
 use crate::persona::{Assumed, Beside, Persona};
 use crate::rollout;
 use crate::snapshot::Snapshot;
@@ -126,7 +127,9 @@ fn person(typed: &str, snapshot: &Snapshot) -> Result<Assumed, String> {
     } else {
         (typed, std::fs::read_to_string(typed).map_err(|problem| format!("{typed} cannot be read: {problem}"))?)
     };
-    let persona: Persona = serde_yaml::from_str(&text).map_err(|problem| format!("{whence}: {problem}"))?;
+    let value: serde_yaml::Value =
+        serde_yaml::from_str(&text).map_err(|problem| format!("{whence} is neither YAML nor JSON: {problem}"))?;
+    let persona: Persona = misfit::strictly(value).map_err(|problem| format!("{whence}: {problem}"))?;
     persona.assume(Beside::of(snapshot)).map_err(|misfit| format!("{whence}: {misfit}"))
 }
 

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::screen::printable;
 use super::{Failure, Format};
 use crate::identity::map::{self, Builder, Counts, Loaded, Problem, State};
 
@@ -95,8 +96,8 @@ fn read_csv(source: BufReader<impl Read>) -> Result<Loaded, Vec<Problem>> {
 fn shown(path: &Path, problem: &Problem) -> String {
     match problem.line {
         // Names the file by itself when it cannot be read.
-        0 => format!("{}\n", problem.message),
-        line => format!("{}:{line}: {}\n", path.display(), problem.message),
+        0 => format!("{}\n", printable(&problem.message)),
+        line => format!("{}:{line}: {}\n", path.display(), printable(&problem.message)),
     }
 }
 

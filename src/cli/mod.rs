@@ -15,6 +15,7 @@ mod help;
 mod help_tests;
 mod keys;
 mod map;
+mod plain;
 mod problems;
 mod report;
 mod rollout;
@@ -23,6 +24,7 @@ mod schema;
 mod screen;
 mod test;
 mod token;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,7 +40,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     max_term_width = 80,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "Examples:\n  crossgate demo\n  crossgate check -c conf/crossgate.yaml\n  crossgate run -c conf/crossgate.yaml"
+    after_help = usage::CROSSGATE
 )]
 struct Cli {
     /// How output is written; logs of `run` are JSON unless stderr is a terminal.
@@ -51,73 +53,73 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve.
-    #[command(after_help = "Example:\n  crossgate run -c conf/crossgate.yaml")]
+    #[command(after_help = usage::RUN)]
     Run(run::Run),
     /// Try it: an echo API, its old login and Clerk as stand-ins, crossgate in front, all on loopback.
-    #[command(after_help = "Example:\n  crossgate demo --port 8080")]
+    #[command(after_help = usage::DEMO)]
     Demo(demo::Demo),
     /// Compile the config and all policies; show every problem.
-    #[command(after_help = "Example:\n  crossgate check -c conf/crossgate.yaml --format json")]
+    #[command(after_help = usage::CHECK)]
     Check(check::Check),
     /// Show the decision on one request, and why.
-    #[command(
-        after_help = "Examples:\n  crossgate explain GET /orgs/org_1/invoices/7 -H 'authorization: Bearer …'\n  crossgate explain POST /orgs/org_1/invoices --as conf/people/admin.yaml\n  crossgate explain GET /me --as '{ user: u1 }' --format json"
-    )]
+    #[command(after_help = usage::EXPLAIN)]
     Explain(explain::Explain),
     /// Run the policy tests.
-    #[command(
-        after_help = "Examples:\n  crossgate test -c conf/crossgate.yaml\n  crossgate test conf/policies/invoices_test.yaml --filter member\n  crossgate test --coverage --fail-under 90 --format json"
-    )]
+    #[command(after_help = usage::TEST)]
     Test(test::Test),
     /// Show which decisions change between two configs, and for whom.
-    #[command(
-        after_help = "Examples:\n  git worktree add /tmp/old main \\\n    && crossgate diff /tmp/old/conf/crossgate.yaml conf/crossgate.yaml\n  crossgate diff old/conf/crossgate.yaml conf/crossgate.yaml \\\n    --fail-on widening"
-    )]
+    #[command(after_help = usage::DIFF)]
     Diff(diff::Diff),
     /// Prove and read the audit trail.
-    #[command(
-        after_help = "Examples:\n  crossgate audit verify -c conf/crossgate.yaml\n  crossgate audit show --actor user_1 --since 24h\n  crossgate audit tail -f"
-    )]
+    #[command(after_help = usage::AUDIT)]
     Audit(audit::Audit),
     /// The identity map: check it, replace it, write it out.
-    #[command(
-        after_help = "Examples:\n  crossgate map verify map.jsonl\n  crossgate map import people.csv --into map.jsonl --dry-run\n  crossgate map export map.jsonl --to csv"
-    )]
+    #[command(after_help = usage::MAP)]
     Map(map::Map),
     /// Show what the routes in report mode would have refused, why, and whose.
-    #[command(
-        after_help = "Examples:\n  crossgate report\n  crossgate report invoice.write --format json\n  crossgate report --admin unix:/run/crossgate/admin.sock \\\n    --token-file ops.token"
-    )]
+    #[command(after_help = usage::REPORT)]
     Report(report::Report),
     /// Show and move the rollout of a running crossgate.
-    #[command(
-        after_help = "Examples:\n  crossgate rollout status\n  crossgate rollout set 25 --token-file ci.token --reason 'week 2'\n  crossgate rollout rollback --admin unix:/run/crossgate/admin.sock"
-    )]
+    #[command(after_help = usage::ROLLOUT)]
     Rollout(rollout::Rollout),
     /// Show and rotate the keys that assertions and runner tokens are signed with.
-    #[command(after_help = "Examples:\n  crossgate keys show\n  crossgate keys rotate -c conf/crossgate.yaml")]
+    #[command(after_help = usage::KEYS)]
     Keys(keys::Keys),
     /// Make and read tokens, for development only.
-    #[command(
-        after_help = "Examples:\n  crossgate token mint --key dev.pem --issuer https://clerk.example.com\n  crossgate token decode eyJhbGciOi…"
-    )]
+    #[command(after_help = usage::TOKEN)]
     Token(token::Token),
     /// Print the JSON Schema of config or policy files, for editors.
-    #[command(
-        after_help = "Examples:\n  crossgate schema config > config.schema.json\n  crossgate schema policy > policy.schema.json"
-    )]
+    #[command(after_help = usage::SCHEMA)]
     Schema(schema::Schema),
     /// Print what a shell completes the command line by.
-    #[command(
-        after_help = "Examples:\n  source <(crossgate completions bash)\n  crossgate completions zsh > ~/.zfunc/_crossgate\n  crossgate completions fish > ~/.config/fish/completions/crossgate.fish"
-    )]
+    #[command(after_help = usage::COMPLETIONS)]
     Completions(completions::Completions),
     /// Explain a code of `check`, or a command.
-    #[command(after_help = "Example:\n  crossgate help CG0103\n  crossgate help check")]
+    #[command(after_help = usage::HELP)]
     Help(help::Help),
     /// Print the version.
-    #[command(after_help = "Example:\n  crossgate version")]
+    #[command(after_help = usage::VERSION)]
     Version,
+}
+
+impl Command {
+    /// Whether programs read one object from its stdout: they get one also where it cannot do its work.
+    const fn answers(&self) -> bool {
+        match self {
+            Self::Check(_) | Self::Explain(_) | Self::Test(_) | Self::Diff(_) | Self::Report(_) => true,
+            Self::Run(_)
+            | Self::Demo(_)
+            | Self::Audit(_)
+            | Self::Map(_)
+            | Self::Rollout(_)
+            | Self::Keys(_)
+            | Self::Token(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Help(_)
+            | Self::Version => false,
+        }
+    }
 }
 
 /// Where the config is.
@@ -152,6 +154,7 @@ pub fn main() -> ExitCode {
     // Before anything can build a TLS client: with two providers linked in, a builder without a choice panics.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let format = cli.format;
+    let answers = cli.command.answers();
     let outcome = match cli.command {
         Command::Run(command) => command.run(format),
         Command::Demo(command) => command.run(format),
@@ -181,10 +184,15 @@ pub fn main() -> ExitCode {
             Failure::Usage(reason) => (reason, 2),
             Failure::Failed(reason) => (reason, 1),
         };
-        complain(&match format {
-            Some(Format::Json) => format!("{}\n", serde_json::json!({ "level": "ERROR", "message": reason })),
-            Some(Format::Human | Format::Plain) | None => format!("crossgate: {reason}\n"),
-        });
+        if format == Some(Format::Json) && answers {
+            say(&format!("{}\n", serde_json::json!({ "ok": false, "problem": reason })));
+        }
+        match format {
+            Some(Format::Json) => {
+                complain(&format!("{}\n", serde_json::json!({ "level": "ERROR", "message": reason })));
+            }
+            Some(Format::Human | Format::Plain) | None => tell(&format!("crossgate: {reason}\n"), format),
+        }
         ExitCode::from(code)
     })
 }
@@ -225,4 +233,9 @@ fn say(text: &str) {
 fn complain(text: &str) {
     use std::io::Write;
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A message for people, to stderr, as wide as their terminal.
+fn tell(text: &str, format: Option<Format>) {
+    complain(&screen::Screen::of_stderr(format).wrap_lines(2, text));
 }

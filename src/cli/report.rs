@@ -9,8 +9,8 @@ use clap::Args;
 use http::Method;
 use serde::Deserialize;
 
-use super::admin::{Listener, printable};
-use super::screen::{Screen, Style};
+use super::admin::Listener;
+use super::screen::{Screen, Style, printable};
 use super::{Failure, Format, say};
 
 /// Requests without a refusal that say something about a rule.

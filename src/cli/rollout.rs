@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::admin::{Listener, printable};
+use super::admin::Listener;
+use super::screen::printable;
 use super::{Failure, Format, say};
 use crate::rollout::Percent;
 

@@ -98,7 +98,7 @@ pub(super) fn serve(
         readiness: Arc::clone(&readiness),
         rollout: rollout.clone(),
     };
-    reloader.record(&reloader.live.load(), "config.load", None, None);
+    reloader.record_start();
     let served = server::run(Start {
         reloader: Arc::new(reloader),
         read: loaded.watched,

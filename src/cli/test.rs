@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::screen::Screen;
-use super::{ConfigPath, Failure, Format, complain, say};
+use super::{ConfigPath, Failure, Format, complain, say, tell};
 use crate::config::{self, Case};
 use crate::suite::coverage::Coverage;
 use crate::suite::{self, Judged, Suite};
@@ -74,15 +74,25 @@ impl Test {
             return Ok(unusable(&loaded.problems, format));
         };
         let mut cases = loaded.cases;
-        if cases.is_empty() {
-            return Err(self.nothing_to_run().into());
-        }
+        let mut nothing = cases.is_empty().then(|| self.nothing_to_run());
         if let Some(text) = &self.filter {
             let wanted = text.to_lowercase();
             cases.retain(|case| case.name.to_lowercase().contains(&wanted));
             if cases.is_empty() {
-                return Err(format!("no test has `{text}` in its name").into());
+                nothing.get_or_insert_with(|| format!("no test has `{text}` in its name"));
             }
+        }
+        if let Some(nothing) = nothing {
+            if format == Some(Format::Json) {
+                // The members that programs ask for.
+                let report = json!({
+                    "ok": false, "passed": 0, "failed": 0, "tests": [], "coverage": null, "problem": nothing,
+                });
+                say(&format!("{report}\n"));
+            } else {
+                tell(&format!("crossgate: {nothing}\n"), format);
+            }
+            return Ok(ExitCode::from(1));
         }
         let suite =
             Suite::new(&compiled.snapshot, now).map_err(|problem| format!("the tests cannot be run: {problem}"))?;
@@ -128,12 +138,16 @@ impl Test {
 fn unusable(problems: &[config::Problem], format: Option<Format>) -> ExitCode {
     if format == Some(Format::Json) {
         let problems: Vec<_> = problems.iter().map(config::Problem::to_json).collect();
-        say(&format!("{}\n", json!({ "ok": false, "problems": problems })));
+        say(&format!(
+            "{}\n",
+            json!({ "ok": false, "passed": 0, "failed": 0, "tests": [], "coverage": null, "problems": problems })
+        ));
     } else {
+        let screen = Screen::of_stderr(format);
         for problem in problems.iter().filter(|problem| problem.is_error()) {
-            complain(&format!("{}\n", problem.render()));
+            complain(&super::problems::show(problem, screen));
         }
-        complain("no test was run\n");
+        tell("no test was run\n", format);
     }
     ExitCode::from(1)
 }

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use super::{Failure, Format, complain, say};
-use crate::clock;
+use super::{Failure, Format, say, tell, usage};
+use crate::{clock, config};
 use key::SigningKey;
 
 #[derive(Debug, Args)]
@@ -24,14 +24,10 @@ pub(super) struct Token {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a session token, signed with a development key.
-    #[command(
-        after_help = "Example:\n  crossgate token mint --key dev.pem --jwks keys.json \\\n    --issuer https://clerk.example.com --sub user_1 --org org_1 --role admin"
-    )]
+    #[command(after_help = usage::MINT)]
     Mint(Box<Mint>),
     /// Print header and claims of a token, unverified and without its signature.
-    #[command(
-        after_help = "Example:\n  crossgate token mint --key dev.pem --issuer https://clerk.example.com \\\n    | crossgate token decode -"
-    )]
+    #[command(after_help = usage::DECODE)]
     Decode {
         /// The token; `-` reads it from stdin, which keeps it out of the shell's history.
         token: String,
@@ -70,19 +66,47 @@ struct Mint {
     /// Role in the active organisation, with or without `org:`.
     #[arg(long, requires = "org")]
     role: Option<String>,
-    /// Seconds until it expires; negative for a token that has expired.
-    #[arg(long, default_value_t = 60, allow_negative_numbers = true)]
+    /// How long until it expires, such as 60s, 15m or 1h, or in seconds; with `-` in front for a token that has expired.
+    #[arg(long, value_name = "TIME", default_value = "60s", allow_hyphen_values = true, value_parser = ttl)]
     ttl: i64,
     /// A further claim as `name=JSON`; may be repeated.
     #[arg(long, value_name = "NAME=JSON")]
     claim: Vec<String>,
 }
 
+/// Whole seconds, of the past with a minus.
+fn ttl(text: &str) -> Result<i64, String> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let written = if is_number { format!("{digits}s") } else { digits.to_owned() };
+    let time = config::duration(&written).filter(|time| time.subsec_nanos() == 0);
+    let seconds = time.and_then(|time| i64::try_from(time.as_secs()).ok());
+    seconds.map(|seconds| sign * seconds).ok_or_else(|| "expected whole seconds, as in 60s, 15m, 1h or -5m".to_owned())
+}
+
+/// What these ids are not, at Clerk: a policy that is tried with others may hold for nobody real.
+fn unlike_clerks(sub: &str, org: Option<&str>) -> Vec<String> {
+    let ids = [
+        (
+            "--sub",
+            "user_",
+            Some(sub),
+            "the ids of people at Clerk begin with user_, and sessions of others are refused",
+        ),
+        ("--org", "org_", org, "the ids of orgs at Clerk begin with org_"),
+    ];
+    let odd = ids.into_iter().filter_map(|(option, prefix, id, meaning)| {
+        let id = id.filter(|id| !id.starts_with(prefix))?;
+        Some(format!("note: {option} {id}: {meaning}"))
+    });
+    odd.collect()
+}
+
 impl Token {
     pub(super) fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         match self.action {
             Action::Mint(mint) => mint.run(format),
-            Action::Decode { token } => Ok(decode(&token)?),
+            Action::Decode { token } => Ok(decode(&token, format)?),
         }
     }
 }
@@ -90,6 +114,7 @@ impl Token {
 impl Mint {
     fn run(self, format: Option<Format>) -> Result<ExitCode, Failure> {
         let key = SigningKey::read_or_make(&self.key, self.kid)?;
+        let odd = unlike_clerks(&self.sub, self.org.as_deref());
         let mut session = mint::Session::new(&self.issuer, &self.sub);
         session.sid = self.sid;
         session.azp = self.azp;
@@ -112,12 +137,15 @@ impl Mint {
             Some(Format::Json) => format!("{}\n", serde_json::json!({ "token": token })),
             Some(Format::Human | Format::Plain) | None => format!("{token}\n"),
         });
-        complain("development only: whoever holds this key is anybody\n");
+        for note in odd {
+            tell(&format!("{note}\n"), format);
+        }
+        tell("development only: whoever holds this key is anybody\n", format);
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn decode(token: &str) -> Result<ExitCode, String> {
+fn decode(token: &str, format: Option<Format>) -> Result<ExitCode, String> {
     let mut typed = String::new();
     if token == "-" {
         std::io::stdin().read_line(&mut typed).map_err(|problem| format!("stdin cannot be read: {problem}"))?;
@@ -133,6 +161,39 @@ fn decode(token: &str) -> Result<ExitCode, String> {
     };
     let shown = serde_json::json!({ "header": part(header, "header")?, "claims": part(payload, "payload")? });
     say(&format!("{shown:#}\n"));
-    complain("not verified\n");
+    tell("not verified\n", format);
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ttl, unlike_clerks};
+
+    #[test]
+    fn a_lifetime_is_written_as_in_the_config_or_in_seconds() {
+        let table = [
+            ("60", Some(60)),
+            ("-60", Some(-60)),
+            ("1h", Some(3600)),
+            ("15m", Some(900)),
+            ("-5m", Some(-300)),
+            ("0s", Some(0)),
+            ("250ms", None),
+            ("", None),
+            ("-", None),
+            ("1d", None),
+            ("--1", None),
+            ("99999999999999999999", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(ttl(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_that_clerk_never_gives_are_noted() {
+        assert!(unlike_clerks("user_1", Some("org_1")).is_empty() && unlike_clerks("user_1", None).is_empty());
+        let notes = unlike_clerks("u1", Some("acme"));
+        assert!(notes[0].contains("--sub u1") && notes[1].contains("--org acme"), "{notes:?}");
+    }
 }

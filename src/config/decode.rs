@@ -17,6 +17,8 @@ use super::places::{Mark, Span, Step};
 use super::report::{MAX_PROBLEMS, Problem};
 use super::source::Source;
 use super::yaml::Document;
+pub(crate) use crate::misfit::near;
+use crate::misfit::{mismatch, unknown};
 
 /// Separates message from help in the errors of our own scalars.
 pub(crate) const HELP: &str = "\nhelp: ";
@@ -145,47 +147,6 @@ fn describe(error: &str, steps: &[Step], document: &Document, source: &Arc<Sourc
     at(codes::BAD_VALUE, value, message).maybe_help(help)
 }
 
-/// Serde's "unknown field `a`, expected `b` or `c`", taken apart.
-fn unknown(error: &str, opening: &str) -> Option<(String, Vec<String>)> {
-    let (name, rest) = error.strip_prefix(opening)?.split_once("`, expected ").or_else(|| {
-        // "there are no fields"
-        error.strip_prefix(opening)?.rsplit_once("`, ")
-    })?;
-    let known = rest.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    Some((name.to_owned(), known))
-}
-
-/// Serde's "invalid type: string \"x\", expected a map" without the value, which may be a secret.
-fn mismatch(error: &str) -> (String, Option<String>) {
-    let Some((found, expected)) = error.rsplit_once(", expected ") else {
-        return (error.to_owned(), None);
-    };
-    let found = found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: ")).unwrap_or(found);
-    let expected = match expected {
-        "a sequence" => "a list",
-        "a map" => "a mapping",
-        "a boolean" => "true or false",
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
-        "f64" => "a number",
-        // What serde_yaml says of our enumerations.
-        "a Value::Tagged enum" => "a word",
-        other => other,
-    };
-    let (kind, text_wanted) = match found.split(' ').next().unwrap_or_default() {
-        "string" => ("text", false),
-        "integer" => ("a number", true),
-        "floating" => ("a number", true),
-        "boolean" => ("true or false", true),
-        "map" => ("a mapping", false),
-        "sequence" => ("a list", false),
-        "unit" | "Option" => ("nothing", false),
-        _ => ("something else", false),
-    };
-    let quote = text_wanted && (expected.contains("text") || expected == "a string");
-    let expected = if expected == "a string" { "text" } else { expected };
-    (format!("expected {expected}, found {kind}"), quote.then(|| "put the value in quotes".to_owned()))
-}
-
 /// Of what the key is: "in `require` of route `invoice.read`".
 fn context(steps: &[Step], value: &Value) -> String {
     let mut parents = steps.iter().rev().skip(1);
@@ -223,60 +184,5 @@ fn near_or_all(what: &str, name: &str, known: &[String]) -> String {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "nothing may stand here".to_owned(),
         None => format!("{what}: {}", known.join(", ")),
-    }
-}
-
-/// The word that was probably meant.
-pub(crate) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Distances over long strings cost their product; nobody mistypes a key of a hundred letters.
-    if word.len() > 100 {
-        return None;
-    }
-    let folded = word.to_lowercase().replace('-', "_");
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&folded, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{mismatch, near, unknown};
-
-    #[test]
-    fn the_word_that_was_meant() {
-        let known = ["access", "require", "timeout", "mode", "id", "missing_azp"];
-        let table = [
-            ("acess", Some("access")),
-            ("Access", Some("access")),
-            ("timeuot", Some("timeout")),
-            ("missing-azp", Some("missing_azp")),
-            ("mod", Some("mode")),
-            ("ix", Some("id")),
-            ("privileged", None),
-            ("", None),
-        ];
-        for (word, expected) in table {
-            assert_eq!(near(word, known), expected, "{word:?}");
-        }
-    }
-
-    #[test]
-    fn serdes_sentences_are_taken_apart() {
-        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let table = [
-            ("unknown field `a`, expected `b`", "a", words(&["b"])),
-            ("unknown field `a`, expected `b` or `c`", "a", words(&["b", "c"])),
-            ("unknown field `a`, expected one of `b`, `c`, `d`", "a", words(&["b", "c", "d"])),
-            ("unknown field `a`b`, expected `c`", "a`b", words(&["c"])),
-            ("unknown field `a`, there are no fields", "a", words(&[])),
-        ];
-        for (sentence, name, known) in table {
-            assert_eq!(unknown(sentence, "unknown field `"), Some((name.to_owned(), known)), "{sentence}");
-        }
-        let (message, help) = mismatch("invalid type: string \"hunter2, expected x\", expected a map");
-        assert_eq!((message.as_str(), help), ("expected a mapping, found text", None));
     }
 }

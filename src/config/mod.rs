@@ -32,9 +32,9 @@ use std::sync::Arc;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
+pub(crate) use crate::misfit::near;
 pub use compile::Compiled;
 pub use compile::test::{Case, Expected, Outcome};
-pub(crate) use decode::near;
 pub use env::Env;
 pub use report::{Problem, Severity};
 pub use source::MAX_BYTES;
@@ -47,6 +47,11 @@ use compile::test::Around;
 use places::At;
 use source::{Files, Source};
 use yaml::Document;
+
+/// A length of time as configs write it: `250ms`, `5s`, `15m`, `24h`; `None` for anything else.
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    raw::parse_time(text)
+}
 
 /// Most problems that are handed out.
 const MAX_TOLD: usize = 500;
@@ -152,15 +157,14 @@ fn read(
     let compiled = compile::compile(compile::Input { raw, root, policies, metrics, previous }, files, problems);
     if let Some(Wanted { tests, files, cases }) = wanted {
         let apart = tests.read(&patterns, root, &paths, env, files, problems);
-        // Against a config with errors, they would be told what follows from these.
-        if let Some(Compiled { snapshot, .. }) = &compiled {
-            let around = Around { snapshot, answers: tests.answers };
-            for (raw, root) in written.into_iter().filter(|(_, root)| tests.wants(Path::new(&*root.source.name))) {
-                cases.append(&mut compile::test::compile(raw, root.key("tests"), around, problems));
-            }
-            for file in apart {
-                cases.append(&mut suite::compile(file, around, problems));
-            }
+        // Against a config with errors, only what is wrong with the tests themselves: the rest may follow from these.
+        let snapshot = compiled.as_ref().map(|compiled| &compiled.snapshot);
+        let around = Around { snapshot, answers: tests.answers };
+        for (raw, root) in written.into_iter().filter(|(_, root)| tests.wants(Path::new(&*root.source.name))) {
+            cases.append(&mut compile::test::compile(raw, root.key("tests"), around, problems));
+        }
+        for file in apart {
+            cases.append(&mut suite::compile(file, around, problems));
         }
     }
     waivers.apply(problems);

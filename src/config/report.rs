@@ -275,7 +275,7 @@ impl Excerpt {
 
 /// A terminal must not be driven by a file that somebody checks.
 fn printable(c: char) -> char {
-    if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
+    if crate::hidden::is_hidden(c) && c != '\t' { '\u{fffd}' } else { c }
 }
 
 /// Whether something of this line must not be shown.

@@ -4,6 +4,8 @@
 //! to the same; a changed one may come to anything, so that it is told as widening and narrowing where it decides. Before
 //! anybody is judged, each condition is replaced by one that reads a claim which stands for it.
 
+use std::collections::HashMap;
+
 use crate::policy::{Condition, Policy};
 use crate::snapshot::Snapshot;
 
@@ -12,15 +14,12 @@ const STAND_IN: &str = "\u{0}when ";
 
 /// Replaces all conditions of both.
 pub(super) fn stand_in(old: &mut Snapshot, new: &mut Snapshot) {
-    let mut known: Vec<Condition> = Vec::new();
+    let mut known: HashMap<String, (usize, Condition)> = HashMap::new();
     let policies = old.policies.iter_mut().chain(&mut new.policies);
     policies.for_each(|policy: &mut Policy| {
         policy.replace_conditions(&mut |condition| {
-            let at = known.iter().position(|other| other == condition).unwrap_or_else(|| {
-                known.push(condition.clone());
-                known.len() - 1
-            });
-            let first = known.get(at).unwrap_or(condition);
+            let next = known.len();
+            let (at, first) = known.entry(condition.meaning()).or_insert_with(|| (next, condition.clone()));
             first.stood_in_by(&format!("{STAND_IN}{at}"))
         });
     });

@@ -34,23 +34,21 @@ fn grow(sizes: &[usize], classes: &[usize], class: usize, start: usize) -> Cube 
     let place = coordinates(sizes, start);
     let options = sizes.iter().zip(&place).map(|(size, at)| (0..*size).map(|option| option == *at).collect());
     let mut cube = Cube { options: options.collect() };
-    let is_pure = |cube: &Cube| cube.points(sizes).all(|point| classes.get(point) == Some(&class));
+    // What is covered is pure already: only what a further option adds is looked at. Points are visited one by one, so that
+    // the first of another class ends it.
+    let is_pure = |cube: &Cube, at: usize, option: usize| {
+        cube.every(sizes, at, option, &mut |point| classes.get(point) == Some(&class))
+    };
     // A trait that can be left unsaid comes before one of which more options can be said.
-    for at in 0..sizes.len() {
-        let mut wider = cube.clone();
-        if let Some(options) = wider.options.get_mut(at) {
-            options.fill(true);
-        }
-        if is_pure(&wider) {
-            cube = wider;
+    for (at, size) in sizes.iter().enumerate() {
+        if (0..*size).all(|option| is_pure(&cube, at, option)) {
+            cube.add(at, 0..*size);
         }
     }
     for (at, size) in sizes.iter().enumerate() {
         for option in 0..*size {
-            let mut wider = cube.clone();
-            let Some(flag) = wider.options.get_mut(at).and_then(|options| options.get_mut(option)) else { continue };
-            if !std::mem::replace(flag, true) && is_pure(&wider) {
-                cube = wider;
+            if is_pure(&cube, at, option) {
+                cube.add(at, option..option + 1);
             }
         }
     }
@@ -68,14 +66,30 @@ impl Cube {
         self.options.iter().zip(place).all(|(options, at)| options.get(at).copied().unwrap_or(false))
     }
 
-    fn points<'a>(&'a self, sizes: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
-        let mut points = vec![0_usize];
-        for (options, size) in self.options.iter().zip(sizes) {
-            let chosen: Vec<usize> =
-                options.iter().enumerate().filter(|(_, covered)| **covered).map(|(option, _)| option).collect();
-            points = points.iter().flat_map(|point| chosen.iter().map(move |option| point * size + option)).collect();
+    fn add(&mut self, at: usize, options: std::ops::Range<usize>) {
+        let added = self.options.get_mut(at).and_then(|all| all.get_mut(options));
+        added.into_iter().for_each(|added| added.fill(true));
+    }
+
+    /// Whether something is true of every point of this cube with one trait put to one option.
+    fn every(&self, sizes: &[usize], at: usize, option: usize, holds: &mut impl FnMut(usize) -> bool) -> bool {
+        fn from(
+            dimensions: &[(&[bool], usize)],
+            (at, option): (usize, usize),
+            number: usize,
+            point: usize,
+            holds: &mut impl FnMut(usize) -> bool,
+        ) -> bool {
+            let Some((options, size)) = dimensions.get(number) else { return holds(point) };
+            let mut next = |chosen: usize| from(dimensions, (at, option), number + 1, point * size + chosen, holds);
+            if number == at {
+                return next(option);
+            }
+            (0..*size).filter(|chosen| options.get(*chosen) == Some(&true)).all(&mut next)
         }
-        points.into_iter()
+        let dimensions: Vec<(&[bool], usize)> =
+            self.options.iter().map(Vec::as_slice).zip(sizes.iter().copied()).collect();
+        from(&dimensions, (at, option), 0, 0, holds)
     }
 }
 

@@ -12,7 +12,7 @@ use super::Difference;
 use super::judge::Outcome;
 use super::request::{Sample, find};
 use super::routes::{Matched, shape};
-use crate::route::{HostPattern, Pattern, Place, Route, Sampler, shared};
+use crate::route::{HostPattern, Meeting, Pattern, Place, Route, Sampler, shared};
 use crate::snapshot::Snapshot;
 
 /// Most sample paths; beyond them the comparison says that it is not complete.
@@ -156,8 +156,9 @@ fn paths(old: &Snapshot, new: &Snapshot, matched: &Matched, difference: &mut Dif
     }
     let mut paths = sampler.paths(&everything, &everything);
     let mut known: HashSet<String> = paths.iter().cloned().collect();
+    let meeting = Meeting::new(all.iter().copied());
     for one in &changed {
-        for other in &all {
+        for other in meeting.of(one).into_iter().filter_map(|at| all.get(at)) {
             for path in sampler.paths(one, other) {
                 if known.insert(path.clone()) {
                     paths.push(path);
@@ -237,14 +238,19 @@ fn hosts_elsewhere(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     if !names_all(old) && !names_all(new) {
         return Vec::new();
     }
-    let knows = |snapshot: &Snapshot, host: &str| {
-        snapshot.routes.iter().any(|route| route.host.as_ref().is_some_and(|pattern| pattern.matches(host)))
+    let patterns = |snapshot: &'_ Snapshot| -> HashSet<HostPattern> {
+        snapshot.routes.iter().filter_map(|route| route.host.clone()).collect()
     };
-    let patterns: HashSet<&HostPattern> =
-        old.routes.iter().chain(new.routes.iter()).filter_map(|route| route.host.as_ref()).collect();
-    let all: BTreeSet<String> = patterns.into_iter().map(instance).collect();
+    let (was, is) = (patterns(old), patterns(new));
+    let knows = |patterns: &HashSet<HostPattern>, host: &str| {
+        patterns.contains(&HostPattern::Exact(host.into()))
+            || host.match_indices('.').any(|(at, _)| {
+                host.get(at..).is_some_and(|suffix| patterns.contains(&HostPattern::Below(suffix.into())))
+            })
+    };
+    let all: BTreeSet<String> = was.iter().chain(&is).map(instance).collect();
     let mut seen = HashSet::new();
-    all.into_iter().filter(|host| seen.insert((knows(old, host), knows(new, host)))).collect()
+    all.into_iter().filter(|host| seen.insert((knows(&was, host), knows(&is, host)))).collect()
 }
 
 /// Adds what becomes of each by one more condition; beyond the limit, only to the plain ones.

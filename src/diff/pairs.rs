@@ -11,10 +11,12 @@ use super::cover::{self, coordinates};
 use super::judge::{Direction, Outcome, judge};
 use super::landing::{At, Group};
 use super::request::{Readable, Sample, find};
+use super::routes;
 use super::traits::{Around, Choice, Kind, Seen, Trait, asker, traits};
 use super::{Case, Change, Difference, Landing, Who};
 use crate::clock::Now;
 use crate::policy::{OrgRule, Rule, Template};
+use crate::rollout::Side;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
 
@@ -103,7 +105,9 @@ fn kinds(old: &Snapshot, new: &Snapshot) -> Vec<Kind> {
     kinds.extend(both(verifies).then_some(Kind::Legacy));
     let passes = |snapshot: &Snapshot| snapshot.legacy.as_ref().is_some_and(|legacy| legacy.passthrough().is_some());
     kinds.extend(both(passes).then_some(Kind::Unproven));
-    kinds.extend(both(|snapshot| snapshot.runner.is_some()).then_some(Kind::Runner));
+    let runs = both(|snapshot| snapshot.runner.is_some());
+    kinds.extend((runs && kinds.contains(&Kind::Session)).then_some(Kind::Runner));
+    kinds.extend((runs && kinds.contains(&Kind::Legacy)).then_some(Kind::LegacyRunner));
     kinds
 }
 
@@ -121,7 +125,15 @@ fn of_kind(
     let has_legacy = old.legacy.is_some() && new.legacy.is_some();
     let has_clerk = !old.instances.is_empty() && !new.instances.is_empty();
     let around = Around {
-        arms: has_legacy && has_clerk && was.map(|route| route.access) != is.map(|route| route.access),
+        arms: has_legacy
+            && has_clerk
+            && (was.map(|route| route.access) != is.map(|route| route.access)
+                || [(old, was), (new, is)].into_iter().any(|(snapshot, route)| {
+                    route.is_some_and(|route| {
+                        routes::gets_tokens(snapshot, route, Side::Legacy)
+                            != routes::gets_tokens(snapshot, route, Side::Clerk)
+                    })
+                })),
         has_legacy,
         mints: old.mint.is_some() || new.mint.is_some(),
     };
@@ -129,7 +141,8 @@ fn of_kind(
     let traits = seen_traits(old, new, first, kind, around);
     let mut sizes = vec![variants.len()];
     sizes.extend(traits.iter().map(|one| one.options.len()));
-    let total = sizes.iter().try_fold(1_usize, |all, size| all.checked_mul(*size)).unwrap_or(usize::MAX);
+    let total = sizes.iter().try_fold(1_usize, |all, size| all.checked_mul(*size));
+    let total = total.filter(|_| traits.iter().all(|one| one.is_whole)).unwrap_or(usize::MAX);
     let mut judged = |point: &[usize]| {
         let variant = point.first().and_then(|at| variants.get(*at)).unwrap_or(first);
         let person = asker(kind, chosen(&traits, point), has_legacy);

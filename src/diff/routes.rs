@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use super::Difference;
 use super::settings::{Also, Effect};
-use crate::route::{Access, Mode, Route};
+use crate::rollout::Side;
+use crate::route::{Access, Definition, Mode, Route};
 use crate::snapshot::Snapshot;
 
 /// The routes of two tables by what they match.
@@ -54,11 +55,12 @@ pub(super) fn matched(old: &Snapshot, new: &Snapshot) -> Matched {
 
 /// The path without the names of its segments.
 pub(super) fn shape(route: &Route) -> String {
-    let mut path = route.pattern.as_str().to_owned();
-    for name in route.pattern.names() {
-        path = path.replace(&format!("{name}}}"), "}");
-    }
-    path
+    let segments = route.pattern.as_str().split('/').map(|segment| match segment.strip_prefix('{') {
+        Some(name) if name.starts_with('*') => "{*}",
+        Some(_) => "{}",
+        None => segment,
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// Everything by which it is found.
@@ -75,9 +77,15 @@ fn matches(route: &Route) -> String {
 /// Everything by which it decides.
 fn decides(snapshot: &Snapshot, route: &Route) -> String {
     let rule = snapshot.policies.get(route.index).map(crate::policy::Policy::rule);
-    let puts = snapshot.upstreams.get(route.upstream).map(|upstream| &upstream.puts);
-    let puts = puts.filter(|_| snapshot.mint.is_some());
-    format!("{:?} {:?} {rule:?} {} {puts:?}", route.access, route.mode, route.exact_paths)
+    let tokens = [Side::Legacy, Side::Clerk].map(|side| gets_tokens(snapshot, route, side));
+    format!("{:?} {:?} {rule:?} {} {tokens:?}", route.access, route.mode, route.exact_paths)
+}
+
+/// Whether the API behind a route gets tokens that crossgate mints: of whom none can be made is refused there.
+pub(super) fn gets_tokens(snapshot: &Snapshot, route: &Route, side: Side) -> bool {
+    let of_arm = snapshot.rollout.as_ref().and_then(|plan| plan.upstreams.of(side));
+    let upstream = of_arm.filter(|_| !route.names_upstream).unwrap_or(route.upstream);
+    snapshot.mint.is_some() && snapshot.upstreams.get(upstream).is_some_and(|upstream| upstream.puts.legacy_tokens())
 }
 
 /// What a person sees of a route in a list.
@@ -113,8 +121,8 @@ fn of_route(
     tell: &mut impl FnMut(Effect, String, &str),
 ) {
     // Taken apart, so that nothing that a route may say is forgotten here.
-    let Route {
-        index,
+    let Route { index, definition } = after;
+    let Definition {
         id,
         place: _,
         pattern: _,
@@ -131,7 +139,7 @@ fn of_route(
         names_upstream,
         exact_paths,
         tolerates,
-    } = after;
+    } = definition;
     let what = |what: String| format!("route {id}: {what}");
     if before.id != *id {
         tell(
@@ -171,11 +179,27 @@ fn of_route(
     };
     let (from, to) = (name(old, before.upstream), name(new, *upstream));
     if from != to {
-        tell(Effect::None, what(format!("upstream {from} → {to}")), "another API answers");
+        tell(Effect::Changes, what(format!("upstream {from} → {to}")), "another API answers");
     }
     if before.names_upstream != *names_upstream {
         let meaning = if *names_upstream { "the arm has no say in it" } else { "the arm chooses it" };
-        tell(Effect::None, what("who chooses the upstream".to_owned()), meaning);
+        tell(Effect::Changes, what("who chooses the upstream".to_owned()), meaning);
+    }
+    for side in [Side::Legacy, Side::Clerk] {
+        let arm = side.as_str();
+        match (gets_tokens(old, before, side), gets_tokens(new, after, side)) {
+            (true, false) => tell(
+                Effect::Widens,
+                what(format!("legacy tokens in the {arm} arm")),
+                "its API gets none any more: also people of whom none can be made get in",
+            ),
+            (false, true) => tell(
+                Effect::Narrows,
+                what(format!("legacy tokens in the {arm} arm")),
+                "its API gets one with each request: people of whom none can be made are refused",
+            ),
+            (true, true) | (false, false) => {}
+        }
     }
     if before.exact_paths != *exact_paths {
         let change = what(format!("paths exact: {} → {exact_paths}", before.exact_paths));
@@ -218,13 +242,14 @@ fn of_route(
         let effect = if more { Effect::Either } else { Effect::Narrows };
         tell(effect, what("websocket.origins".to_owned()), "which pages may open WebSockets");
     }
-    if old.audit.routes.get(before.index) != new.audit.routes.get(*index) {
-        let best_effort = |snapshot: &Snapshot, index| snapshot.audit.goes_on_unrecorded(index);
-        let effect = match (best_effort(old, before.index), best_effort(new, *index)) {
-            (false, true) => Effect::Widens,
-            (true, false) => Effect::Narrows,
-            _ => Effect::None,
-        };
+    // Also where only the config around it changes: `audit.on_failure` and the route must both say so.
+    let best_effort = |snapshot: &Snapshot, index| snapshot.audit.goes_on_unrecorded(index);
+    let effect = match (best_effort(old, before.index), best_effort(new, *index)) {
+        (false, true) => Effect::Widens,
+        (true, false) => Effect::Narrows,
+        (true, true) | (false, false) => Effect::None,
+    };
+    if effect != Effect::None || old.audit.routes.get(before.index) != new.audit.routes.get(*index) {
         let meaning = match effect {
             Effect::None => "the words under which the trail records it",
             _ => "whether it goes on while nothing can be written to the audit trail",

@@ -96,7 +96,12 @@ const KEYS: &[Key] = &[
     key("clerk.*.jwks", Effect::Either, false, "whose keys are believed"),
     key("clerk.*.probe", Effect::Changes, false, "when Clerk counts as out"),
     key("clerk", Effect::Either, false, "whose tokens are believed"),
-    key("legacy.mint", Effect::Changes, false, "what the API's own tokens say of people who came with Clerk"),
+    key(
+        "legacy.mint",
+        Effect::Either,
+        false,
+        "what the API's own tokens say of people who came with Clerk; of whom none can be made is refused",
+    ),
     key("legacy", Effect::Either, false, "which legacy credentials are believed, and what they say"),
     key("identity.roles", Effect::None, true, "what legacy roles mean; what that changes is told by route"),
     key(
@@ -228,6 +233,7 @@ fn direction(path: &str, effect: Effect, before: Option<&Json>, after: Option<&J
             match (items(before), items(after)) {
                 (_, None) => Effect::Widens,
                 (None, Some(_)) => Effect::Narrows,
+                (Some(before), Some(after)) if before == after => Effect::None,
                 (Some(before), Some(after)) if after.is_subset(&before) => Effect::Narrows,
                 (Some(before), Some(after)) if before.is_subset(&after) => Effect::Widens,
                 _ => Effect::Either,

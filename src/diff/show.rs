@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Case, Change, Difference, Direction, FailOn, Landing, Outcome};
 
-/// One object: `changed`, `widening`, `narrowing`, then everything in the order in which people see it.
+/// One object: `ok` (both could be loaded), `changed`, `widening`, `narrowing`, then everything in the order in which people see it.
 pub fn to_json(difference: &Difference) -> Value {
     json!({
+        "ok": true,
         "changed": difference.has(FailOn::Any),
         "widening": difference.has(FailOn::Widening),
         "narrowing": difference.has(FailOn::Narrowing),

@@ -284,6 +284,105 @@ fn too_many_people_to_try_are_told() {
     assert!([FailOn::Any, FailOn::Widening, FailOn::Narrowing].into_iter().all(|what| told.has(what)));
 }
 
+/// Second reader: a person with three of four values got in by the new rule and by the old one did not, and was not tried.
+#[test]
+fn people_have_as_many_values_as_rules_can_ask_for() {
+    let claims = |names: &[&str]| {
+        let each: Vec<String> = names.iter().map(|name| format!("{{ claim: {{ d: {name} }} }}")).collect();
+        route(&format!("require: {{ all: [{}] }}", each.join(", ")))
+    };
+    let told = difference(&claims(&["v", "w", "x", "y"]), &claims(&["v", "w", "x"]));
+    assert!(told.has(FailOn::Widening) && told.gaps.is_empty(), "{:?}", lines(&told));
+    assert!(lines(&told)[0].contains(r#"claim d "v" and "w" and "x""#), "{:?}", lines(&told));
+
+    let roles: Vec<String> = (0..9).map(|n| format!("\"org:q{n}\": [l{n}]")).collect();
+    let head = format!("{HEAD}{LEGACY}").replace("roles: {", &format!("roles: {{ {},", roles.join(", ")));
+    let roles = |numbers: std::ops::Range<usize>| {
+        let each: Vec<String> = numbers.map(|n| format!("{{ role: org:q{n} }}")).collect();
+        route(&format!(r#"require: {{ org: "{{org}}", all: [{}] }}"#, each.join(", ")))
+    };
+    let told = with_heads((&head, &roles(0..4)), (&head, &roles(0..3)));
+    assert!(lines(&told).iter().any(|line| line.contains("legacy roles l0 and l1 and l2")), "{:?}", lines(&told));
+}
+
+#[test]
+fn an_org_of_two_namespaces_or_a_long_list_is_bounded() {
+    let list = |n: usize, of: &str| (0..n).map(|at| of.replace('#', &at.to_string())).collect::<Vec<_>>().join(", ");
+    // 2^40 sets of workspaces: those that matter are one at a time.
+    let spaces = |n| route(&format!("require: {{ org: any, workspace: [{}] }}", list(n, "w#")));
+    let told = difference(&spaces(40), &spaces(41));
+    assert_eq!(
+        (lines(&told), told.gaps.len()),
+        (vec!["widening [session: in an org, only workspace w40]".to_owned()], 0)
+    );
+    let values = |n| route(&format!("require: {{ claim: {{ d: [{}] }} }}", list(n, "v#")));
+    let told = difference(&values(3000), &values(3001));
+    assert_eq!(lines(&told), [r#"widening [session: claim d "v3000"]"#]);
+    let orgs = |n| {
+        let (slugs, ids) = (list(n, "{ slug: s# }"), list(n, "o#"));
+        route(&format!("require: {{ any: [{{ org: [{slugs}] }}, {{ org: [{ids}] }}] }}"))
+    };
+    let told = difference(&orgs(100), &orgs(101));
+    assert!(told.gaps.len() == 1 && told.has(FailOn::Widening), "{:?}", told.gaps);
+}
+
+#[test]
+fn runner_tokens_of_the_legacy_login_are_asked_about() {
+    let head = format!("{HEAD}{LEGACY}runner: {{ enabled: true, audience: runner, scopes: [go] }}\n");
+    let rule = route(r#"require: { org: "{org}", token: [runner], scope: [go], role: org:r2 }"#);
+    let fewer = head.replace("[m1, m2]", "[m2]");
+    let told = with_heads((&fewer, &rule), (&head, &rule));
+    let expected = ["widening [runner by the legacy login: org {org}, legacy role m1, scope go]"];
+    assert_eq!(lines(&told)[..1], expected, "{:?}", told.also);
+}
+
+/// `audit.on_failure` and the route must both say so: the config alone can change it.
+#[test]
+fn what_goes_on_unrecorded_is_told_where_only_the_config_changes() {
+    let rule = route("access: privileged, audit: { best_effort: true }");
+    let head = |word: &str| format!("{HEAD}audit: {{ file: audit.jsonl, on_failure: {word} }}\n");
+    let told = with_heads((&head("deny"), &rule), (&head("allow"), &rule));
+    assert!(told.has(FailOn::Widening) && !told.has(FailOn::Narrowing), "{:?}", told.also);
+    let told = with_heads((&head("allow"), &rule), (&head("deny"), &rule));
+    assert!(told.has(FailOn::Narrowing) && !told.has(FailOn::Widening), "{:?}", told.also);
+}
+
+#[test]
+fn another_api_is_a_change_and_one_that_gets_no_minted_token_lets_more_people_in() {
+    let head = format!(
+        "{HEAD}{LEGACY}  mint: {{ algorithm: HS256, key_file: secret, claims: {{ sub: \"{{clerk_user}}\" }} }}\n"
+    );
+    let head = head.replace(
+        "app: { endpoints: [127.0.0.1:3000] }",
+        "app: { endpoints: [127.0.0.1:3000], credentials: { authorization: legacy_token } }, other: { endpoints: [127.0.0.1:3001] }",
+    );
+    let told = with_heads((&head, &route("upstream: app")), (&head, &route("upstream: other")));
+    assert!(told.has(FailOn::Any) && told.has(FailOn::Widening), "{:?}", told.also);
+    let told = with_heads((&head, &route("upstream: other")), (&head, &route("upstream: app")));
+    assert!(told.has(FailOn::Narrowing) && !told.has(FailOn::Widening), "{:?}", told.also);
+}
+
+/// A name that ends in another one's made the shapes differ.
+#[test]
+fn names_of_segments_that_end_alike_are_names_only() {
+    let old = routes(&[("a", r#"path: "/a/{org}/{myorg}""#, "")]);
+    let new = routes(&[("a", r#"path: "/a/{x}/{y}""#, "")]);
+    let told = difference(&old, &new);
+    assert!(!told.has(FailOn::Any) && told.also.is_empty(), "{:?}", told.also);
+}
+
+#[test]
+fn thousands_of_changed_routes_are_compared_each_by_itself() {
+    let all = |access: &str| {
+        let each = (0..1000)
+            .map(|n| format!("  - {{ id: r{n}, match: {{ path: \"/s{n}/{{org}}/x\" }}, access: {access} }}\n"));
+        format!("routes:\n{}", each.collect::<String>())
+    };
+    let told = difference(&all("protected"), &all("public"));
+    assert!(told.gaps.is_empty(), "{:?}", told.gaps);
+    assert_eq!(told.changes.len(), 1000);
+}
+
 // A small world: every request and everybody in it.
 
 struct Dice(u64);

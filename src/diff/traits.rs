@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 
 use super::conditions;
 use super::judge::Asker;
-use crate::identity::{Facts, Identity, Method, Org, Scoped, TokenKind, Workspace, Workspaces};
+use crate::identity::{Facts, Identity, Login, Method, Org, Scoped, TokenKind, Workspace, Workspaces};
 use crate::policy::{ClaimPath, ClaimRule, ClaimValue, OrgName, OrgRule, Reverified, Rule, ScopedName};
 use crate::request::View;
 use crate::rollout::Side;
@@ -25,10 +25,22 @@ pub(super) enum Kind {
     Legacy,
     /// A legacy credential that only the API can verify.
     Unproven,
+    /// With a runner token that a session was exchanged for.
     Runner,
+    /// With one that a legacy credential was exchanged for: its roles are that side's.
+    LegacyRunner,
 }
 
 impl Kind {
+    /// Whether their facts are those of the legacy side.
+    pub(super) const fn is_legacy(self) -> bool {
+        matches!(self, Self::Legacy | Self::LegacyRunner)
+    }
+
+    const fn is_runner(self) -> bool {
+        matches!(self, Self::Runner | Self::LegacyRunner)
+    }
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Nobody => "no credential",
@@ -36,6 +48,7 @@ impl Kind {
             Self::Legacy => "legacy",
             Self::Unproven => "legacy credential, unverified",
             Self::Runner => "runner",
+            Self::LegacyRunner => "runner by the legacy login",
         }
     }
 }
@@ -44,6 +57,8 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Trait {
     pub(super) options: Vec<Choice>,
+    /// Nobody is left out: each person whom the rules tell apart has one of the options.
+    pub(super) is_whole: bool,
 }
 
 /// An option of a trait.
@@ -104,16 +119,27 @@ struct Asked {
     orgs: BTreeMap<u8, BTreeMap<String, String>>,
     workspaces: BTreeMap<String, String>,
     workspace_roles: BTreeSet<String>,
+    /// The ids and roles of each rule about workspaces, of which one is enough.
+    workspace_sets: Vec<Vec<(BTreeSet<String>, BTreeSet<String>)>>,
     roles: BTreeSet<String>,
     legacy_roles: BTreeSet<String>,
+    /// What each rule about roles takes of them.
+    legacy_sets: Vec<BTreeSet<String>>,
     permissions: BTreeSet<String>,
     features: BTreeMap<String, bool>,
     plans: BTreeMap<String, bool>,
-    claims: BTreeMap<String, (ClaimPath, Vec<ClaimValue>, usize)>,
+    claims: BTreeMap<String, AskedClaim>,
     /// The claim that stands for it, and its text.
     conditions: BTreeMap<String, String>,
     minutes: Vec<f64>,
     scopes: BTreeSet<String>,
+}
+
+struct AskedClaim {
+    path: ClaimPath,
+    values: Vec<ClaimValue>,
+    /// What each rule about it takes, by the places of the values.
+    sets: Vec<BTreeSet<usize>>,
 }
 
 const NAMESPACES: [OrgName; 3] = [OrgName::ClerkId, OrgName::Slug, OrgName::LegacyId];
@@ -138,16 +164,23 @@ impl Asked {
                 }
             }
             Rule::Workspace(rules) => {
+                let mut sets = Vec::new();
                 for rule in rules {
-                    self.workspaces.extend(value(&rule.template));
-                    self.workspace_roles.extend(rule.roles.iter().map(ToString::to_string));
+                    let named = value(&rule.template);
+                    let roles: BTreeSet<String> = rule.roles.iter().map(ToString::to_string).collect();
+                    sets.push((named.iter().map(|(id, _)| id.clone()).collect(), roles.clone()));
+                    self.workspaces.extend(named);
+                    self.workspace_roles.extend(roles);
                 }
+                self.workspace_sets.push(sets);
             }
             Rule::Role(asked) => {
                 self.has_org = true;
                 self.roles.extend(asked.iter().map(|role| role.as_str().to_owned()));
                 let legacy = asked.iter().filter_map(|role| role.legacy()).flatten();
-                self.legacy_roles.extend(legacy.map(ToString::to_string));
+                let set: BTreeSet<String> = legacy.map(ToString::to_string).collect();
+                self.legacy_roles.extend(set.iter().cloned());
+                self.legacy_sets.push(set);
             }
             Rule::Permission(asked) => {
                 self.has_org = true;
@@ -156,14 +189,19 @@ impl Asked {
             Rule::Feature(asked) => add_scoped(&mut self.features, asked),
             Rule::Plan(asked) => add_scoped(&mut self.plans, asked),
             Rule::Claim(ClaimRule { path, any_of }) => {
-                let (_, values, rules) =
-                    self.claims.entry(path.as_str().to_owned()).or_insert_with(|| (path.clone(), Vec::new(), 0));
-                *rules += 1;
-                for value in any_of {
-                    if !values.contains(value) {
-                        values.push(value.clone());
-                    }
-                }
+                let claim = self.claims.entry(path.as_str().to_owned()).or_insert_with(|| AskedClaim {
+                    path: path.clone(),
+                    values: Vec::new(),
+                    sets: Vec::new(),
+                });
+                let place = |value: &ClaimValue| {
+                    claim.values.iter().position(|known| known == value).unwrap_or_else(|| {
+                        claim.values.push(value.clone());
+                        claim.values.len() - 1
+                    })
+                };
+                let set = any_of.iter().map(place).collect();
+                claim.sets.push(set);
             }
             Rule::When(condition) => {
                 if let Some(claim) = conditions::claim(condition) {
@@ -197,68 +235,74 @@ pub(super) fn traits(kind: Kind, seen: &[Seen<'_>], around: Around) -> Vec<Trait
     let mut asked = Asked { has_org: around.mints, ..Asked::default() };
     seen.iter().for_each(|seen| asked.add(seen));
     let mut traits = Vec::new();
-    let mut add = |options: Vec<Choice>| {
+    let mut add = |(options, is_whole): (Vec<Choice>, bool)| {
         if options.len() > 1 {
-            traits.push(Trait { options });
+            traits.push(Trait { options, is_whole });
         }
     };
+    let whole = |options: Vec<Choice>| (options, true);
     match kind {
         Kind::Nobody | Kind::Unproven => return traits,
-        Kind::Session | Kind::Legacy | Kind::Runner => {}
+        Kind::Session | Kind::Legacy | Kind::Runner | Kind::LegacyRunner => {}
     }
-    let is_legacy = kind == Kind::Legacy;
+    let is_legacy = kind.is_legacy();
     if around.arms {
         let arm = |side: Side| Choice { label: format!("{} arm", side.as_str()), set: Set::Arm(side) };
-        add(vec![arm(Side::Legacy), arm(Side::Clerk)]);
+        add(whole(vec![arm(Side::Legacy), arm(Side::Clerk)]));
     }
     if asked.has_org {
         add(orgs(&asked, is_legacy, around.has_legacy));
     }
     if is_legacy {
-        add(legacy_roles(&asked.legacy_roles));
+        add(legacy_roles(&asked));
     } else {
-        add(roles(&asked.roles));
+        add(whole(roles(&asked.roles)));
         for name in &asked.permissions {
             let has = |has: bool| Choice {
                 label: if has { format!("permission {name}") } else { format!("without permission {name}") },
                 set: Set::Permission(name.clone(), has),
             };
-            add(vec![has(true), has(false)]);
+            add(whole(vec![has(true), has(false)]));
         }
         for (name, is_scoped) in &asked.features {
-            add(granted("feature", name, *is_scoped, Set::Feature));
+            add(whole(granted("feature", name, *is_scoped, Set::Feature)));
         }
         for (name, is_scoped) in &asked.plans {
-            add(granted("plan", name, *is_scoped, Set::Plan));
+            add(whole(granted("plan", name, *is_scoped, Set::Plan)));
         }
         if !asked.minutes.is_empty() {
-            ages(&asked.minutes).into_iter().for_each(&mut add);
+            ages(&asked.minutes).into_iter().map(whole).for_each(&mut add);
         }
     }
     add(places(&asked));
-    for (path, values, rules) in asked.claims.values() {
-        add(claim(path, values, *rules));
-    }
+    asked.claims.values().map(claim).for_each(&mut add);
     for (name, text) in &asked.conditions {
         let comes_to = |value: Option<bool>, word: &str| Choice {
             label: format!("condition {text} {word}"),
             set: Set::Claim(vec![name.clone()], value.map(Value::from)),
         };
-        add(vec![comes_to(Some(true), "holds"), comes_to(Some(false), "fails"), comes_to(None, "cannot be told")]);
+        add(whole(vec![
+            comes_to(Some(true), "holds"),
+            comes_to(Some(false), "fails"),
+            comes_to(None, "cannot be told"),
+        ]));
     }
-    if kind == Kind::Runner {
+    if kind.is_runner() {
         for name in &asked.scopes {
             let has = |has: bool| Choice {
                 label: if has { format!("scope {name}") } else { format!("without scope {name}") },
                 set: Set::Scope(name.clone(), has),
             };
-            add(vec![has(true), has(false)]);
+            add(whole(vec![has(true), has(false)]));
         }
     }
     traits
 }
 
-fn orgs(asked: &Asked, is_legacy: bool, has_legacy: bool) -> Vec<Choice> {
+/// Most options of one trait. Of more, some are tried, and the report says so.
+const MAX_OPTIONS: usize = 4096;
+
+fn orgs(asked: &Asked, is_legacy: bool, has_legacy: bool) -> (Vec<Choice>, bool) {
     let named: Vec<(OrgName, &BTreeMap<String, String>)> = NAMESPACES
         .into_iter()
         .filter_map(|namespace| asked.orgs.get(&(namespace as u8)).map(|names| (namespace, names)))
@@ -270,7 +314,7 @@ fn orgs(asked: &Asked, is_legacy: bool, has_legacy: bool) -> Vec<Choice> {
         slug: None,
         legacy: (is_legacy || has_legacy).then(|| OTHER.to_owned()),
     };
-    let mut all = vec![(plain, Vec::new())];
+    let (mut all, mut is_whole) = (vec![(plain, Vec::new())], true);
     for (namespace, names) in named {
         let word = match (namespace, alone) {
             (_, true) => "org",
@@ -291,20 +335,21 @@ fn orgs(asked: &Asked, is_legacy: bool, has_legacy: bool) -> Vec<Choice> {
             };
             options.push((None, what.to_owned()));
         }
-        all = all
-            .iter()
-            .flat_map(|(names, labels)| {
-                options.iter().map(move |(value, label)| {
-                    let mut names = names.clone();
-                    match namespace {
-                        OrgName::ClerkId => names.clerk.clone_from(value),
-                        OrgName::Slug => names.slug.clone_from(value),
-                        OrgName::LegacyId => names.legacy.clone_from(value),
-                    }
-                    (names, labels.iter().chain([label]).cloned().collect::<Vec<_>>())
-                })
+        let combined = all.iter().flat_map(|(names, labels)| {
+            options.iter().map(move |(value, label)| {
+                let mut names = names.clone();
+                match namespace {
+                    OrgName::ClerkId => names.clerk.clone_from(value),
+                    OrgName::Slug => names.slug.clone_from(value),
+                    OrgName::LegacyId => names.legacy.clone_from(value),
+                }
+                (names, labels.iter().chain([label]).cloned().collect::<Vec<_>>())
             })
-            .collect();
+        });
+        let count = all.len() * options.len();
+        is_whole &= count <= MAX_OPTIONS;
+        // Spread over all of them, so that no name is left out for standing last.
+        all = combined.step_by(count.div_ceil(MAX_OPTIONS).max(1)).collect();
     }
     let mut options: Vec<Choice> = all
         .into_iter()
@@ -315,7 +360,7 @@ fn orgs(asked: &Asked, is_legacy: bool, has_legacy: bool) -> Vec<Choice> {
         })
         .collect();
     options.push(Choice { label: "no org".to_owned(), set: Set::Org(Names::default()) });
-    options
+    (options, is_whole)
 }
 
 fn roles(names: &BTreeSet<String>) -> Vec<Choice> {
@@ -329,32 +374,49 @@ fn roles(names: &BTreeSet<String>) -> Vec<Choice> {
     options
 }
 
-/// Most legacy roles of which every set is tried; of more, every pair is.
-const MAX_SETS: usize = 5;
+/// Who has several of the things that rules ask for, beside those who have one: by place, two or more each; and whether
+/// that is all of them. One thing a rule is enough to make each hold that can hold, so that nobody needs more. Of many
+/// things, those that the same rules take stand for one another.
+fn several(things: usize, sets: &[BTreeSet<usize>]) -> (Vec<Vec<usize>>, bool) {
+    const MANY: usize = 6;
+    let sets: BTreeSet<&BTreeSet<usize>> = sets.iter().filter(|set| !set.is_empty()).collect();
+    let mut known = BTreeSet::new();
+    let taken_by = |thing: usize| sets.iter().map(|set| set.contains(&thing)).collect::<Vec<bool>>();
+    let things: Vec<usize> = (0..things).filter(|thing| things <= MANY || known.insert(taken_by(*thing))).collect();
+    let mut found: Vec<Vec<usize>> = vec![Vec::new()];
+    for thing in &things {
+        let shorter = found.iter().filter(|one| one.len() < sets.len());
+        let with: Vec<Vec<usize>> = shorter.map(|one| one.iter().chain([thing]).copied().collect()).collect();
+        if found.len() + with.len() > MAX_OPTIONS {
+            found.retain(|one| one.len() > 1);
+            return (found, false);
+        }
+        found.extend(with);
+    }
+    found.retain(|one| one.len() > 1);
+    found.sort_by_key(Vec::len);
+    (found, true)
+}
 
-fn legacy_roles(names: &BTreeSet<String>) -> Vec<Choice> {
-    if names.is_empty() {
-        return Vec::new();
+fn legacy_roles(asked: &Asked) -> (Vec<Choice>, bool) {
+    if asked.legacy_sets.is_empty() {
+        return (Vec::new(), true);
     }
-    let names: Vec<&String> = names.iter().collect();
-    let mut sets: Vec<Vec<String>> = vec![Vec::new()];
-    for name in &names {
-        let with: Vec<Vec<String>> = sets
-            .iter()
-            .filter(|set| names.len() <= MAX_SETS || set.len() < 2)
-            .map(|set| set.iter().chain([*name]).cloned().collect())
-            .collect();
-        sets.extend(with);
-    }
-    sets.push(vec![OTHER.to_owned()]);
-    sets.sort_by_key(Vec::len);
-    let label = |set: &[String]| match set {
-        [] => "no role".to_owned(),
-        [one] if one == OTHER => "another legacy role".to_owned(),
-        [one] => format!("legacy role {one}"),
-        more => format!("legacy roles {}", more.join(" and ")),
-    };
-    sets.into_iter().map(|set| Choice { label: label(&set), set: Set::LegacyRoles(set) }).collect()
+    let names: Vec<&String> = asked.legacy_roles.iter().collect();
+    let place = |name: &String| names.iter().position(|known| *known == name);
+    let sets: Vec<BTreeSet<usize>> =
+        asked.legacy_sets.iter().map(|set| set.iter().filter_map(place).collect()).collect();
+    let (several, is_whole) = several(names.len(), &sets);
+    let option = |label: String, names: Vec<String>| Choice { label, set: Set::LegacyRoles(names) };
+    let mut options = vec![option("no role".to_owned(), Vec::new())];
+    options.extend(names.iter().map(|name| option(format!("legacy role {name}"), vec![(*name).clone()])));
+    options.push(option("another legacy role".to_owned(), vec![OTHER.to_owned()]));
+    options.extend(several.into_iter().map(|places| {
+        let names: Vec<String> =
+            places.into_iter().filter_map(|at| names.get(at)).map(|name| (*name).clone()).collect();
+        option(format!("legacy roles {}", names.join(" and ")), names)
+    }));
+    (options, is_whole)
 }
 
 fn granted(what: &str, name: &str, is_scoped: bool, set: fn(String, Granted) -> Set) -> Vec<Choice> {
@@ -371,21 +433,40 @@ fn granted(what: &str, name: &str, is_scoped: bool, set: fn(String, Granted) -> 
     ]
 }
 
-fn places(asked: &Asked) -> Vec<Choice> {
+/// Most combinations of workspaces that are told one by one.
+const MAX_PLACES: usize = 256;
+
+fn places(asked: &Asked) -> (Vec<Choice>, bool) {
     if asked.workspaces.is_empty() {
-        return Vec::new();
+        return (Vec::new(), true);
     }
+    let each = if asked.workspace_roles.is_empty() { 2 } else { asked.workspace_roles.len() + 3 };
+    let count = asked.workspaces.iter().try_fold(1_usize, |all, _| all.checked_mul(each));
+    let (mut options, is_whole) = match count {
+        Some(count) if count <= MAX_PLACES => (all_places(asked), true),
+        _ => some_places(asked),
+    };
+    options.push(Choice { label: "no workspaces claim".to_owned(), set: Set::Places(None) });
+    (options, is_whole)
+}
+
+/// In which way somebody may enter a workspace, without a role first.
+fn ways(asked: &Asked, id: &str, written: &str) -> Vec<(Workspace, String)> {
+    let place = |role: Option<&str>| Workspace { id: id.to_owned(), role: role.map(str::to_owned) };
+    let mut ways = vec![(place(None), format!("workspace {written}"))];
+    if !asked.workspace_roles.is_empty() {
+        let roles = asked.workspace_roles.iter();
+        ways.extend(roles.map(|role| (place(Some(role)), format!("workspace {written} as {role}"))));
+        ways.push((place(Some(OTHER)), format!("workspace {written} in another role")));
+    }
+    ways
+}
+
+fn all_places(asked: &Asked) -> Vec<Choice> {
     let mut all: Vec<(Vec<Workspace>, Vec<String>)> = vec![(Vec::new(), Vec::new())];
     for (id, written) in &asked.workspaces {
         let mut options: Vec<(Option<Workspace>, String)> = vec![(None, format!("not workspace {written}"))];
-        let place = |role: Option<&str>| Some(Workspace { id: id.clone(), role: role.map(str::to_owned) });
-        options.push((place(None), format!("workspace {written}")));
-        if !asked.workspace_roles.is_empty() {
-            for role in &asked.workspace_roles {
-                options.push((place(Some(role)), format!("workspace {written} as {role}")));
-            }
-            options.push((place(Some(OTHER)), format!("workspace {written} in another role")));
-        }
+        options.extend(ways(asked, id, written).into_iter().map(|(place, label)| (Some(place), label)));
         all = all
             .iter()
             .flat_map(|(places, labels)| {
@@ -396,16 +477,46 @@ fn places(asked: &Asked) -> Vec<Choice> {
             })
             .collect();
     }
-    let mut options: Vec<Choice> = all
-        .into_iter()
-        .map(|(places, labels)| Choice { label: labels.join(" and "), set: Set::Places(Some(places)) })
+    let choice = |(places, labels): (Vec<Workspace>, Vec<String>)| Choice {
+        label: labels.join(" and "),
+        set: Set::Places(Some(places)),
+    };
+    all.into_iter().map(choice).collect()
+}
+
+/// Of many workspaces: none of them, each of them by itself, and as many together as there are rules.
+fn some_places(asked: &Asked) -> (Vec<Choice>, bool) {
+    let all: Vec<(Workspace, String)> =
+        asked.workspaces.iter().flat_map(|(id, written)| ways(asked, id, written)).collect();
+    let takes = |(ids, roles): &(BTreeSet<String>, BTreeSet<String>), place: &Workspace| {
+        ids.contains(&place.id) && (roles.is_empty() || place.role.as_ref().is_some_and(|role| roles.contains(role)))
+    };
+    let sets: Vec<BTreeSet<usize>> = asked
+        .workspace_sets
+        .iter()
+        .map(|rules| {
+            let is_taken =
+                |(_, (place, _)): &(usize, &(Workspace, String))| rules.iter().any(|rule| takes(rule, place));
+            all.iter().enumerate().filter(is_taken).map(|(at, _)| at).collect()
+        })
         .collect();
-    options.push(Choice { label: "no workspaces claim".to_owned(), set: Set::Places(None) });
-    options
+    let (several, is_whole) = several(all.len(), &sets);
+    // Of a place without a role, a rule about roles cannot be told: who has it beside another was not tried.
+    let is_whole = is_whole && asked.workspace_roles.is_empty();
+    let option = |label: String, places: Vec<Workspace>| Choice { label, set: Set::Places(Some(places)) };
+    let mut options = vec![option("none of these workspaces".to_owned(), Vec::new())];
+    options.extend(all.iter().map(|(place, label)| option(format!("only {label}"), vec![place.clone()])));
+    options.extend(several.into_iter().map(|chosen| {
+        let chosen: Vec<&(Workspace, String)> = chosen.into_iter().filter_map(|at| all.get(at)).collect();
+        let labels: Vec<&str> = chosen.iter().map(|(_, label)| label.as_str()).collect();
+        option(labels.join(" and "), chosen.iter().map(|(place, _)| place.clone()).collect())
+    }));
+    (options, is_whole)
 }
 
 /// A claim is missing, has one of the values, another one of each type, or is a list.
-fn claim(path: &ClaimPath, values: &[ClaimValue], rules: usize) -> Vec<Choice> {
+fn claim(asked: &AskedClaim) -> (Vec<Choice>, bool) {
+    let AskedClaim { path, values, sets } = asked;
     let names: Vec<String> = path.names().map(str::to_owned).collect();
     let option = |label: String, value: Option<Value>| Choice { label, set: Set::Claim(names.clone(), value) };
     let name = path.as_str();
@@ -413,6 +524,7 @@ fn claim(path: &ClaimPath, values: &[ClaimValue], rules: usize) -> Vec<Choice> {
         values.iter().map(|value| option(format!("claim {name} {value}"), Some(json_of(value)))).collect();
     let is_text = values.iter().any(|value| matches!(value, ClaimValue::Text(_)));
     let is_number = values.iter().any(|value| matches!(value, ClaimValue::Number(_)));
+    let is_flag = values.iter().any(|value| matches!(value, ClaimValue::Bool(_)));
     if is_text {
         options.push(option(format!("another claim {name}"), Some(Value::from(OTHER))));
     }
@@ -424,27 +536,23 @@ fn claim(path: &ClaimPath, values: &[ClaimValue], rules: usize) -> Vec<Choice> {
         let label = if is_text { format!("another number in claim {name}") } else { format!("another claim {name}") };
         options.push(option(label, Some(Value::from(other))));
     }
-    for flag in [true, false] {
-        let value = ClaimValue::Bool(flag);
-        if values.iter().any(|value| matches!(value, ClaimValue::Bool(_))) && !values.contains(&value) {
+    for flag in [true, false].into_iter().filter(|_| is_flag) {
+        if !values.contains(&ClaimValue::Bool(flag)) {
             options.push(option(format!("claim {name} {flag}"), Some(Value::from(flag))));
         }
     }
-    // Several rules about one claim can hold together only where it is a list.
-    if rules > 1 {
-        for (at, one) in values.iter().enumerate() {
-            for other in values.iter().skip(at + 1) {
-                let list = Value::from(vec![json_of(one), json_of(other)]);
-                options.push(option(format!("claim {name} {one} and {other}"), Some(list)));
-            }
-        }
-        if values.len() > 2 {
-            let list: Vec<Value> = values.iter().map(json_of).collect();
-            options.push(option(format!("claim {name} with all of them"), Some(Value::from(list))));
-        }
+    // Of two types, what is asked of the one cannot be told of the other; of nothing, both are false.
+    if [is_text, is_number, is_flag].into_iter().filter(|there| *there).count() > 1 {
+        options.push(option(format!("an empty list in claim {name}"), Some(Value::Array(Vec::new()))));
     }
+    let (several, is_whole) = several(values.len(), sets);
+    options.extend(several.into_iter().map(|places| {
+        let chosen: Vec<&ClaimValue> = places.into_iter().filter_map(|at| values.get(at)).collect();
+        let label = chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        option(format!("claim {name} {label}"), Some(chosen.into_iter().map(json_of).collect()))
+    }));
     options.push(option(format!("no claim {name}"), None));
-    options
+    (options, is_whole)
 }
 
 fn json_of(value: &ClaimValue) -> Value {
@@ -489,15 +597,16 @@ pub(super) fn asker<'t>(kind: Kind, chosen: impl IntoIterator<Item = &'t Choice>
         Kind::Unproven => return Asker::Unproven,
         Kind::Session => TokenKind::Session,
         Kind::Legacy => TokenKind::Legacy,
-        Kind::Runner => TokenKind::Runner,
+        Kind::Runner | Kind::LegacyRunner => TokenKind::Runner,
     };
-    let is_legacy = kind == Kind::Legacy;
+    let is_legacy = kind.is_legacy();
     let mut side = if is_legacy { Side::Legacy } else { Side::Clerk };
     let user = "somebody".to_owned();
     let mut facts = Facts {
         method: match kind {
             Kind::Legacy => Method::Legacy,
-            Kind::Runner => Method::Runner(crate::identity::Login::Clerk),
+            Kind::Runner => Method::Runner(Login::Clerk),
+            Kind::LegacyRunner => Method::Runner(Login::Legacy),
             Kind::Nobody | Kind::Unproven | Kind::Session => Method::Clerk,
         },
         token,
@@ -506,7 +615,7 @@ pub(super) fn asker<'t>(kind: Kind, chosen: impl IntoIterator<Item = &'t Choice>
         legacy_user: (is_legacy || has_legacy).then_some(user),
         features: (!is_legacy).then(Scoped::default),
         plans: (!is_legacy).then(Scoped::default),
-        scopes: (kind == Kind::Runner).then(Vec::new),
+        scopes: kind.is_runner().then(Vec::new),
         ..Facts::default()
     };
     let (mut role, mut permissions) = (None, Vec::new());

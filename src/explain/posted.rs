@@ -1,11 +1,11 @@
 //! The question as a program posts it: read strictly, each problem with the field that it is in. Echoes no value.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Asked;
 use crate::clock::Now;
 use crate::identity::json::{self, JsonProblem};
+use crate::misfit::strictly;
 use crate::persona::{Assumed, Beside, Persona};
 use crate::snapshot::Snapshot;
 
@@ -59,7 +59,7 @@ impl Posted {
         let person = match body.remove("as") {
             None => None,
             Some(person @ Value::Object(_)) => {
-                let persona = Persona::deserialize(person).or_else(|problem| senseless("as", problem.to_string()))?;
+                let persona: Persona = strictly(person).or_else(|problem| senseless("as", problem))?;
                 Some(persona.assume(Beside::of(snapshot)).or_else(|misfit| senseless("as", misfit.to_string()))?)
             }
             Some(_) => return senseless("as", "a person is an object, as in {\"user\":\"u1\",\"org\":\"acme\"}"),

@@ -5,18 +5,41 @@
 
 use std::time::Instant;
 
-use super::Gate;
-use super::decide::{Tries, Wait};
+use pingora_proxy::Session;
+
+use super::decide::{self, Caller, Decided, Tries, Wait};
 use super::fairness::Spent;
 use super::passage::Passage;
-use super::wire;
+use super::{Gate, shadow, tally, wire};
 use crate::clock;
 use crate::identity::checks::Checks;
 use crate::identity::clerk::Attempt;
 use crate::identity::legacy::{Answers, Lookup};
-use crate::request::Peer;
+use crate::request::{Peer, View};
 
 impl Gate {
+    /// Runs the story; waits at most once for each side.
+    pub(super) async fn decide(&self, session: &Session, passage: &mut Passage) {
+        let Some(request) = passage.request.as_deref() else { return };
+        let view = View { request, headers: &session.req_header().headers };
+        let client = request.client.address;
+        let mut decision = self
+            .ask(passage, client, |tries, spent| {
+                match decide::decide(passage.world(), &view, Caller::Credentials(tries), clock::now(), spent) {
+                    Decided::Done(decision) => Ok(decision),
+                    Decided::Wait(wait) => Err(wait),
+                }
+            })
+            .await;
+        fetch_aside(decision.refetch.take());
+        let shadow = decision.shadow.take();
+        passage.take(decision, &self.metrics);
+        tally::count(passage);
+        if let Some(shadow) = &shadow {
+            shadow::observe(self, session, passage, shadow);
+        }
+    }
+
     /// The answer to `question` for the request of this passage.
     pub(super) async fn ask<T>(
         &self,

@@ -318,11 +318,22 @@ fn judge(case: &Case<'_>, verdicts: &Verdicts, steps: &mut impl Steps) -> (Decis
 fn said(resolved: &Result<table::Resolved, table::Denial>) -> String {
     match resolved {
         Ok(resolved) => {
-            let whose = resolved.side().map_or("nobody", Side::as_str);
-            let detail = resolved.detail();
-            if detail.is_empty() { format!("as {whose}") } else { format!("as {whose} ({detail})") }
+            let whose = match resolved.side() {
+                None => "nobody",
+                Some(Side::Legacy) => "the person of the legacy credential",
+                Some(Side::Clerk) => "the person of the Clerk credential",
+            };
+            let detail = match resolved {
+                table::Resolved::Nobody(table::Stripped::Nothing)
+                | table::Resolved::Person(_, table::Beside::Nothing) => "",
+                table::Resolved::Nobody(table::Stripped::Credentials) => "; what proves nothing is taken away",
+                table::Resolved::Nobody(table::Stripped::Conflict) => "; two people's credentials are taken away",
+                table::Resolved::Person(_, table::Beside::Other) => "; the other side agrees",
+                table::Resolved::Person(_, table::Beside::Upgrade) => "; they may move to Clerk",
+            };
+            format!("as {whose}{detail}")
         }
-        Err(denial) => denial.code().as_str().to_owned(),
+        Err(denial) => format!("refused, {}", denial.code().as_str()),
     }
 }
 

@@ -14,6 +14,8 @@
 mod form;
 mod subject;
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, PRAGMA, RETRY_AFTER};
 use http::{HeaderValue, Method};
@@ -30,7 +32,7 @@ use super::{own, record};
 use crate::clock;
 use crate::guard;
 use crate::identity::{Facts, Login, Method as Way, TokenKind, runner};
-use crate::issuer::{Grant, NotGranted, Reservation, Runner, Spent, Unreserved};
+use crate::issuer::{self, Grant, NotGranted, Reservation, Runner, Spent, Unreserved};
 use crate::policy::{self, Why};
 use crate::request;
 use crate::snapshot::Snapshot;
@@ -75,6 +77,19 @@ struct Issued {
 /// Whether a request is for this endpoint.
 pub(super) fn is_asked(snapshot: &Snapshot, request: &request::Request) -> bool {
     snapshot.runner.is_some() && request.path.as_str().strip_prefix(&*snapshot.endpoints.prefix) == Some("/token")
+}
+
+/// By which rules a request is read: a form that is too large is answered here, in the words of this endpoint, whatever
+/// `limits.body` is.
+pub(super) fn rules<'a>(snapshot: &'a Snapshot, session: &Session) -> Cow<'a, request::Rules> {
+    let rules = &snapshot.request;
+    let path = session.req_header().uri.path();
+    let is_here = || snapshot.runner.is_some() && path.strip_prefix(&*snapshot.endpoints.prefix) == Some("/token");
+    if rules.limits.body.is_none() || !is_here() {
+        return Cow::Borrowed(rules);
+    }
+    let limits = request::Limits { body: None, ..rules.limits };
+    Cow::Owned(request::Rules { limits, ..rules.clone() })
 }
 
 /// Answers with a token, or says why there is none.
@@ -256,7 +271,9 @@ async fn reserve(
     let what = runner::signing_input(credential).unwrap_or(credential);
     let broken = || Denied::later(Refusal::Upstream(Code::Internal));
     let told = snapshot.legacy.as_ref().and_then(|legacy| legacy.name_of(facts));
-    let names = [Some(what), told.as_deref()].into_iter().flatten().map(sha256).collect::<Option<Vec<_>>>();
+    let folded = Some(issuer::spelling(what)).filter(|folded| folded != what);
+    let names = [Some(what), told.as_deref(), folded.as_deref()];
+    let names = names.into_iter().flatten().map(sha256).collect::<Option<Vec<_>>>();
     let names = names.ok_or_else(broken)?;
     // As the login names them: a canonical id may be another one after a reload.
     let whose = sha256(facts.legacy_user.as_deref().unwrap_or(&facts.subject));

@@ -3,18 +3,22 @@
 //! Nobody gets one who was not named: no token for anonymous requests, preflights, or credentials that only the API can
 //! verify. Whether a person has what a minted token has to say was decided before, by `decide`.
 
+use std::sync::Arc;
+
 use crate::clock::Now;
 use crate::inject::Issued;
-use crate::issuer::NotSigned;
+use crate::issuer::{Given, NotSigned, Token};
 use crate::policy::Permit;
 use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::tokens::TokenKind;
 use crate::upstream::{InAuthorization, TokenPlace};
 
 /// The tokens of the person that is permitted.
 ///
 /// # Errors
 /// [`NotSigned`]: without its token, the API would take the person for nobody.
-pub(super) fn issue(snapshot: &Snapshot, permit: &Permit, now: Now) -> Result<Issued, NotSigned> {
+pub(super) fn issue(snapshot: &Snapshot, permit: &Permit, now: Now, metrics: &Metrics) -> Result<Issued, NotSigned> {
     let mut issued = Issued::default();
     let Some(identity) = permit.identity() else { return Ok(issued) };
     let facts = &identity.facts;
@@ -22,14 +26,15 @@ pub(super) fn issue(snapshot: &Snapshot, permit: &Permit, now: Now) -> Result<Is
         return Ok(issued);
     };
     if let Some(assertion) = &snapshot.assertion {
-        let token = assertion.token(facts, now)?;
+        let token = counted(assertion.token(facts, now), TokenKind::Assertion, metrics)?;
         issued.assertion = Some(token.bare.clone());
         if puts.authorization == InAuthorization::Assertion {
             issued.authorization = Some(token.bearer.clone());
         }
     }
     let Some(mint) = snapshot.mint.as_ref().filter(|_| puts.legacy_tokens()) else { return Ok(issued) };
-    let Some(token) = mint.token(facts, now)? else { return Ok(issued) };
+    let Some(given) = mint.token(facts, now).transpose() else { return Ok(issued) };
+    let token = counted(given, TokenKind::Minted, metrics)?;
     if puts.authorization == InAuthorization::LegacyToken {
         issued.authorization = Some(token.bearer.clone());
     }
@@ -39,4 +44,9 @@ pub(super) fn issue(snapshot: &Snapshot, permit: &Permit, now: Now) -> Result<Is
         None => {}
     }
     Ok(issued)
+}
+
+fn counted(given: Result<Given, NotSigned>, kind: TokenKind, metrics: &Metrics) -> Result<Arc<Token>, NotSigned> {
+    metrics.token(kind, given.as_ref().map_or("failed", |given| given.how.as_str()));
+    given.map(|given| given.token)
 }

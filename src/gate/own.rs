@@ -15,17 +15,16 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
+use super::decide::Refusal;
+use super::documents::Document;
 use super::passage::Passage;
-use super::{documents, exchange, reply, status};
+use super::{Gate, documents, exchange, reply, status};
 use crate::request::tolerance::readings;
 use crate::request::{self, Oddities, Request, View};
+use crate::route;
 use crate::snapshot::{Cors, Snapshot};
 
-/// Whether the path is one of crossgate's own, which are never proxied.
-pub(super) fn is_own_path(snapshot: &Snapshot, request: &Request) -> bool {
-    is_below(snapshot.endpoints.prefix.as_str(), request.path.as_str())
-}
-
+/// Whether the path is the prefix or below it.
 fn is_below(prefix: &str, path: &str) -> bool {
     path.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
         && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
@@ -42,18 +41,62 @@ pub enum Whose {
     Nobodys,
 }
 
-/// Asked in the same order as the hooks ask.
+/// Whose this one is.
 pub fn whose(snapshot: &Snapshot, view: &View<'_>) -> Whose {
+    match endpoint(snapshot, view) {
+        None => Whose::Apis,
+        Some(Endpoint::Nothing) => Whose::Nobodys,
+        Some(Endpoint::Document(_) | Endpoint::Exchange | Endpoint::Status) => Whose::Own,
+    }
+}
+
+/// What crossgate answers itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Endpoint {
+    Document(Document),
+    Exchange,
+    Status,
+    /// Its path is below the prefix, and no other of these.
+    Nothing,
+}
+
+/// Which of them is asked by what came.
+pub(super) fn asked(session: &Session, passage: &Passage) -> Option<Endpoint> {
+    let request = passage.request.as_deref()?;
+    endpoint(&passage.snapshot, &View { request, headers: &session.req_header().headers })
+}
+
+fn endpoint(snapshot: &Snapshot, view: &View<'_>) -> Option<Endpoint> {
     let request = view.request;
-    let is_own = documents::find(snapshot, request).is_some()
-        || exchange::is_asked(snapshot, request)
-        || status::is_asked(snapshot, view);
-    if is_own {
-        Whose::Own
-    } else if is_own_path(snapshot, request) {
-        Whose::Nobodys
+    if let Some(document) = documents::find(snapshot, request) {
+        Some(Endpoint::Document(document))
+    } else if exchange::is_asked(snapshot, request) {
+        Some(Endpoint::Exchange)
+    } else if status::is_asked(snapshot, view) {
+        Some(Endpoint::Status)
+    } else if is_below(snapshot.endpoints.prefix.as_str(), request.path.as_str()) {
+        Some(Endpoint::Nothing)
     } else {
-        Whose::Apis
+        None
+    }
+}
+
+/// Its answer.
+pub(super) async fn answer(
+    gate: &Gate,
+    session: &mut Session,
+    passage: &mut Passage,
+    endpoint: Endpoint,
+) -> Result<bool> {
+    passage.answered = true;
+    match endpoint {
+        Endpoint::Document(document) => documents::answer(session, passage, document).await,
+        Endpoint::Exchange => exchange::answer(gate, session, passage).await,
+        Endpoint::Status => status::answer(gate, session, passage).await,
+        Endpoint::Nothing => {
+            passage.refusal = Some(Refusal::Route(route::Refusal::NoRoute));
+            refuse(session, passage).await
+        }
     }
 }
 

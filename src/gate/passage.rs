@@ -7,19 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
 use tokio::sync::Notify;
 
-use super::decide::{Refusal, World};
+use super::decide::{Decision, Refusal, World};
+use super::issue;
 use super::record::{self, Action};
+use super::reply::Code;
 use super::tail::Tail;
+use crate::clock;
 use crate::guard::Slow;
 use crate::identity::{Carrier, Identity};
 use crate::inject::{Issued, Proven};
+use crate::issuer::NotSigned;
 use crate::policy::Permit;
-use crate::request::{Client, Request, View};
+use crate::request::{Client, Request};
 use crate::rollout::{Current, Side};
 use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Attempt, Ended, Hold};
 
 /// The context of one request.
@@ -125,6 +129,29 @@ impl Passage {
         }
     }
 
+    /// What was decided, and the tokens that go up by it.
+    pub(super) fn take(&mut self, decision: Decision, metrics: &Metrics) {
+        self.route = decision.route;
+        self.side = decision.side;
+        self.arm = decision.arm;
+        self.identity = decision.identity;
+        self.proven = decision.proven;
+        self.bearer = decision.bearer;
+        self.upgrade = decision.upgrade;
+        self.conflict = decision.conflict;
+        self.keeps = decision.keeps;
+        match decision.outcome {
+            Ok(permit) => match issue::issue(&self.snapshot, &permit, clock::now(), metrics) {
+                Ok(issued) => {
+                    self.issued = issued;
+                    self.permit = Some(permit);
+                }
+                Err(NotSigned) => self.refusal = Some(Refusal::Upstream(Code::Internal)),
+            },
+            Err(refusal) => self.refusal = Some(refusal),
+        }
+    }
+
     /// What a decision is made by.
     pub fn world(&self) -> World<'_> {
         World { snapshot: &self.snapshot, rollout: self.rollout.as_deref() }
@@ -133,15 +160,6 @@ impl Passage {
     /// What a request is about by itself, once it is one.
     pub(super) fn is_about<T>(&self, what: fn(&Snapshot, &Request) -> Option<T>) -> Option<T> {
         self.request.as_deref().and_then(|request| what(&self.snapshot, request))
-    }
-
-    pub(super) fn is(&self, what: fn(&Snapshot, &Request) -> bool) -> bool {
-        self.request.as_deref().is_some_and(|request| what(&self.snapshot, request))
-    }
-
-    /// Of what depends on its headers, too.
-    pub(super) fn is_with(&self, headers: &HeaderMap, what: fn(&Snapshot, &View<'_>) -> bool) -> bool {
-        self.request.as_deref().is_some_and(|request| what(&self.snapshot, &View { request, headers }))
     }
 
     /// The client, also of what is no request.

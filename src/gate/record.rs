@@ -19,7 +19,7 @@ use crate::audit::{
     Text, Unavailable,
 };
 use crate::clock;
-use crate::identity::Identity;
+use crate::identity::{Identity, headers};
 use crate::request::{Authorization, Peer, View};
 use crate::rollout::Side;
 use crate::route::{Access, Route};
@@ -41,6 +41,7 @@ pub(super) struct Words {
     client: String,
     peer: String,
     token_hash: Option<String>,
+    role: Option<String>,
 }
 
 /// The decision is made: what has to be known before it takes effect.
@@ -141,13 +142,13 @@ pub(super) fn abandon(passage: &mut Passage) {
     attempt.close(entry);
 }
 
-/// What became of an action, in a word. `reset` is only what the API does: a body that its client did not send to its
-/// end, or not as one, is the client's going, and of what failed inside nobody knows how far it came.
+/// What became of an action, in a word. `reset` is only what the API does, and `client_gone` what the client does: a body
+/// that is too large or none was cut off here. Of what failed inside nobody knows how far it came.
 fn reason(error: Option<&Error>, passage: &Passage) -> &'static str {
     match &passage.refusal {
         Some(_) if !passage.was_connected => "not_sent",
         Some(Refusal::Upstream(Code::UpstreamTimeout | Code::RequestTimeout)) => "timeout",
-        Some(Refusal::Request(_) | Refusal::Upstream(Code::BadRequest)) => "client_gone",
+        Some(Refusal::Request(_) | Refusal::Upstream(Code::BadRequest)) => "cut_off",
         Some(Refusal::Upstream(Code::Internal)) => "unknown",
         Some(_) => "reset",
         None if error.is_some() => "client_gone",
@@ -190,12 +191,15 @@ async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refus
     let code = refusal.code().as_str();
     let person = passage.identity.as_ref().map(|(identity, _)| {
         let facts = &identity.facts;
-        (&*facts.instance, facts.subject.as_str())
+        // Who acts in somebody's name is another caller: their refusals are not counted as the person's own.
+        (&*facts.instance, facts.subject.as_str(), facts.actor.as_deref())
     });
     let who = if person.is_some() { None } else { Some(neighbourhood(request.client.address)) };
     let route = route(passage).map(|route| &*route.id).or_else(|| passage.exchange.as_ref().map(|_| EXCHANGE));
-    // An exchange has few codes and many reasons: each is worth its own entry.
-    let what = passage.exchange.as_ref().map(|_| refusal.reason());
+    // One code, several reasons: each is worth its own entry. That somebody asks for another org is no repeat of a role
+    // that they lack.
+    let is_told_apart = passage.exchange.is_some() || matches!(refusal, Refusal::Policy(_));
+    let what = is_told_apart.then(|| refusal.reason());
     let made = || {
         let words = words(gate, session, passage);
         let mut entry = entry(passage, &words, event);
@@ -242,7 +246,8 @@ fn announce(gate: &Gate, session: &Session, passage: &Passage) {
     }
     identity.announced.store(true, Ordering::Relaxed);
     let facts = &identity.facts;
-    if !gate.ledger.is_news(&(&*facts.instance, &facts.subject, &facts.session, facts.method.as_str())) {
+    let login = (&*facts.instance, &facts.subject, &facts.session, facts.method.as_str(), &facts.actor);
+    if !gate.ledger.is_news(&login) {
         return;
     }
     let words = words(gate, session, passage);
@@ -284,6 +289,7 @@ pub(super) fn words(gate: &Gate, session: &Session, passage: &Passage) -> Words 
         labels: labels.unwrap_or_default(),
         client: client.map_or_else(String::new, |client| client.address.to_string()),
         peer: client.map_or_else(String::new, |client| client.peer.to_string()),
+        role: identity.and_then(|identity| headers::role(&identity.facts)).filter(|role| !role.is_empty()),
         token_hash: digest(identity, passage).and_then(|digest| gate.ledger.trail().token_hash(&digest)),
     }
 }
@@ -334,7 +340,7 @@ pub(super) fn entry<'a>(passage: &'a Passage, words: &'a Words, event: Event) ->
             impersonator: facts.actor.as_deref().map(Text),
         });
         entry.org = facts.org.as_ref().map(|org| org.id.as_str()).or(facts.legacy_org.as_deref()).map(Text);
-        entry.role = facts.org.as_ref().and_then(|org| org.role.as_deref()).map(Text);
+        entry.role = words.role.as_deref().map(Text);
     } else if token_hash.is_some() {
         entry.actor = Some(Actor { token_hash, ..Actor::default() });
     }

@@ -3,6 +3,9 @@
 //! The stream itself sees the first byte of a head, and follows its form; that a request is being served, and that its
 //! answer is complete, it is told by the gate ([`Guarded::enter`]), which knows for certain.
 
+mod farewell;
+mod http2;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -25,12 +28,10 @@ use super::chunks::{self, Chunks};
 use super::grammar::{Head, Progress};
 use super::opening::{self, Opened};
 use super::pace::{Pace, Slow};
-use super::refusal::{self, Answer};
+use super::refusal;
 use super::young::Mark;
 use super::{Deadlines, Watch};
-
-/// Of an HTTP/2 connection: the client's preface and the head of its first frame.
-const HTTP2_START: usize = 24 + 9;
+use http2::Start;
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +54,8 @@ pub(super) struct Guarded {
     /// Bytes that the opening has read and nobody above has seen.
     ahead: Bytes,
     http2: bool,
-    /// Bytes of HTTP/2's start that are still to come.
-    starting: usize,
+    /// Of HTTP/2.
+    start: Start,
     deadlines: Deadlines,
     phase: AtomicU8,
     /// The phase that `due` was set for.
@@ -91,7 +92,7 @@ impl Guarded {
             inner: stream,
             ahead: Bytes::from(read),
             http2,
-            starting: HTTP2_START,
+            start: Start::default(),
             deadlines,
             phase: AtomicU8::new(Phase::Fresh as u8),
             timed: None,
@@ -185,32 +186,6 @@ impl Guarded {
         if self.slow.is_some() { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending }
     }
 
-    /// HTTP/2: until the client has begun, it has the time of a head; then its frames are the business of the layer
-    /// above, which closes idle connections.
-    fn poll_http2(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let outcome = self.poll_inner(context, buffer);
-        if self.starting == 0 {
-            return outcome;
-        }
-        self.starting = self.starting.saturating_sub(buffer.filled().len() - before);
-        if self.starting == 0 {
-            self.enter(Phase::Request);
-            return outcome;
-        }
-        if self.phase() == Phase::Fresh && buffer.filled().len() > before {
-            self.enter(Phase::Head);
-        }
-        match outcome {
-            Poll::Ready(_) if !self.expired(context) => outcome,
-            Poll::Pending if !self.expired(context) => Poll::Pending,
-            _ => {
-                buffer.set_filled(before);
-                Poll::Ready(Ok(()))
-            }
-        }
-    }
-
     /// What a write or a flush came to, unless the client has read nothing for too long.
     fn bounded<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
@@ -253,46 +228,6 @@ impl Guarded {
     /// Whether the body that was coming is no chunked body.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
-    }
-
-    /// A head that did not end in time.
-    fn poll_too_late(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.refuse(refusal::REQUEST_TIMEOUT);
-        self.closing = true;
-        self.poll_farewell(context)
-    }
-
-    fn refuse(&mut self, answer: Answer) {
-        let id = self.watch.refused(answer.code);
-        self.refusal = Some(Bytes::from(answer.render(&id)));
-    }
-
-    /// Writes what is left of the refusal.
-    fn poll_refusal(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(mut left) = self.refusal.take() {
-            let sent = match Pin::new(&mut self.inner).poll_write(context, &left) {
-                Poll::Ready(sent) => sent?,
-                Poll::Pending => {
-                    self.refusal = Some(left);
-                    return Poll::Pending;
-                }
-            };
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            left.advance(sent.min(left.len()));
-            self.refusal = Some(left).filter(|left| !left.is_empty());
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes the refusal and ends the stream. A client that is gone needs no answer.
-    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if std::task::ready!(self.poll_refusal(context)).is_ok() {
-            let _ = std::task::ready!(Pin::new(&mut self.inner).poll_flush(context));
-        }
-        self.refusal = None;
-        Poll::Ready(Ok(()))
     }
 }
 

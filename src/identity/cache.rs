@@ -1,42 +1,72 @@
-//! Tokens that were verified, so that the next request with the same one costs a lookup.
+//! Tokens that were verified by their signature, so that the next request with the same one costs a lookup.
 //!
-//! Asked by `clerk::judge` with the whole token, before anything is parsed. Successes only, and what became of them:
-//! nothing is kept that time or a fetched key could turn from refusal into acceptance. Belongs to one configuration and dies with it.
-//! The hash is keyed at random and the whole token is compared, so that two tokens never share an answer and
-//! nobody can choose tokens that collide.
+//! Asked with the whole token before anything is parsed, by both sides: Clerk's, whose keys are fetched, and the legacy
+//! one, where a secret may have vouched. Successes only, and what became of them: nothing is kept that time or a fetched key
+//! could turn from refusal into acceptance. Belongs to one configuration and dies with it, secrets included.
 
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
-
-use super::clerk::{Instances, Key};
+use super::bounded::{Bounded, Weigh};
+use super::clerk::{Key, Keys};
 use super::{Facts, Identity};
 use crate::clock::Now;
 
 /// Verified tokens, bounded by number and by bytes.
 #[derive(Debug)]
-pub struct TokenCache {
-    entries: Cache<Box<str>, Arc<Entry>, ByBytes, ByTail>,
-}
+pub struct TokenCache(Bounded<Arc<Entry>, ByTail>);
 
 /// A verified token and how long that holds.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) identity: Arc<Identity>,
-    /// Index of its instance.
-    pub(super) instance: usize,
-    pub(super) key: Arc<Key>,
-    /// Of the key set that verified it.
-    pub(super) generation: u64,
-    pub(super) good_from_ms: i64,
-    pub(super) good_until_ms: i64,
+    pub(super) proof: Proof,
+    good_from_ms: i64,
+    good_until_ms: i64,
     /// `good_until_ms` on the monotonic clock: the wall clock may be set back.
-    pub(super) deadline: Instant,
-    pub(super) bytes: u64,
+    deadline: Instant,
+    bytes: u64,
+}
+
+/// What vouched for a token.
+#[derive(Debug)]
+pub(super) enum Proof {
+    /// A secret of this configuration.
+    Secret,
+    /// A key of a set that is fetched.
+    Key {
+        key: Arc<Key>,
+        /// Of the set, when it verified the token.
+        generation: u64,
+        /// Index of the instance whose set it is; 0 where there is one.
+        instance: usize,
+    },
+}
+
+impl Entry {
+    /// `good_ms`: from when until when, by the wall clock.
+    pub(super) fn new(identity: Arc<Identity>, proof: Proof, good_ms: (i64, i64), bytes: u64, now: Now) -> Self {
+        let (good_from_ms, good_until_ms) = good_ms;
+        let left = u64::try_from(good_until_ms.saturating_sub(now.unix_ms)).unwrap_or(0);
+        let deadline = now.mono.checked_add(Duration::from_millis(left)).unwrap_or(now.mono);
+        Self { identity, proof, good_from_ms, good_until_ms, deadline, bytes }
+    }
+
+    /// Index of the instance of Clerk's.
+    pub(super) const fn instance(&self) -> usize {
+        match self.proof {
+            Proof::Key { instance, .. } => instance,
+            Proof::Secret => 0,
+        }
+    }
+}
+
+impl Weigh for Arc<Entry> {
+    fn bytes(&self, _: &str) -> u64 {
+        self.bytes
+    }
 }
 
 /// What the cache says about a token.
@@ -58,26 +88,25 @@ impl Known {
 impl TokenCache {
     /// Sized for what a replica sees within a token's minute; entries are dropped when either bound is reached.
     pub fn new(max_entries: usize, max_bytes: u64) -> Self {
-        let max_entries = max_entries.max(1);
-        // An entry weighs at least its share, so that the one bound that the cache knows keeps both.
-        let share = (max_bytes / max_entries as u64).max(1);
-        let options = OptionsBuilder::new().estimated_items_capacity(max_entries).weight_capacity(max_bytes).build();
-        let weighter = ByBytes { share };
-        let entries = match options {
-            Ok(options) => Cache::with_options(options, weighter, ByTail::default(), DefaultLifecycle::default()),
-            // INVARIANT: both capacities are set, which is all that can be missing.
-            Err(_) => Cache::with(max_entries, max_bytes, weighter, ByTail::default(), DefaultLifecycle::default()),
-        };
-        Self { entries }
+        Self(Bounded::new(max_entries, max_bytes))
     }
 
-    /// What is known of a token, if its key would still verify it.
-    pub(super) fn find(&self, token: &str, instances: &Instances, now: Now) -> Option<Known> {
-        let entry = self.entries.get(token)?;
-        let keys = &instances.at(entry.instance)?.keys;
-        let held = keys.read(now, |held| held.is_some_and(|held| held.still_holds(entry.generation, &entry.key)));
+    /// What is known of a token, if what vouched for it would do so again. `keys`: the set of an instance.
+    pub(super) fn find<'k>(
+        &self,
+        token: &str,
+        keys: impl FnOnce(usize) -> Option<&'k Keys>,
+        now: Now,
+    ) -> Option<Known> {
+        let entry = self.0.find(token)?;
+        let holds = match &entry.proof {
+            Proof::Secret => true,
+            Proof::Key { key, generation, instance } => {
+                keys(*instance)?.read(now, |held| held.is_some_and(|held| held.still_holds(*generation, key)))
+            }
+        };
         // Before its time by a wall clock that was set back: judged anew, as if it had never been seen.
-        if !held || now.unix_ms < entry.good_from_ms {
+        if !holds || now.unix_ms < entry.good_from_ms {
             return None;
         }
         let over = now.unix_ms >= entry.good_until_ms || now.mono >= entry.deadline;
@@ -85,20 +114,20 @@ impl TokenCache {
     }
 
     pub(super) fn insert(&self, token: &str, entry: Entry) {
-        self.entries.insert(token.into(), Arc::new(entry));
+        self.0.keep(token, Arc::new(entry));
     }
 
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.0.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Bytes accounted for.
     pub fn weight(&self) -> u64 {
-        self.entries.weight()
+        self.0.weight()
     }
 }
 
@@ -109,12 +138,6 @@ impl Default for TokenCache {
     }
 }
 
-/// The monotonic instant at which a token ends that is good until `good_until_ms`.
-pub(super) fn deadline(good_until_ms: i64, now: Now) -> Instant {
-    let left = u64::try_from(good_until_ms.saturating_sub(now.unix_ms)).unwrap_or(0);
-    now.mono.checked_add(Duration::from_millis(left)).unwrap_or(now.mono)
-}
-
 /// What an identity takes in memory, roughly: the payload three times over, as text, as tree and as facts.
 pub(super) fn weigh(token: &str, facts: &Facts, headers: usize) -> u64 {
     (token.len() * 4 + facts.claims.len() * 96 + headers * 160 + 1024) as u64
@@ -123,10 +146,10 @@ pub(super) fn weigh(token: &str, facts: &Facts, headers: usize) -> u64 {
 /// Hashes the end of a token only, which is its signature's: nobody but the signer can make two good tokens that share
 /// it, and others are never kept. Keyed at random all the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ByTail(RandomState);
+struct ByTail(RandomState);
 
 #[derive(Debug)]
-pub(super) struct TailHasher(DefaultHasher);
+struct TailHasher(DefaultHasher);
 
 impl BuildHasher for ByTail {
     type Hasher = TailHasher;
@@ -144,16 +167,5 @@ impl Hasher for TailHasher {
 
     fn finish(&self) -> u64 {
         self.0.finish()
-    }
-}
-
-#[derive(Debug, Clone)]
-struct ByBytes {
-    share: u64,
-}
-
-impl Weighter<Box<str>, Arc<Entry>> for ByBytes {
-    fn weight(&self, _: &Box<str>, entry: &Arc<Entry>) -> u64 {
-        entry.bytes.max(self.share)
     }
 }

@@ -218,6 +218,7 @@ impl Linking {
             let grants = grants(map, row, org);
             if facts.legacy_roles.is_empty() {
                 facts.legacy_roles = distinct(grants.iter().filter_map(|grant| grant.role()));
+                facts.roles_by_map = true;
             }
             self.enter_workspaces(&grants, &mut facts);
         }
@@ -238,11 +239,7 @@ impl Linking {
             }),
         };
         let grants = found.unwrap_or_default();
-        let roles = distinct(grants.iter().filter_map(|grant| grant.role()));
-        Said {
-            workspaces: self.workspaces && !grants.is_empty(),
-            roles: !roles.is_empty() && roles == facts.legacy_roles,
-        }
+        Said { workspaces: self.workspaces && !grants.is_empty(), roles: facts.roles_by_map }
     }
 
     /// Their legacy id by the claims of a Clerk credential that does not count (expired, or not verified). Only for

@@ -4,6 +4,7 @@
 //! the header values that tell the API about them. Absent, bad and cannot-tell are three verdicts and three
 //! answers (401, 401, 503). Never decides what a person may do: that is `policy`.
 
+mod bounded;
 pub mod cache;
 pub mod checks;
 pub mod clerk;
@@ -60,6 +61,8 @@ pub struct Facts {
     pub legacy_user: Option<String>,
     pub legacy_org: Option<String>,
     pub legacy_roles: Vec<String>,
+    /// The credential named none: these are the map's, and follow it.
+    pub roles_by_map: bool,
     /// Further names of the active org on the other side (legacy ids of a Clerk person's, Clerk ids of a legacy person's), where
     /// the map merges orgs. Compared like the main one, never told to the API.
     pub merged_orgs: Vec<String>,

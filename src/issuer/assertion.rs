@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::ring::{Ring, Schedule};
 use super::template::quote;
-use super::tokens::{NotSigned, Sign, Signed, Token, Tokens, payload};
+use super::tokens::{Given, Life, NotSigned, Sign, Signed, Tokens, payload};
 use crate::clock::Now;
 use crate::identity::Facts;
 use crate::identity::headers::role;
@@ -83,7 +83,7 @@ impl Assertion {
     ///
     /// # Errors
     /// [`NotSigned`], also while there is no key.
-    pub fn token(&self, facts: &Facts, now: Now) -> Result<Arc<Token>, NotSigned> {
+    pub fn token(&self, facts: &Facts, now: Now) -> Result<Given, NotSigned> {
         let claims = self.claims(facts);
         let ring = &self.signer.ring;
         self.tokens.get(&claims, now, |token| ring.holds(&token.kid), &self.signer)
@@ -152,9 +152,9 @@ impl Assertion {
 }
 
 impl Sign for Signer {
-    fn sign(&self, claims: &str, issued: i64, expires: i64) -> Option<Signed> {
-        let key = self.ring.signer(self.schedule, issued.saturating_mul(1000))?;
-        let token = key.token(&payload(claims, issued, expires))?;
+    fn sign(&self, claims: &str, life: Life) -> Option<Signed> {
+        let key = self.ring.signer(self.schedule, life.issued.saturating_mul(1000))?;
+        let token = key.token(&payload(claims, life))?;
         Some(Signed { token, kid: Arc::clone(key.kid()) })
     }
 }

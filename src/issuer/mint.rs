@@ -15,15 +15,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::SigningKey;
+use super::fresh::{self, Time};
 use super::template::{Claims, Person};
-use super::tokens::{NotSigned, Sign, Signed, Token, Tokens, payload};
+use super::tokens::{Given, Life, NotSigned, Sign, Signed, Tokens};
 use crate::clock::Now;
 use crate::identity::{Facts, Method};
 
 /// The mark.
 const MARK: (&str, &str) = ("crossgate", "mint");
 /// More readers in a row than unescape what a cookie or a form says.
-const ESCAPES: usize = 3;
+pub(super) const ESCAPES: usize = 3;
 
 /// `identity.roles`: a role of Clerk's, with its prefix, and the legacy ones that mean the same, in the order of the
 /// config: the first is the one that tokens say.
@@ -69,6 +70,9 @@ impl Mint {
             Err(several) if !several.is_empty() => claims.literal("aud", several.into()),
             Err(_) => {}
         }
+        // A token without an end never ends.
+        claims.time("exp", Time::Expires);
+        claims.time("iat", Time::Issued);
         let header = key.header(kid.as_deref(), "JWT", Some(MARK));
         let signer = Arc::new(Signer { key, header, no_kid: "".into() });
         Self { claims, roles, signer, tokens: Arc::new(Tokens::new(ttl)) }
@@ -84,7 +88,7 @@ impl Mint {
     ///
     /// # Errors
     /// [`NotSigned`].
-    pub fn token(&self, facts: &Facts, now: Now) -> Result<Option<Arc<Token>>, NotSigned> {
+    pub fn token(&self, facts: &Facts, now: Now) -> Result<Option<Given>, NotSigned> {
         if facts.method == Method::Legacy {
             return Ok(None);
         }
@@ -121,7 +125,7 @@ fn holds_mark(text: &str) -> bool {
 }
 
 /// Without one layer of percent-encoding.
-fn unescaped(text: &str) -> String {
+pub(super) fn unescaped(text: &str) -> String {
     let mut pieces = text.split('%');
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
@@ -141,8 +145,11 @@ fn unescaped(text: &str) -> String {
 }
 
 impl Sign for Signer {
-    fn sign(&self, claims: &str, issued: i64, expires: i64) -> Option<Signed> {
-        let token = self.key.token(&self.header, &payload(claims, issued, expires))?;
+    fn sign(&self, claims: &str, life: Life) -> Option<Signed> {
+        let mut id = [0; 16];
+        aws_lc_rs::rand::fill(&mut id).ok()?;
+        let id = format!("{:032x}", u128::from_be_bytes(id));
+        let token = self.key.token(&self.header, &fresh::fill(claims, life, &id))?;
         Some(Signed { token, kid: Arc::clone(&self.no_kid) })
     }
 }

@@ -5,6 +5,7 @@
 //! verified identity says; never asks who may have a token (that is `policy` and the gate), never shows a private key.
 
 mod assertion;
+mod fresh;
 mod key;
 mod mint;
 mod once;
@@ -14,10 +15,11 @@ mod template;
 mod tokens;
 
 pub use assertion::{Assertion, AssertionSpec};
+pub use fresh::Time;
 pub use key::{Algorithm, KeyProblem, SigningKey};
 pub use mint::{Mint, MintSpec, Roles, is_minted};
-pub use once::{Once, Reservation, Spent, Unreserved};
+pub use once::{Once, Reservation, Spent, Unreserved, spelling};
 pub use ring::{Ring, RingKey, RingProblem, Schedule, Stage};
 pub use runner::{Grant, Judged, KeyFolder, NotGranted, Runner, RunnerSpec};
 pub use template::{Claims, TemplateProblem};
-pub use tokens::{NotSigned, Token};
+pub use tokens::{Given, How, NotSigned, Token};

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::mint::{ESCAPES, unescaped};
+
 /// What is remembered; 100 bytes each in memory, 112 on disk.
 const MOST: usize = 100_000;
 /// Credentials of one person: a runner that signs in anew every ten minutes, with tokens that live for almost a week.
@@ -90,6 +92,25 @@ struct Entry {
 pub struct Reservation {
     once: Arc<Once>,
     spent: Spent,
+}
+
+/// Shorter ones may be two people's that differ by case alone.
+const FOLDED_FROM: usize = 20;
+
+/// One for all spellings of a credential that a server may take for the same: escaped, quoted, of the other alphabet of
+/// base64, padded or not, and, if it is long, in another case. Two that are not the same have one only by a chance that
+/// nobody meets, and then the second is not exchanged.
+pub fn spelling(credential: &str) -> String {
+    let mut text = credential.to_owned();
+    for _ in 0..ESCAPES {
+        if !text.contains('%') {
+            break;
+        }
+        text = unescaped(&text);
+    }
+    let trimmed = text.trim_matches(|letter: char| letter.is_whitespace() || letter == '"' || letter == '=');
+    let folded = trimmed.replace('+', "-").replace('/', "_");
+    if folded.len() < FOLDED_FROM { folded } else { folded.to_ascii_lowercase() }
 }
 
 impl Spent {

@@ -178,3 +178,25 @@ fn lines_without_a_person_are_read_and_written_again() {
         assert!(matches!(broken.open(NOW), Err(problem) if problem.kind() == std::io::ErrorKind::InvalidData), "{bad}");
     }
 }
+
+#[test]
+fn one_name_for_all_spellings_of_a_credential() {
+    let plain = "Ab3-_z9QKxYtBv71NmPq";
+    let name = super::spelling(plain);
+    for other in [
+        "ab3-_Z9qkxytbv71nmpq",
+        "Ab3%2D_z9QKxYtBv71NmPq",
+        "%2541b3-_z9QKxYtBv71NmPq",
+        "\"Ab3-_z9QKxYtBv71NmPq\"",
+        "Ab3+/z9QKxYtBv71NmPq==",
+        "Ab3%2B%2Fz9QKxYtBv71NmPq%3D",
+        " Ab3-_z9QKxYtBv71NmPq",
+    ] {
+        assert_eq!(super::spelling(other), name, "{other}");
+    }
+    for other in ["Ab3-_z9QKxYtBv71NmPr", "Ab3-_z9QKxYtBv71NmP", "Ab3-_z9QKxYtBv71NmPq.x"] {
+        assert_ne!(super::spelling(other), name, "{other}");
+    }
+    assert_ne!(super::spelling("s1A"), super::spelling("s1a"), "counters have short names");
+    assert_eq!(super::spelling("%zz%"), "%zz%");
+}

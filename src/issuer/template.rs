@@ -3,11 +3,14 @@
 //! Compiled at load, so that a field that does not exist is told there. `{name}` must be known of the person, `{name?}`
 //! leaves its claim out where it is not, `{name:int}` writes a number. A list stands alone and becomes an array.
 //! `{claims.…}` is what the verified credential itself says: alone it keeps its type, beside other text it must be text.
+//! `{issued_at}`, `{expires_at}` and `{jti}` are of the token and not of the person: see [`Fresh`].
 //! Never invents a fact: what a person lacks, the template lacks.
 
 use serde_json::{Map, Value};
 
 use super::Roles;
+use super::fresh::{Form, Fresh, Time};
+use crate::braces::{self, Piece};
 use crate::identity::{Facts, Login, Workspaces};
 
 /// The claims of a token, without those that depend on the time.
@@ -20,6 +23,8 @@ enum Node {
     Text(Vec<Part>),
     List(Use),
     Integer(Use),
+    /// A number.
+    Fresh(Fresh),
     Claim(Claim),
     Array(Vec<Node>),
     Object(Vec<(String, Node)>),
@@ -30,6 +35,7 @@ enum Part {
     Text(String),
     Field(Use),
     Claim(Claim),
+    Fresh(Fresh),
 }
 
 /// A claim of the credential, by its path.
@@ -173,6 +179,8 @@ pub enum TemplateProblem {
     Unbalanced,
     UnknownField(String),
     UnknownKind(String),
+    /// `{jti:…}`.
+    NoKinds(&'static str),
     /// A list or a number beside other text.
     NotAlone(&'static str),
     ListAsNumber(&'static str),
@@ -181,8 +189,9 @@ pub enum TemplateProblem {
 
 impl TemplateProblem {
     /// All fields, for hints.
-    pub fn fields() -> [&'static str; 12] {
-        Field::ALL.map(Field::as_str)
+    pub fn fields() -> Vec<&'static str> {
+        let fresh = Time::ALL.map(Time::as_str).into_iter().chain([Fresh::Id.name()]);
+        Field::ALL.map(Field::as_str).into_iter().chain(fresh).collect()
     }
 }
 
@@ -192,6 +201,7 @@ impl std::fmt::Display for TemplateProblem {
             Self::Unbalanced => f.write_str("a brace of this template has no partner"),
             Self::UnknownField(name) => write!(f, "nothing of a person is named `{name}`"),
             Self::UnknownKind(name) => write!(f, "`{name}` is no kind of value"),
+            Self::NoKinds(name) => write!(f, "`{{{name}}}` is text, and nothing else"),
             Self::NotAlone(name) => write!(f, "`{{{name}}}` is no text, so that it stands alone"),
             Self::ListAsNumber(name) => write!(f, "`{name}` is a list, and no number"),
             Self::TooDeep => f.write_str("claims nest too deeply"),
@@ -227,6 +237,26 @@ impl Claims {
         self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
     }
 
+    /// The end of its life that a token says under this name, unless a template says it.
+    pub(super) fn time(&mut self, name: &str, time: Time) {
+        if !self.0.iter().any(|(known, _)| known == name) {
+            self.0.push((name.to_owned(), Node::Fresh(Fresh::Time(time, Form::Seconds))));
+            self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+    }
+
+    /// The end of a token's life that this value of a claim is, and nothing else.
+    pub fn is_time(value: &Value) -> Option<Time> {
+        match template(value.as_str()?).ok()? {
+            Node::Fresh(Fresh::Time(time, _)) => Some(time),
+            Node::Text(parts) => match parts.as_slice() {
+                [Part::Fresh(Fresh::Time(time, _))] => Some(*time),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The claims of the credential that the templates name, by the first word of their paths.
     pub fn named(&self) -> Vec<&str> {
         let mut found = Vec::new();
@@ -244,7 +274,7 @@ impl Claims {
         self.0.iter().find_map(|(_, node)| lacks(node, person))
     }
 
-    /// The claims as one JSON object, the same text for the same facts.
+    /// The claims as one JSON object, the same text for the same facts: with placeholders for what is anew in each token.
     pub(super) fn render(&self, person: Person<'_>) -> Result<String, Lacks> {
         let mut text = String::with_capacity(256);
         object(&self.0, person, &mut text)?;
@@ -266,43 +296,31 @@ fn node(value: Value, depth: usize) -> Result<Node, TemplateProblem> {
 }
 
 fn template(text: &str) -> Result<Node, TemplateProblem> {
-    let mut parts = Vec::new();
-    let mut literal = String::new();
     let mut integer = None;
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (before, tail) = rest.split_at(at);
-        literal.push_str(before);
-        if let Some(after) = tail.strip_prefix("{{") {
-            literal.push('{');
-            rest = after;
-        } else if let Some(after) = tail.strip_prefix("}}") {
-            literal.push('}');
-            rest = after;
-        } else {
-            let (inside, after) =
-                tail.strip_prefix('{').and_then(|tail| tail.split_once('}')).ok_or(TemplateProblem::Unbalanced)?;
-            if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal)));
-            }
-            rest = after;
-            if let Some(path) = inside.strip_prefix("claims.") {
-                parts.push(Part::Claim(claim(path, inside)?));
-                continue;
-            }
-            let (used, is_integer) = field(inside)?;
-            if is_integer {
-                integer = Some(used);
-            }
-            parts.push(Part::Field(used));
-        }
-    }
-    literal.push_str(rest);
-    if !literal.is_empty() {
-        parts.push(Part::Text(literal));
+    let mut parts = Vec::new();
+    for piece in braces::read(text).map_err(|braces::Unbalanced| TemplateProblem::Unbalanced)? {
+        parts.push(match piece {
+            Piece::Text(literal) => Part::Text(literal),
+            Piece::Field(inside) => match inside.strip_prefix("claims.") {
+                Some(path) => Part::Claim(claim(path, inside)?),
+                None => match field(inside)? {
+                    Named::Field(used, Kind::Text) => Part::Field(used),
+                    Named::Field(used, Kind::Integer) => {
+                        integer = Some(used);
+                        Part::Field(used)
+                    }
+                    Named::Fresh(fresh) => Part::Fresh(fresh),
+                },
+            },
+        });
     }
     if let [Part::Claim(claim)] = parts.as_slice() {
         return Ok(Node::Claim(claim.clone()));
+    }
+    if let [Part::Fresh(fresh)] = parts.as_slice()
+        && fresh.is_number()
+    {
+        return Ok(Node::Fresh(*fresh));
     }
     if let [Part::Field(used)] = parts.as_slice() {
         match integer {
@@ -312,34 +330,59 @@ fn template(text: &str) -> Result<Node, TemplateProblem> {
         }
     }
     let odd = parts.iter().find_map(|part| match part {
-        Part::Field(used) if used.field.is_list() => Some(used.field),
-        Part::Field(_) | Part::Text(_) | Part::Claim(_) => None,
+        Part::Field(used) if used.field.is_list() => Some(used.field.as_str()),
+        Part::Fresh(fresh) if fresh.is_number() => Some(fresh.name()),
+        Part::Field(_) | Part::Text(_) | Part::Claim(_) | Part::Fresh(_) => None,
     });
-    match odd.or(integer.map(|used| used.field)) {
-        Some(field) => Err(TemplateProblem::NotAlone(field.as_str())),
+    match odd.or(integer.map(|used| used.field.as_str())) {
+        Some(name) => Err(TemplateProblem::NotAlone(name)),
         None if parts.iter().any(|part| !matches!(part, Part::Text(_))) => Ok(Node::Text(parts)),
         None => {
             let text = parts.into_iter().map(|part| match part {
                 Part::Text(text) => text,
-                Part::Field(_) | Part::Claim(_) => String::new(),
+                Part::Field(_) | Part::Claim(_) | Part::Fresh(_) => String::new(),
             });
             Ok(Node::Literal(Value::String(text.collect())))
         }
     }
 }
 
-fn field(inside: &str) -> Result<(Use, bool), TemplateProblem> {
+/// What stands between braces, but for claims of the credential.
+enum Named {
+    Field(Use, Kind),
+    Fresh(Fresh),
+}
+
+enum Kind {
+    Text,
+    Integer,
+}
+
+fn field(inside: &str) -> Result<Named, TemplateProblem> {
     let (name, is_optional) = inside.strip_suffix('?').map_or((inside, false), |name| (name, true));
     let (name, kind) = name.split_once(':').map_or((name, None), |(name, kind)| (name, Some(kind)));
+    let unknown_kind = |kind: &str| TemplateProblem::UnknownKind(kind.to_owned());
+    if let Some(time) = Time::ALL.into_iter().find(|time| time.as_str() == name) {
+        let form = match kind {
+            None => Form::Text,
+            Some("int") => Form::Seconds,
+            Some("ms") => Form::Milliseconds,
+            Some(kind) => return Err(unknown_kind(kind)),
+        };
+        return Ok(Named::Fresh(Fresh::Time(time, form)));
+    }
+    if name == Fresh::Id.name() {
+        return kind.map_or(Ok(Named::Fresh(Fresh::Id)), |_| Err(TemplateProblem::NoKinds(Fresh::Id.name())));
+    }
     let known = Field::ALL.into_iter().find(|field| field.as_str() == name);
     let field = known.ok_or_else(|| TemplateProblem::UnknownField(name.to_owned()))?;
-    let is_integer = match kind {
-        None => false,
+    let kind = match kind {
+        None => Kind::Text,
         Some("int") if field.is_list() => return Err(TemplateProblem::ListAsNumber(field.as_str())),
-        Some("int") => true,
-        Some(kind) => return Err(TemplateProblem::UnknownKind(kind.to_owned())),
+        Some("int") => Kind::Integer,
+        Some(kind) => return Err(unknown_kind(kind)),
     };
-    Ok((Use { field, is_optional }, is_integer))
+    Ok(Named::Field(Use { field, is_optional }, kind))
 }
 
 fn claim(path: &str, whole: &str) -> Result<Claim, TemplateProblem> {
@@ -355,11 +398,11 @@ fn claim(path: &str, whole: &str) -> Result<Claim, TemplateProblem> {
 
 fn named<'a>(node: &'a Node, found: &mut Vec<&'a str>) {
     match node {
-        Node::Literal(_) | Node::List(_) | Node::Integer(_) => {}
+        Node::Literal(_) | Node::List(_) | Node::Integer(_) | Node::Fresh(_) => {}
         Node::Claim(claim) => found.extend(claim.path.first().map(String::as_str)),
         Node::Text(parts) => found.extend(parts.iter().filter_map(|part| match part {
             Part::Claim(claim) => claim.path.first().map(String::as_str),
-            Part::Field(_) | Part::Text(_) => None,
+            Part::Field(_) | Part::Text(_) | Part::Fresh(_) => None,
         })),
         Node::Array(nodes) => nodes.iter().for_each(|node| named(node, found)),
         Node::Object(members) => members.iter().for_each(|(_, node)| named(node, found)),
@@ -369,7 +412,7 @@ fn named<'a>(node: &'a Node, found: &mut Vec<&'a str>) {
 fn needs(node: &Node, name: &str) -> bool {
     let is_it = |used: &Use| !used.is_optional && used.field.as_str() == name;
     match node {
-        Node::Literal(_) | Node::Claim(_) => false,
+        Node::Literal(_) | Node::Claim(_) | Node::Fresh(_) => false,
         Node::Text(parts) => parts.iter().any(|part| matches!(part, Part::Field(used) if is_it(used))),
         Node::List(used) | Node::Integer(used) => is_it(used),
         Node::Array(nodes) => nodes.iter().any(|node| needs(node, name)),
@@ -388,13 +431,13 @@ fn integer(used: Use, person: Person<'_>) -> Option<i64> {
 fn lacks(node: &Node, person: Person<'_>) -> Option<&'static str> {
     let missing = |used: &Use| (!used.is_optional && !has(*used, person)).then_some(used.field.as_str());
     match node {
-        Node::Literal(_) => None,
+        Node::Literal(_) | Node::Fresh(_) => None,
         Node::Text(parts) => parts.iter().find_map(|part| match part {
             Part::Field(used) => missing(used),
             Part::Claim(claim) => {
                 (!claim.is_optional && claim.text_of(&person.facts.claims).is_none()).then_some(CLAIM)
             }
-            Part::Text(_) => None,
+            Part::Text(_) | Part::Fresh(_) => None,
         }),
         Node::Claim(claim) => (!claim.is_optional && claim.of(&person.facts.claims).is_none()).then_some(CLAIM),
         Node::List(used) => missing(used),
@@ -415,11 +458,11 @@ fn is_left_out(node: &Node, person: Person<'_>) -> bool {
         Node::Text(parts) => parts.iter().any(|part| match part {
             Part::Field(used) => absent(used),
             Part::Claim(claim) => claim.is_optional && claim.text_of(&person.facts.claims).is_none(),
-            Part::Text(_) => false,
+            Part::Text(_) | Part::Fresh(_) => false,
         }),
         Node::Claim(claim) => claim.is_optional && claim.of(&person.facts.claims).is_none(),
         Node::List(used) | Node::Integer(used) => absent(used),
-        Node::Literal(_) | Node::Array(_) | Node::Object(_) => false,
+        Node::Literal(_) | Node::Fresh(_) | Node::Array(_) | Node::Object(_) => false,
     }
 }
 
@@ -441,20 +484,19 @@ fn object(members: &[(String, Node)], person: Person<'_>, out: &mut String) -> R
 fn write(node: &Node, person: Person<'_>, out: &mut String) -> Result<(), Lacks> {
     match node {
         Node::Literal(value) => out.push_str(&value.to_string()),
-        Node::Text(parts) => match parts.as_slice() {
-            [Part::Field(used)] => quote(person.text(used.field).ok_or(used.field.as_str())?, out),
-            parts => {
-                let mut text = String::new();
-                for part in parts {
-                    match part {
-                        Part::Text(literal) => text.push_str(literal),
-                        Part::Field(used) => text.push_str(person.text(used.field).ok_or(used.field.as_str())?),
-                        Part::Claim(claim) => text.push_str(claim.text_of(&person.facts.claims).ok_or(CLAIM)?),
-                    }
+        Node::Text(parts) => {
+            out.push('"');
+            for part in parts {
+                match part {
+                    Part::Text(literal) => escape(literal, out),
+                    Part::Field(used) => escape(person.text(used.field).ok_or(used.field.as_str())?, out),
+                    Part::Claim(claim) => escape(claim.text_of(&person.facts.claims).ok_or(CLAIM)?, out),
+                    Part::Fresh(fresh) => fresh.placeholder(out),
                 }
-                quote(&text, out);
             }
-        },
+            out.push('"');
+        }
+        Node::Fresh(fresh) => fresh.placeholder(out),
         Node::List(used) => {
             let list = person.list(used.field).ok_or(used.field.as_str())?;
             out.push_str(&Value::Array(list).to_string());
@@ -479,13 +521,19 @@ fn write(node: &Node, person: Person<'_>, out: &mut String) -> Result<(), Lacks>
 
 /// A JSON string.
 pub(super) fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    escape(text, out);
+    out.push('"');
+}
+
+/// What is in a JSON string.
+fn escape(text: &str, out: &mut String) {
     let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
     if text.bytes().all(is_plain) {
-        out.push('"');
         out.push_str(text);
-        out.push('"');
     } else {
-        out.push_str(&Value::from(text).to_string());
+        let quoted = Value::from(text).to_string();
+        out.push_str(quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default());
     }
 }
 

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::{Claims, Person, TemplateProblem};
 use crate::identity::{Facts, Org, Workspace, Workspaces};
 use crate::issuer::Roles;
+use crate::issuer::fresh::fill;
+use crate::issuer::tokens::Life;
 
 fn claims(value: Value) -> Result<Claims, TemplateProblem> {
     let Value::Object(members) = value else { panic!("an object") };
@@ -39,7 +41,8 @@ fn rendered(template: Value, facts: &Facts) -> Result<Value, &'static str> {
     let person = Person { facts, roles: &roles };
     let text = claims.render(person);
     assert_eq!(text.as_ref().err().copied(), claims.lacks(person), "the gate knows before it signs");
-    text.map(|text| serde_json::from_str(&text).unwrap())
+    let life = Life { issued: 1_700_000_000, expires: 1_700_000_060 };
+    text.map(|text| serde_json::from_str(&fill(&text, life, "00ff")).unwrap())
 }
 
 #[test]
@@ -59,6 +62,19 @@ fn claims_of_a_person() {
         ("what may be left out", json!({"a": "{actor?}", "b": "x{actor?}", "p": "{permissions?}"}), json!({})),
         ("what is there", json!({"a": "{org?}", "n": "{legacy_user:int?}"}), json!({"a": "org_1", "n": 42})),
         ("none", json!({}), json!({})),
+        (
+            "what is anew in each token",
+            json!({"a": "{issued_at}", "b": "{issued_at:int}", "c": ["{issued_at:ms}"], "id": "{jti}", "of": "{org}/{jti}@{expires_at}"}),
+            json!({
+                "a": "2023-11-14T22:13:20Z", "b": 1_700_000_000, "c": [1_700_000_000_000_i64], "id": "00ff",
+                "of": "org_1/00ff@2023-11-14T22:14:20Z",
+            }),
+        ),
+        (
+            "the end in every form",
+            json!({"a": "{expires_at:int}", "b": "{expires_at:ms}", "c": {"d": "{jti?}"}}),
+            json!({"a": 1_700_000_060, "b": 1_700_000_060_000_i64, "c": {"d": "00ff"}}),
+        ),
         (
             "what the credential says",
             json!({"e": "{claims.email}", "to": "<{claims.email}>", "n": "{claims.meta.n}", "t": "{claims.meta.tags}"}),
@@ -115,7 +131,11 @@ fn templates_that_cannot_be_read() {
         (json!("{org"), P::Unbalanced),
         (json!("org}"), P::Unbalanced),
         (json!("{org:text}"), P::UnknownKind("text".to_owned())),
+        (json!("{org:ms}"), P::UnknownKind("ms".to_owned())),
+        (json!("{jti:int}"), P::NoKinds("jti")),
+        (json!("{issued_at:s}"), P::UnknownKind("s".to_owned())),
         (json!("x{workspaces}"), P::NotAlone("workspaces")),
+        (json!("x{issued_at:int}"), P::NotAlone("issued_at")),
         (json!("x{legacy_user:int}"), P::NotAlone("legacy_user")),
         (json!("{workspaces:int}"), P::ListAsNumber("workspaces")),
         (deep, P::TooDeep),
@@ -123,6 +143,15 @@ fn templates_that_cannot_be_read() {
     for (template, expected) in table {
         assert_eq!(claims(json!({ "a": template.clone() })), Err(expected), "{template}");
     }
+}
+
+/// Nobody's name is taken for a placeholder.
+#[test]
+fn a_fact_with_control_characters_is_only_a_fact() {
+    let mut facts = person();
+    facts.legacy_user = Some("\u{1}e\u{1}g\"".to_owned());
+    let told = rendered(json!({"sub": "{legacy_user}", "x": "\u{1}g", "\u{1}a": "<{legacy_user}>"}), &facts).unwrap();
+    assert_eq!(told, json!({"sub": "\u{1}e\u{1}g\"", "x": "\u{1}g", "\u{1}a": "<\u{1}e\u{1}g\">"}));
 }
 
 #[test]

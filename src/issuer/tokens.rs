@@ -34,14 +34,49 @@ pub struct Token {
     is_renewed: AtomicBool,
 }
 
+/// A token, and what it cost to have it.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub token: Arc<Token>,
+    pub how: How,
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Signed before.
+    Kept,
+    /// The same, and its successor is being signed.
+    Renewed,
+    /// For this request, which waited for it.
+    Signed,
+}
+
+impl How {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Renewed => "renewed",
+            Self::Signed => "signed",
+        }
+    }
+}
+
 /// The machine has no randomness, or there is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotSigned;
 
 /// What makes a token of claims.
 pub(super) trait Sign: Send + Sync + 'static {
-    /// The token of these claims, from this second on for the life of all; `None` when it cannot be signed.
-    fn sign(&self, claims: &str, issued: i64, expires: i64) -> Option<Signed>;
+    /// The token of these claims; `None` when it cannot be signed.
+    fn sign(&self, claims: &str, life: Life) -> Option<Signed>;
+}
+
+/// When a token is issued and when it expires, in seconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Life {
+    pub(super) issued: i64,
+    pub(super) expires: i64,
 }
 
 pub(super) struct Signed {
@@ -109,24 +144,31 @@ impl Tokens {
         now: Now,
         holds: impl Fn(&Token) -> bool,
         signer: &Arc<impl Sign>,
-    ) -> Result<Arc<Token>, NotSigned> {
+    ) -> Result<Given, NotSigned> {
         if let Some(token) = self.entries.get(claims) {
             if token.is_good(now) && holds(&token) {
-                if now.mono >= token.renew_at && !token.is_renewed.swap(true, Ordering::Relaxed) {
+                let is_due = now.mono >= token.renew_at && !token.is_renewed.swap(true, Ordering::Relaxed);
+                if is_due {
                     self.renew(claims, now, signer);
                 }
-                return Ok(token);
+                return Ok(Given { token, how: if is_due { How::Renewed } else { How::Kept } });
             }
             // Not the one that somebody else put there in the meantime.
             self.entries.remove_if(claims, |kept| Arc::ptr_eq(kept, &token));
         }
         // Of many requests that miss at once, one signs: all get the same bytes.
-        self.entries.get_or_insert_with(claims, || self.sign(claims, now, &**signer).ok_or(NotSigned))
+        let mut how = How::Kept;
+        let sign = || {
+            how = How::Signed;
+            self.sign(claims, now, &**signer).ok_or(NotSigned)
+        };
+        let token = self.entries.get_or_insert_with(claims, sign)?;
+        Ok(Given { token, how })
     }
 
     fn sign(&self, claims: &str, now: Now, signer: &impl Sign) -> Option<Arc<Token>> {
         let issued = now.unix_seconds();
-        let signed = signer.sign(claims, issued, issued + seconds(self.ttl))?;
+        let signed = signer.sign(claims, Life { issued, expires: issued + seconds(self.ttl) })?;
         Token::new(signed, issued, now, self.ttl).map(Arc::new)
     }
 
@@ -146,7 +188,8 @@ impl Tokens {
 }
 
 /// The payload: the claims with their time.
-pub(super) fn payload(claims: &str, issued: i64, expires: i64) -> String {
+pub(super) fn payload(claims: &str, life: Life) -> String {
+    let Life { issued, expires } = life;
     let body = claims.strip_suffix('}').unwrap_or(claims);
     let comma = if body.len() > 1 { "," } else { "" };
     format!("{body}{comma}\"exp\":{expires},\"iat\":{issued}}}")
@@ -158,14 +201,14 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    use super::{Sign, Signed, Tokens, payload};
+    use super::{Given, Life, Sign, Signed, Tokens, payload};
     use crate::clock::Now;
 
     #[derive(Default)]
     struct Counting(AtomicUsize);
 
     impl Sign for Counting {
-        fn sign(&self, claims: &str, issued: i64, expires: i64) -> Option<Signed> {
+        fn sign(&self, claims: &str, Life { issued, expires }: Life) -> Option<Signed> {
             let number = self.0.fetch_add(1, Ordering::Relaxed);
             Some(Signed { token: format!("{claims}.{issued}.{expires}.{number}"), kid: "k".into() })
         }
@@ -176,7 +219,12 @@ mod tests {
         let (tokens, signer) = (Arc::new(Tokens::new(Duration::from_secs(60))), Arc::new(Counting::default()));
         let start = Now::at_unix_ms(1_700_000_000_000);
         let at = |seconds| start.plus(Duration::from_secs(seconds));
-        let get = |now| tokens.get("a", now, |_| true, &signer).unwrap().bare.to_str().unwrap().to_owned();
+        let told = std::cell::RefCell::new(Vec::new());
+        let get = |now| {
+            let Given { token, how } = tokens.get("a", now, |_| true, &signer).unwrap();
+            told.borrow_mut().push(how.as_str());
+            token.bare.to_str().unwrap().to_owned()
+        };
         let first = get(at(0));
         assert_eq!(first, "a.1700000000.1700000060.0");
         assert_eq!(get(at(39)), first, "byte for byte");
@@ -187,7 +235,8 @@ mod tests {
         // Nobody came for a while: nothing that is about to end is sent.
         let third = get(at(41 + 51));
         assert_eq!(third, "a.1700000092.1700000152.2");
-        let other = tokens.get("b", at(92), |_| true, &signer).unwrap();
+        assert_eq!(told.take(), ["signed", "kept", "renewed", "kept", "kept", "signed"]);
+        let other = tokens.get("b", at(92), |_| true, &signer).unwrap().token;
         assert_ne!(other.bare.to_str().unwrap(), third);
     }
 
@@ -196,7 +245,7 @@ mod tests {
         let (tokens, signer) = (Arc::new(Tokens::new(Duration::from_secs(60))), Arc::new(Counting::default()));
         let start = Now::at_unix_ms(1_700_000_000_000);
         let number = |now: Now, holds: bool| {
-            let token = tokens.get("a", now, |_| holds, &signer).unwrap();
+            let token = tokens.get("a", now, |_| holds, &signer).unwrap().token;
             token.bare.to_str().unwrap().rsplit('.').next().unwrap().to_owned()
         };
         assert_eq!(number(start, true), "0");
@@ -208,9 +257,10 @@ mod tests {
 
     #[test]
     fn claims_with_their_time() {
-        assert_eq!(payload("{}", 1, 2), r#"{"exp":2,"iat":1}"#);
-        assert_eq!(payload(r#"{"sub":"a"}"#, 1, 2), r#"{"sub":"a","exp":2,"iat":1}"#);
-        let value: serde_json::Value = serde_json::from_str(&payload(r#"{"sub":"a"}"#, 1, 2)).unwrap();
+        assert_eq!(payload("{}", Life { issued: 1, expires: 2 }), r#"{"exp":2,"iat":1}"#);
+        assert_eq!(payload(r#"{"sub":"a"}"#, Life { issued: 1, expires: 2 }), r#"{"sub":"a","exp":2,"iat":1}"#);
+        let value: serde_json::Value =
+            serde_json::from_str(&payload(r#"{"sub":"a"}"#, Life { issued: 1, expires: 2 })).unwrap();
         assert_eq!(value["iat"], 1);
     }
 }

@@ -14,7 +14,7 @@ use super::claim::{ClaimPath, ClaimPathProblemKind};
 use super::tri::Cause;
 use crate::identity::Identity;
 use crate::identity::headers::push_visible;
-use crate::request::{QueryValue, Request, View, credential, query_value};
+use crate::request::{QueryValue, Request, View, credential, query_readings, query_value};
 use crate::route::{Captures, Pattern};
 
 /// What a rule reads of the request.
@@ -220,7 +220,8 @@ impl Template {
     }
 
     /// The value for one request as text to write down: literals as they are, values percent-encoded where they are not
-    /// visible ASCII (`%` too), what is not there or is there twice as nothing.
+    /// visible ASCII (`%` too), what is not there as nothing. Of a query parameter that can be read in several ways all
+    /// readings are told, between ` & `, as they were sent: whoever asks must not choose that the record stays empty.
     pub fn label(&self, captures: &Captures<'_, '_>, view: &View<'_>, identity: Option<&Identity>) -> String {
         let claims = identity.map(|identity| &identity.facts.claims);
         let source = Source { claims, ..Source::new(captures, view) };
@@ -229,6 +230,13 @@ impl Template {
             match (part, part.resolve(&source)) {
                 (Piece::Literal(text), _) => label.push_str(text),
                 (_, Ok(value)) => push_visible(&value, &mut label),
+                (Piece::Query(name), Err(Cause::AmbiguousValue)) => {
+                    for (at, reading) in query_readings(source.query, name).into_iter().enumerate() {
+                        // No value has a blank of its own in it: the separator cannot be forged.
+                        label.push_str(if at > 0 { " & " } else { "" });
+                        push_visible(reading.as_bytes(), &mut label);
+                    }
+                }
                 (_, Err(_)) => {}
             }
         }

@@ -1,10 +1,12 @@
 //! What came of a reload, for whoever asked: plain data, so that the admin listener need not know the config world.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::config::Problem;
+use crate::route::{Access, Route, Routes};
 use crate::snapshot::Snapshot;
 
 /// Most problems that are logged, and listed on `/readyz`.
@@ -77,6 +79,32 @@ pub struct Outcome {
     pub warnings: usize,
     /// Keys that differ from what the process was started with.
     pub restart_needed: Vec<&'static str>,
+    /// Routes that served before and are there no more.
+    pub gone: Gone,
+}
+
+/// Routes that went with a reload: a file that was deleted is taken as meant, and what they guarded falls under what is left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone {
+    pub count: usize,
+    /// Of these, how many asked who somebody is.
+    pub guarded: usize,
+    /// The ids, guarded ones first; at most 20.
+    pub ids: Vec<Arc<str>>,
+}
+
+impl Gone {
+    pub(super) fn between(old: &Routes, new: &Routes) -> Self {
+        let known: HashSet<&str> = new.iter().map(|route| &*route.id).collect();
+        let mut gone: Vec<_> = old.iter().filter(|route| !known.contains(&*route.id)).collect();
+        let is_guarded = |route: &Route| matches!(route.access, Access::Protected | Access::Privileged);
+        gone.sort_by_key(|route| !is_guarded(route));
+        Self {
+            count: gone.len(),
+            guarded: gone.iter().filter(|route| is_guarded(route)).count(),
+            ids: gone.iter().take(MOST_TOLD).map(|route| Arc::clone(&route.id)).collect(),
+        }
+    }
 }
 
 impl Outcome {
@@ -89,6 +117,7 @@ impl Outcome {
             errors,
             warnings: problems.len() - errors,
             restart_needed: Vec::new(),
+            gone: Gone::default(),
         }
     }
 

@@ -86,6 +86,23 @@ pub fn query_value(query: Option<&str>, name: &str) -> QueryValue {
     found
 }
 
+/// All that some API may take for the value of a parameter that can be read in several ways, as it was written: for who
+/// writes down what was asked. No decision reads it.
+pub fn query_readings<'a>(query: Option<&'a str>, name: &str) -> Vec<&'a str> {
+    let mut readings = Vec::new();
+    for pair in query.unwrap_or("").split('&') {
+        // What follows a `;` is another parameter to some and the rest of the value to others.
+        let starts = std::iter::once(0).chain(pair.match_indices(';').map(|(at, _)| at + 1));
+        for rest in starts.filter_map(|start| pair.get(start..)) {
+            let key = rest.split(['=', ';']).next().unwrap_or_default();
+            if is_loosely(key, name) {
+                readings.push(rest.split_once('=').map_or("", |(_, value)| value));
+            }
+        }
+    }
+    readings
+}
+
 /// A query parameter as a decision may read it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum QueryValue {
@@ -122,7 +139,7 @@ fn decode_query(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{QueryValue, query_value};
+    use super::{QueryValue, query_readings, query_value};
 
     #[test]
     fn a_query_value_is_read_once_or_not_at_all() {
@@ -148,6 +165,23 @@ mod tests {
         ];
         for (name, query, expected) in table {
             assert_eq!(query_value(query, "a"), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_in_several_ways_is_told_in_all_of_them() {
+        let table: [(&str, &str, &[&str]); 8] = [
+            ("repeated", "a=1&b=9&a=2", &["1", "2"]),
+            ("in another case", "a=1&A=2", &["1", "2"]),
+            ("as a list", "a[]=1&a[]=2", &["1", "2"]),
+            ("behind a semicolon", "a=1;a=2", &["1;a=2", "2"]),
+            ("behind another's", "x=9;a=2&a=1", &["2", "1"]),
+            ("a bad escape", "a=%zz", &["%zz"]),
+            ("an odd key, whose value may be meant", "a=1&%u0061=2", &["1", "2"]),
+            ("none", "b=1&ab=2", &[]),
+        ];
+        for (name, query, expected) in table {
+            assert_eq!(query_readings(Some(query), "a"), expected, "{name}");
         }
     }
 }

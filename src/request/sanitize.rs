@@ -138,7 +138,7 @@ impl Refusal {
             Self::Malformed(reason) | Self::Header(reason) => reason,
             Self::Path(refusal) => refusal.as_str(),
             Self::Method => "method is not allowed",
-            Self::BodyTooLarge => "body is larger than limits.body",
+            Self::BodyTooLarge => "body is larger than limits.body, or than a form may be",
             Self::TargetTooLong => "request target is longer than limits.uri",
             Self::Expect => "only `Expect: 100-continue` on a request with a body is understood",
             Self::HeadersTooLarge => "header block is larger than limits.headers or limits.header_count",

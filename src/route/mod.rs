@@ -6,6 +6,7 @@
 
 mod captures;
 mod host;
+mod meeting;
 mod near;
 mod pattern;
 mod predicate;
@@ -14,6 +15,7 @@ mod sample;
 mod table;
 mod trie;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use crate::request::{Oddities, Oddity};
 
 pub use captures::Captures;
 pub use host::{HostPattern, HostProblem};
+pub use meeting::Meeting;
 pub use near::{Miss, Near};
 pub use pattern::{MAX_CAPTURES, Pattern, PatternProblem, PatternProblemKind};
 pub use predicate::WhyNot;
@@ -123,26 +126,19 @@ pub struct Definition {
     pub tolerates: Oddities,
 }
 
-/// A route that serves; `index` is its place in everything that is kept by route.
+/// A route that serves: what its definition says, and its place in everything that is kept by route.
 #[derive(Debug)]
 pub struct Route {
     pub index: usize,
-    pub id: Arc<str>,
-    pub place: Place,
-    pub pattern: Pattern,
-    pub methods: Vec<Method>,
-    pub host: Option<HostPattern>,
-    pub headers: Vec<(HeaderName, String)>,
-    pub query: Vec<(String, String)>,
-    pub access: Access,
-    pub mode: Mode,
-    pub timeout: Option<Duration>,
-    pub websocket: WebSocket,
-    pub private: bool,
-    pub upstream: usize,
-    pub names_upstream: bool,
-    pub exact_paths: bool,
-    pub tolerates: Oddities,
+    pub definition: Definition,
+}
+
+impl Deref for Route {
+    type Target = Definition;
+
+    fn deref(&self) -> &Definition {
+        &self.definition
+    }
 }
 
 /// The route of a request, and what its pattern captured.

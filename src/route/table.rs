@@ -45,7 +45,7 @@ impl Routes {
     /// All pairs of routes that cannot be told apart.
     pub fn compile(definitions: Vec<Definition>) -> Result<Self, Vec<Clash>> {
         let routes: Vec<Route> =
-            definitions.into_iter().enumerate().map(|(index, definition)| Route::new(index, definition)).collect();
+            definitions.into_iter().enumerate().map(|(index, definition)| Route { index, definition }).collect();
         let mut as_sent = Trie::new(Case::Exact);
         let mut folded = Trie::new(Case::Folded);
         let mut clashes = Vec::new();
@@ -330,48 +330,6 @@ fn folded_literals(pattern: &Pattern) -> impl Iterator<Item = u64> {
         Part::Literal(bytes) => Some(hash(bytes.iter().map(u8::to_ascii_lowercase))),
         Part::Segment | Part::Tail => None,
     })
-}
-
-impl Route {
-    fn new(index: usize, definition: Definition) -> Self {
-        let Definition {
-            id,
-            place,
-            pattern,
-            methods,
-            host,
-            headers,
-            query,
-            access,
-            mode,
-            timeout,
-            websocket,
-            private,
-            upstream,
-            names_upstream,
-            exact_paths,
-            tolerates,
-        } = definition;
-        Self {
-            index,
-            id,
-            place,
-            pattern,
-            methods,
-            host,
-            headers,
-            query,
-            access,
-            mode,
-            timeout,
-            websocket,
-            private,
-            upstream,
-            names_upstream,
-            exact_paths,
-            tolerates,
-        }
-    }
 }
 
 #[cfg(test)]

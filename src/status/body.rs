@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::{Field, Status};
+use crate::braces::{self, Piece};
 
 /// Deeper than this nobody writes bodies by hand.
 const MAX_DEPTH: usize = 8;
@@ -116,32 +117,12 @@ fn node(raw: Value, way: &mut Vec<Step>, problem: &mut impl FnMut(&[Step], BodyP
 }
 
 fn template(text: &str) -> Result<Node, BodyProblem> {
-    let mut parts = Vec::new();
-    let mut literal = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (before, tail) = rest.split_at(at);
-        literal.push_str(before);
-        if let Some(after) = tail.strip_prefix("{{") {
-            literal.push('{');
-            rest = after;
-        } else if let Some(after) = tail.strip_prefix("}}") {
-            literal.push('}');
-            rest = after;
-        } else {
-            let (inside, after) =
-                tail.strip_prefix('{').and_then(|tail| tail.split_once('}')).ok_or(BodyProblem::Unbalanced)?;
-            if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal)));
-            }
-            parts.push(part(inside)?);
-            rest = after;
-        }
-    }
-    if !literal.is_empty() || !rest.is_empty() {
-        literal.push_str(rest);
-        parts.push(Part::Text(literal));
-    }
+    let pieces = braces::read(text).map_err(|braces::Unbalanced| BodyProblem::Unbalanced)?;
+    let part = |piece| match piece {
+        Piece::Text(literal) => Ok(Part::Text(literal)),
+        Piece::Field(inside) => part(inside),
+    };
+    let parts: Vec<_> = pieces.into_iter().map(part).collect::<Result<_, _>>()?;
     Ok(match parts.as_slice() {
         [] => Node::Literal(Value::String(String::new())),
         [Part::Text(text)] => Node::Literal(Value::String(text.clone())),

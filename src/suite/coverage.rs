@@ -39,6 +39,10 @@ impl Seen {
     pub(super) fn of(explained: &Explained, headers: &HeaderMap, snapshot: &Snapshot) -> Option<Self> {
         let decision = &explained.decision;
         let (route, request) = (decision.route?, explained.request.as_deref()?);
+        if request.preflight.is_some() {
+            // It passes as nobody, whatever the rule says: the request that it announces shows something.
+            return None;
+        }
         let mut shown = Vec::new();
         // Report mode lets through what it would refuse: for a test that is a refusal.
         let (allowed, nobody, by_rule) = match &decision.outcome {

@@ -46,6 +46,8 @@ pub fn install(format: Format, level: LogLevel) {
         // The same for handshakes that end early, and a line for each pooled connection that the API has closed.
         .with_target("pingora_core::apps", LevelFilter::OFF)
         .with_target("pingora_core::connectors", LevelFilter::OFF)
+        // A folder that went before its watch did: what matters of watches is told where they are set.
+        .with_target("notify", LevelFilter::OFF)
         .with_target("crossgate", level);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let layer = match format {

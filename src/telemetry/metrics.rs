@@ -1,8 +1,9 @@
 //! Metrics, declared once. Labels are route ids, codes and class names: nothing that a client can choose.
 //!
-//! Handles are resolved when they are first used, by route, arm and code; after that a request only bumps them. Owned by the process, not by a snapshot: a reload must not reset a counter.
+//! Owned by the process, not by a snapshot: a reload must not reset a counter. What belongs together has a file of its own
+//! (`routes`, `upstreams`, `rollout`, `trail`, `config`); this one declares the rest and holds them all.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -12,22 +13,27 @@ use prometheus::{
 
 use super::config::ConfigSeries;
 use super::forget::keep;
+use super::rollout::RolloutSeries;
+use super::routes::Class;
+use super::tokens::{TokenKind, TokenSeries};
 use super::trail::{TrailSeries, TrailState};
-use crate::gate::reply::{Code, Fault};
-use crate::rollout::Side;
+use super::upstreams::UpstreamSeries;
+
+pub use super::routes::RouteMetrics;
+pub use super::upstreams::UpstreamState;
 
 /// All series of the process.
 #[derive(Debug, Clone)]
-pub struct Metrics(Arc<Series>);
+pub struct Metrics(pub(super) Arc<Series>);
 
 #[derive(Debug)]
-struct Series {
+pub(super) struct Series {
     registry: Registry,
-    decisions: IntCounterVec,
-    requests: IntCounterVec,
-    reported: IntCounterVec,
-    duration: HistogramVec,
-    upstream_responses: IntCounterVec,
+    pub(super) decisions: IntCounterVec,
+    pub(super) requests: IntCounterVec,
+    pub(super) reported: IntCounterVec,
+    pub(super) duration: HistogramVec,
+    pub(super) upstream_responses: IntCounterVec,
     upstream: UpstreamSeries,
     jwks_age: GaugeVec,
     jwks_refresh: IntCounterVec,
@@ -41,11 +47,7 @@ struct Series {
     forwarded_dropped: IntCounter,
     access_log_dropped: IntGauge,
     panics: IntCounter,
-    rollout_weight: GaugeVec,
-    guard_state: IntGaugeVec,
-    rollout_effective: GaugeVec,
-    guard_ok: IntGaugeVec,
-    rollout_state_broken: IntGaugeVec,
+    rollout: RolloutSeries,
     identity_map_entries: IntGaugeVec,
     identity_conflicts: IntCounterVec,
     shadow_comparisons: IntCounterVec,
@@ -53,40 +55,9 @@ struct Series {
     turned_away: IntCounter,
     unopened: IntCounterVec,
     token_exchanges: IntCounterVec,
+    tokens: TokenSeries,
     trail: TrailSeries,
-    classes: Mutex<Vec<Class>>,
-}
-
-/// What routes of one rollout and access class share; there are few.
-#[derive(Debug)]
-struct Class {
-    rollout: Arc<str>,
-    access: &'static str,
-    arms: Arc<Arms>,
-}
-
-/// Legacy, Clerk, none.
-type Arms = [ArmMetrics; 3];
-
-#[derive(Debug)]
-struct UpstreamSeries {
-    endpoints: IntGaugeVec,
-    breaker_open: IntGaugeVec,
-    breaker_opened: IntCounterVec,
-    failures: IntCounterVec,
-    put_out: IntCounterVec,
-    unresolved: IntCounterVec,
-}
-
-/// What the series of one upstream show.
-#[derive(Debug)]
-pub struct UpstreamState {
-    pub endpoints: [(&'static str, usize); 3],
-    pub failures: Vec<(&'static str, u64)>,
-    pub breaker_open: bool,
-    pub breaker_opened: u64,
-    pub put_out: u64,
-    pub unresolved: u64,
+    pub(super) classes: Mutex<Vec<Class>>,
 }
 
 impl Metrics {
@@ -131,42 +102,7 @@ impl Metrics {
                 "answers of the API by class",
                 &["arm", "code_class"],
             )?,
-            upstream: UpstreamSeries {
-                endpoints: registered(
-                    &registry,
-                    IntGaugeVec::new(
-                        Opts::new("crossgate_upstream_endpoints", "addresses of an upstream by state"),
-                        &["upstream", "state"],
-                    )?,
-                )?,
-                breaker_open: registered(
-                    &registry,
-                    IntGaugeVec::new(
-                        Opts::new("crossgate_upstream_breaker_open", "1 while requests are turned away unsent"),
-                        &["upstream"],
-                    )?,
-                )?,
-                breaker_opened: counters(
-                    "crossgate_upstream_breaker_opened_total",
-                    "times that the breaker opened, or stayed so after a trial",
-                    &["upstream"],
-                )?,
-                failures: counters(
-                    "crossgate_upstream_failures_total",
-                    "attempts that failed by the API's fault",
-                    &["upstream", "kind"],
-                )?,
-                put_out: counters(
-                    "crossgate_upstream_ejections_total",
-                    "endpoints put out for a while because they kept failing",
-                    &["upstream"],
-                )?,
-                unresolved: counters(
-                    "crossgate_upstream_resolve_failures_total",
-                    "questions for an endpoint's name that got no address",
-                    &["upstream"],
-                )?,
-            },
+            upstream: UpstreamSeries::new(&registry)?,
             jwks_age: registered(
                 &registry,
                 GaugeVec::new(Opts::new("crossgate_jwks_age_seconds", "age of the keys in use"), &["issuer"])?,
@@ -226,51 +162,13 @@ impl Metrics {
                 "exchanges of a credential for a runner token",
                 &["result"],
             )?,
+            tokens: TokenSeries::new(&counters(
+                "crossgate_tokens_total",
+                "tokens for the API that went up with requests",
+                &["kind", "result"],
+            )?),
             trail: TrailSeries::new(&registry)?,
-            rollout_weight: registered(
-                &registry,
-                GaugeVec::new(
-                    Opts::new(
-                        "crossgate_rollout_weight_ratio",
-                        "share of movable people that is meant to be in an arm",
-                    ),
-                    &["rollout", "arm"],
-                )?,
-            )?,
-            guard_state: registered(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new("crossgate_guard_state", "1 for the state that the rollout is in"),
-                    &["rollout", "state"],
-                )?,
-            )?,
-            rollout_effective: registered(
-                &registry,
-                GaugeVec::new(
-                    Opts::new(
-                        "crossgate_rollout_effective_ratio",
-                        "share of the requests since the rollout's last change that were decided in an arm",
-                    ),
-                    &["rollout", "arm"],
-                )?,
-            )?,
-            guard_ok: registered(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new("crossgate_guard_ok", "0 while the rollout is rolled back, else 1"),
-                    &["rollout"],
-                )?,
-            )?,
-            rollout_state_broken: registered(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "crossgate_rollout_state_broken",
-                        "1 while the rollout is frozen because its state was unreadable",
-                    ),
-                    &["rollout"],
-                )?,
-            )?,
+            rollout: RolloutSeries::new(&registry)?,
             identity_map_entries: registered(
                 &registry,
                 IntGaugeVec::new(Opts::new("crossgate_identity_map_entries", "lines of the identity map"), &["kind"])?,
@@ -295,17 +193,6 @@ impl Metrics {
         )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self(Arc::new(series)))
-    }
-
-    /// Handles that all routes of an access class share. Locks: for loading only.
-    fn arms(&self, rollout: &Arc<str>, access: &'static str) -> Arc<Arms> {
-        let mut known = self.0.classes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(class) = known.iter().find(|class| class.rollout == *rollout && class.access == access) {
-            return Arc::clone(&class.arms);
-        }
-        let arms = Arc::new([Side::Legacy.as_str(), Side::Clerk.as_str(), "none"].map(ArmMetrics::new));
-        known.push(Class { rollout: Arc::clone(rollout), access, arms: Arc::clone(&arms) });
-        arms
     }
 
     /// The text exposition format.
@@ -334,9 +221,7 @@ impl Metrics {
         let route = |id: &str| id.is_empty() || route(id);
         keep(requests, "route", &route);
         keep(reported, "route", &route);
-        for counters in [&of.breaker_opened, &of.failures, &of.put_out, &of.unresolved] {
-            keep(counters, "upstream", upstream);
-        }
+        of.keep(upstream);
         keep(jwks_age, "issuer", issuer);
         keep(jwks_refresh, "issuer", issuer);
         keep(missing_azp, "issuer", issuer);
@@ -397,6 +282,11 @@ impl Metrics {
         self.0.token_exchanges.with_label_values(&[result]).inc();
     }
 
+    /// A token for the API; `result` is one of the documented words.
+    pub fn token(&self, kind: TokenKind, result: &'static str) {
+        self.0.tokens.count(kind, result);
+    }
+
     pub fn guard_refused(&self, code: &'static str) -> IntCounter {
         self.0.guard_refused.with_label_values(&[code])
     }
@@ -428,42 +318,13 @@ impl Metrics {
 
     /// Brings the series of all upstreams up to date; those of upstreams that are gone go too.
     pub fn show_upstreams<'a>(&self, upstreams: impl Iterator<Item = (&'a str, UpstreamState)>) {
-        let series = &self.0.upstream;
-        series.endpoints.reset();
-        series.breaker_open.reset();
-        let raise = |counter: IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
-        for (name, state) in upstreams {
-            for (word, count) in state.endpoints {
-                series.endpoints.with_label_values(&[name, word]).set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
-            for (word, count) in state.failures {
-                raise(series.failures.with_label_values(&[name, word]), count);
-            }
-            series.breaker_open.with_label_values(&[name]).set(i64::from(state.breaker_open));
-            raise(series.breaker_opened.with_label_values(&[name]), state.breaker_opened);
-            raise(series.put_out.with_label_values(&[name]), state.put_out);
-            raise(series.unresolved.with_label_values(&[name]), state.unresolved);
-        }
+        self.0.upstream.show(upstreams);
     }
 
     /// Brings the series of the rollout up to date; `ppm` is the effective percentage in parts per million, `shares` what
     /// legacy and Clerk had of the requests.
     pub fn show_rollout(&self, name: &str, ppm: u32, shares: Option<(f64, f64)>, state: &str, is_broken: bool) {
-        for (arm, share) in [("legacy", shares.map(|(legacy, _)| legacy)), ("clerk", shares.map(|(_, clerk)| clerk))] {
-            match share {
-                Some(share) => self.0.rollout_effective.with_label_values(&[name, arm]).set(share),
-                // Of nobody there is no share; a zero would look like a rollout that went wrong.
-                None => drop(self.0.rollout_effective.remove_label_values(&[name, arm])),
-            }
-        }
-        self.0.guard_ok.with_label_values(&[name]).set(i64::from(!state.starts_with("rolled")));
-        let clerk = f64::from(ppm) / 1e6;
-        self.0.rollout_weight.with_label_values(&[name, "clerk"]).set(clerk);
-        self.0.rollout_weight.with_label_values(&[name, "legacy"]).set(1.0 - clerk);
-        for word in ["normal", "frozen", "rolled_auto", "rolled_op"] {
-            self.0.guard_state.with_label_values(&[name, word]).set(i64::from(word == state));
-        }
-        self.0.rollout_state_broken.with_label_values(&[name]).set(i64::from(is_broken));
+        self.0.rollout.show(name, ppm, shares, state, is_broken);
     }
 
     /// Brings the series of linking up to date.
@@ -493,163 +354,4 @@ pub(super) fn registered<C: Collector + Clone + 'static>(
 ) -> Result<C, prometheus::Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
-}
-
-/// The handles of one route: those of its own, and those that it shares with all routes of its access class, since their
-/// series do not name it.
-#[derive(Debug)]
-pub struct RouteMetrics {
-    metrics: Metrics,
-    rollout: Arc<str>,
-    route: Box<str>,
-    access: &'static str,
-    allowed_route: IntCounter,
-    failed: Row,
-    reported: Row,
-    denied_route: Row,
-    arms: Arc<Arms>,
-}
-
-/// Handles by code. Most routes never need one: ten thousand of them must not hold a million empty places.
-#[derive(Debug, Default)]
-struct Row(OnceLock<Box<[OnceLock<IntCounter>; Code::COUNT]>>);
-
-impl Row {
-    fn slot(&self, code: Code) -> Option<&OnceLock<IntCounter>> {
-        self.0.get_or_init(|| Box::new([const { OnceLock::new() }; Code::COUNT])).get(code.index())
-    }
-}
-
-/// The handles of one access class and arm, each resolved when it is first used: a thousand routes must not mean a hundred
-/// thousand idle series.
-#[derive(Debug)]
-struct ArmMetrics {
-    arm: &'static str,
-    allowed: OnceLock<IntCounter>,
-    duration: OnceLock<Histogram>,
-    denied: [OnceLock<IntCounter>; Code::COUNT],
-    denied_by_server: [OnceLock<IntCounter>; Code::COUNT],
-    answers: [OnceLock<IntCounter>; 6],
-}
-
-impl ArmMetrics {
-    const fn new(arm: &'static str) -> Self {
-        Self {
-            arm,
-            allowed: OnceLock::new(),
-            duration: OnceLock::new(),
-            denied: [const { OnceLock::new() }; Code::COUNT],
-            denied_by_server: [const { OnceLock::new() }; Code::COUNT],
-            answers: [const { OnceLock::new() }; 6],
-        }
-    }
-}
-
-impl RouteMetrics {
-    /// Handles for a route; `access` is its access class, or `none` where no route was found.
-    pub fn new(metrics: &Metrics, rollout: &Arc<str>, route: &str, access: &'static str) -> Self {
-        Self {
-            allowed_route: metrics.0.requests.with_label_values(&[route, "allow", "ok"]),
-            failed: Row::default(),
-            reported: Row::default(),
-            denied_route: Row::default(),
-            arms: metrics.arms(rollout, access),
-            metrics: metrics.clone(),
-            rollout: Arc::clone(rollout),
-            route: route.into(),
-            access,
-        }
-    }
-
-    /// `None` where nobody's arm was asked for.
-    fn arm(&self, side: Option<Side>) -> &ArmMetrics {
-        let [legacy, clerk, none] = &*self.arms;
-        match side {
-            Some(Side::Legacy) => legacy,
-            Some(Side::Clerk) => clerk,
-            None => none,
-        }
-    }
-
-    fn decided(&self, arm: &ArmMetrics, decision: &str, reason: &str, fault: &str) -> IntCounter {
-        let labels = [&*self.rollout, arm.arm, self.access, decision, reason, fault];
-        self.metrics.0.decisions.with_label_values(&labels)
-    }
-
-    fn count_allowed(&self, side: Option<Side>) {
-        let arm = self.arm(side);
-        arm.allowed.get_or_init(|| self.decided(arm, "allow", "ok", "none")).inc();
-    }
-
-    pub fn allow(&self, side: Option<Side>) {
-        self.count_allowed(side);
-        self.allowed_route.inc();
-    }
-
-    pub fn deny(&self, side: Option<Side>, code: Code, fault: Fault) {
-        let arm = self.arm(side);
-        let row = match fault {
-            Fault::Client => &arm.denied,
-            Fault::Server => &arm.denied_by_server,
-        };
-        let (Some(slot), Some(route)) = (row.get(code.index()), self.denied_route.slot(code)) else { return };
-        slot.get_or_init(|| self.decided(arm, "deny", code.as_str(), fault.as_str())).inc();
-        let labels = [&*self.route, "deny", code.as_str()];
-        route.get_or_init(|| self.metrics.0.requests.with_label_values(&labels)).inc();
-    }
-
-    /// Permitted, and then the API's side failed: not a denial.
-    pub fn failed(&self, side: Option<Side>, code: Code) {
-        self.count_allowed(side);
-        if let Some(slot) = self.failed.slot(code) {
-            let labels = [&*self.route, "allow", code.as_str()];
-            slot.get_or_init(|| self.metrics.0.requests.with_label_values(&labels)).inc();
-        }
-    }
-
-    /// A refusal that report mode let through.
-    pub fn report(&self, code: Code) {
-        if let Some(slot) = self.reported.slot(code) {
-            slot.get_or_init(|| self.metrics.0.reported.with_label_values(&[&*self.route, code.as_str()])).inc();
-        }
-    }
-
-    /// An answer of the API.
-    pub fn answered(&self, side: Option<Side>, status: u16) {
-        const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
-        let class = usize::from(status / 100);
-        let class = if (1..=5).contains(&class) { class } else { 0 };
-        let arm = self.arm(side);
-        if let (Some(slot), Some(name)) = (arm.answers.get(class), CLASSES.get(class)) {
-            slot.get_or_init(|| self.metrics.0.upstream_responses.with_label_values(&[arm.arm, name])).inc();
-        }
-    }
-
-    pub fn took(&self, side: Option<Side>, seconds: f64) {
-        let arm = self.arm(side);
-        let labels = [&*self.rollout, arm.arm, self.access];
-        arm.duration.get_or_init(|| self.metrics.0.duration.with_label_values(&labels)).observe(seconds);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Metrics, RouteMetrics};
-    use crate::gate::reply::{Code, Fault};
-    use crate::rollout::Side;
-
-    #[test]
-    fn series_appear_when_they_are_first_used() {
-        let metrics = Metrics::new().unwrap();
-        let route = RouteMetrics::new(&metrics, &"auth".into(), "invoice.read", "protected");
-        route.deny(Some(Side::Clerk), Code::Forbidden, Fault::Client);
-        route.allow(Some(Side::Legacy));
-        let text = String::from_utf8(metrics.render()).unwrap();
-        assert!(text.contains(
-            "crossgate_auth_decisions_total{access=\"protected\",arm=\"clerk\",decision=\"deny\",fault=\"client\",reason=\"forbidden\",rollout=\"auth\"} 1"
-        ));
-        assert!(text.contains("crossgate_requests_total{decision=\"allow\",reason=\"ok\",route=\"invoice.read\"} 1"));
-        assert!(!text.contains("clerk_outage"));
-        assert!(text.contains("crossgate_config_stale 0"));
-    }
 }

@@ -215,6 +215,32 @@ fn explain_as_somebody() {
     assert_eq!(run(&["explain", "-c", "/nowhere.yaml", "GET", "/"]).status.code(), Some(1));
 }
 
+/// As the config's problems are told, and for programs as an object.
+#[test]
+fn a_misspelt_person_is_told_in_words() {
+    let folder = folder(CONFIG, POLICIES);
+    let arguments = ["explain", "-c", &path(&folder), "GET", "/orgs/org_1", "--as", "{ usr: u }"];
+    let output = run(&arguments);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let said = text(&output.stderr);
+    assert!(said.contains("unknown key `usr`: did you mean `user`? known keys: user, clerk_user,"), "{said}");
+    assert!(!said.contains("expected one of"), "{said}");
+    let output = run(&[&arguments[..], &["--format", "json"]].concat());
+    let told: Value = serde_json::from_slice(&output.stdout).expect("an object in every case");
+    assert_eq!(told["ok"], false);
+    assert!(told["problem"].as_str().unwrap().contains("did you mean `user`?"), "{told}");
+}
+
+#[test]
+fn every_command_states_its_exit_codes() {
+    for command in
+        ["run", "demo", "check", "explain", "test", "diff", "audit", "map", "report", "rollout", "keys", "token"]
+    {
+        let help = run(&[command, "--help"]);
+        assert!(text(&help.stdout).contains("Exit codes: 0 "), "{command}");
+    }
+}
+
 /// The other login, and the arm, can be assumed as well.
 #[test]
 fn explain_as_somebody_of_the_other_login() {
@@ -259,7 +285,7 @@ fn development_tokens() {
     assert_eq!(mode & 0o777, 0o600, "a private key is nobody else's");
     let (exit, shown) = explain(&folder, &["POST", "/orgs/org_1", "-H", &format!("authorization: Bearer {token}")]);
     assert_eq!(exit, Some(0), "{shown}");
-    let expired = mint(&["--ttl", "-60"]);
+    let expired = mint(&["--ttl", "-1m"]);
     let (_, shown) = explain(&folder, &["GET", "/orgs/org_1", "-H", &format!("authorization: Bearer {expired}")]);
     assert_eq!(shown["code"], "clerk_expired");
 

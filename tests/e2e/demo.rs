@@ -262,7 +262,9 @@ fn the_demos_stand_ins_mint_tokens_that_the_gate_takes() {
         assert!(answer.text().contains("\"x-crossgate-subject: 41\""), "{name}: {}", answer.text());
     }
     process.signal("TERM");
-    assert_eq!(process.wait().status.code(), Some(0));
+    let ended = process.wait();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(!ended.stderr.contains("watches"), "its folder goes without a word: {}", ended.stderr);
 }
 
 #[test]

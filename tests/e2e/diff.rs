@@ -143,6 +143,13 @@ fn a_config_that_cannot_be_loaded_is_told_and_compared_with_nothing() {
     let line = 1 + broken.lines().position(|line| line.contains("pubic")).unwrap();
     assert!(told.contains(&format!("new/policies.yaml:{line}:")) && told.contains("public"), "{told}");
     assert!(told.contains("new/crossgate.yaml cannot be compared"), "{told}");
+    let output = diff(folder.path(), &["--format", "json"], false);
+    assert_eq!(output.status.code(), Some(2));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("programs get an object");
+    assert_eq!((&told["ok"], &told["changed"], &told["widening"]), (&false.into(), &Value::Null, &Value::Null));
+    let unusable = told["unusable"].as_array().unwrap();
+    assert_eq!((unusable.len(), &unusable[0]["config"]), (1, &"new/crossgate.yaml".into()));
+    assert_eq!(unusable[0]["problems"][0]["line"], line);
     let missing = crossgate().args(["diff", "no/such.yaml", "no/other.yaml"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(2));
     assert!(String::from_utf8(missing.stderr).unwrap().contains("no/other.yaml"), "both are told");
@@ -178,6 +185,7 @@ fn programs_get_one_object() {
     assert_eq!(output.status.code(), Some(1));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&told["changed"], &told["widening"], &told["narrowing"]), (&true.into(), &true.into(), &true.into()));
+    assert_eq!(told["ok"], true, "both could be loaded");
     let changes = told["changes"].as_array().unwrap();
     let approve = changes.iter().find(|change| change["new"]["route"] == "invoice.approve").unwrap();
     assert_eq!(approve["cases"][0]["direction"], "widening");

@@ -297,6 +297,13 @@ impl Client {
         self.0.client_streaming(request, PathAndQuery::from_static(path), Plain).await
     }
 
+    /// A stream that says one thing and rests.
+    async fn resting(&mut self) -> Streaming<Bytes> {
+        let mut stream = self.get("/test.Echo/Rest", ada(bytes("x"))).await.unwrap().into_inner();
+        assert_eq!(stream.message().await.unwrap().unwrap(), "first");
+        stream
+    }
+
     /// Messages go up as they are handed in.
     async fn chat(&mut self, request: Request<()>) -> (mpsc::Sender<&'static str>, Streaming<Bytes>) {
         let (messages, handed) = mpsc::channel(1);
@@ -318,6 +325,14 @@ impl Stream for Handed {
     fn poll_next(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         self.0.poll_recv(context).map(|message| message.map(|text| Bytes::from_static(text.as_bytes())))
     }
+}
+
+/// What a client of its own calls, through a gate with these options of its upstream; both as they are afterwards.
+fn calling(options: &str, calls: impl AsyncFnOnce(&mut Client, &Api)) -> (Api, Running) {
+    let api = Api::start();
+    let bed = bed_to(api.address, options).start();
+    run(async { calls(&mut Client::connect(&bed).await, &api).await });
+    (api, bed)
 }
 
 fn bed_to(address: SocketAddr, options: &str) -> Bed {
@@ -346,11 +361,8 @@ fn run<T>(what: impl Future<Output = T>) -> T {
 
 #[test]
 fn every_kind_of_call_passes_with_the_callers_identity() {
-    let api = Api::start();
-    let bed = bed_to(api.address, "").start();
-    run(async {
-        let mut client = Client::connect(&bed).await;
-        every_kind(&mut client, &api).await;
+    let (_api, bed) = calling("", async |client, api| {
+        every_kind(client, api).await;
     });
     let lines = bed.access_lines(4);
     assert!(lines.iter().all(|line| line["status"] == 200 && line["code"] == "ok"), "{lines:?}");
@@ -415,10 +427,7 @@ fn the_same_over_tls() {
 
 #[test]
 fn the_servers_status_passes_also_without_a_message() {
-    let api = Api::start();
-    let bed = bed_to(api.address, "").start();
-    run(async {
-        let mut client = Client::connect(&bed).await;
+    calling("", async |client, _| {
         is_the_refusal(&client.unary("/test.Echo/Refuse", ada(bytes("x"))).await.unwrap_err());
         let mut none = client.get("/test.Echo/Count", ada(bytes("0"))).await.unwrap().into_inner();
         is_the_refusal(&none.message().await.unwrap_err());
@@ -427,23 +436,18 @@ fn the_servers_status_passes_also_without_a_message() {
 
 #[test]
 fn the_clients_deadline_reaches_the_server() {
-    let api = Api::start();
-    let bed = bed_to(api.address, "").start();
-    run(async {
+    calling("", async |client, api| {
         let mut request = ada(bytes("x"));
         request.set_timeout(Duration::from_secs(5));
         let sent = request.metadata().get("grpc-timeout").unwrap().to_str().unwrap().to_owned();
-        Client::connect(&bed).await.unary("/test.Echo/Unary", request).await.unwrap();
+        client.unary("/test.Echo/Unary", request).await.unwrap();
         assert_eq!(api.last("grpc-timeout"), [sent]);
     });
 }
 
 #[test]
 fn refusals_are_statuses_and_the_connection_goes_on() {
-    let api = Api::start();
-    let bed = bed_to(api.address, "").start();
-    run(async {
-        let mut client = Client::connect(&bed).await;
+    calling("", async |client, api| {
         let told = |status: Status| (status.code(), status.message().to_owned());
         let stranger = client.unary("/test.Echo/Unary", Request::new(bytes("x"))).await.unwrap_err();
         assert!(stranger.metadata().contains_key("x-request-id"));
@@ -478,11 +482,8 @@ fn an_api_that_is_down_is_unavailable() {
 
 #[test]
 fn large_messages_pass_both_ways() {
-    let api = Api::start();
-    let bed = bed_to(api.address, "").start();
     let large: Bytes = (0..3_000_000_u32).map(|n| n.to_le_bytes()[1]).collect::<Vec<u8>>().into();
-    run(async {
-        let mut client = Client::connect(&bed).await;
+    calling("", async |client, _| {
         for _ in 0..2 {
             let answer = client.unary("/test.Echo/Unary", ada(large.clone())).await.unwrap();
             assert!(answer.into_inner() == large, "every byte in its place");
@@ -506,8 +507,7 @@ fn a_stream_rests_longer_than_read_and_ends_by_stream_idle() {
             messages.send(message).await.unwrap();
             assert_eq!(answers.message().await.unwrap().unwrap(), message);
         }
-        let mut resting = client.get("/test.Echo/Rest", ada(bytes("x"))).await.unwrap().into_inner();
-        assert_eq!(resting.message().await.unwrap().unwrap(), "first");
+        let mut resting = client.resting().await;
         // The clients wait for good.
         let ends = [answers.message().await.unwrap_err(), resting.message().await.unwrap_err()];
         assert!(ends.iter().all(|status| status.code() != Code::Ok), "{ends:?}");
@@ -524,12 +524,8 @@ fn a_stream_rests_longer_than_read_and_ends_by_stream_idle() {
 
 #[test]
 fn a_call_that_is_given_up_ends_at_the_server_too() {
-    let api = Api::start();
-    let bed = bed_to(api.address, "").start();
-    run(async {
-        let mut client = Client::connect(&bed).await;
-        let mut resting = client.get("/test.Echo/Rest", ada(bytes("x"))).await.unwrap().into_inner();
-        assert_eq!(resting.message().await.unwrap().unwrap(), "first");
+    calling("", async |client, api| {
+        let resting = client.resting().await;
         assert_eq!(api.seen.given_up.load(Ordering::SeqCst), 0);
         drop(resting);
         let seen = Arc::clone(&api.seen);
@@ -543,12 +539,8 @@ fn a_call_that_is_given_up_ends_at_the_server_too() {
 
 #[test]
 fn a_server_that_dies_never_looks_done() {
-    let api = Api::start();
-    let bed = bed_to(api.address, "").start();
-    run(async {
-        let mut client = Client::connect(&bed).await;
-        let mut resting = client.get("/test.Echo/Rest", ada(bytes("x"))).await.unwrap().into_inner();
-        assert_eq!(resting.message().await.unwrap().unwrap(), "first");
+    let (_api, bed) = calling("", async |client, api| {
+        let mut resting = client.resting().await;
         api.seen.death.notify_waiters();
         assert_ne!(resting.message().await.unwrap_err().code(), Code::Ok);
         client.unary("/test.Echo/Unary", ada(bytes("x"))).await.unwrap();

@@ -80,6 +80,45 @@ fn seen(bed: &Running, name: &str) -> Vec<String> {
     bed.origin().last().values(name)
 }
 
+/// An API that asks for `nbf` and `jti`, and reads `iat` in milliseconds.
+#[test]
+fn a_minted_token_says_when_and_which_as_the_api_asks() {
+    let mint = MINT.replace(
+        "ws: ",
+        "iat: \"{issued_at:ms}\", nbf: \"{issued_at:int}\", jti: \"{jti}\", until: \"{expires_at}\", ws: ",
+    );
+    let bed = Bed::new().policy(POLICY).section(&mint).section(IDENTITY);
+    let bed = bed.upstream_option("credentials: { authorization: legacy_token }");
+    files(&bed);
+    let bed = bed.start();
+    let minted = |org: &str| {
+        let session = token("user_ada").org("org_1", "acme", org).sign();
+        assert_eq!(bed.get("/me/x").bearer(&session).send().outcome(), "200 ok");
+        checked(bearer(&seen(&bed, "authorization")[0])).unwrap()
+    };
+    let first = minted("admin");
+    let (nbf, jti) = (first["nbf"].as_i64().unwrap(), first["jti"].as_str().unwrap());
+    assert_eq!((first["iat"].as_i64().unwrap(), first["exp"].as_i64().unwrap()), (nbf * 1000, nbf + 60));
+    assert!((now() - nbf) < 60, "{first}");
+    let until: jiff::Timestamp = first["until"].as_str().unwrap().parse().unwrap();
+    assert_eq!(until.as_second(), nbf + 60);
+    assert!(jti.len() == 32 && jti.bytes().all(|byte| byte.is_ascii_hexdigit()), "{jti}");
+    assert_eq!(minted("admin"), first, "one id a signed token, not a request");
+    for (series, count) in [
+        ("crossgate_tokens_total{kind=\"minted\",result=\"signed\"}", 1.0),
+        ("crossgate_tokens_total{kind=\"minted\",result=\"kept\"}", 1.0),
+        ("crossgate_tokens_total{kind=\"assertion\",result=\"signed\"}", 0.0),
+    ] {
+        assert!(bed.ask_admin("/metrics").text().contains(series), "{series} from the start");
+        assert_eq!(bed.metric(series), count, "{series}");
+    }
+    let bed = bed.restart();
+    let session = token("user_ada").org("org_1", "acme", "admin").sign();
+    assert_eq!(bed.get("/me/x").bearer(&session).send().outcome(), "200 ok");
+    let second = checked(bearer(&seen(&bed, "authorization")[0])).unwrap();
+    assert_ne!(second["jti"], jti, "another token, another id");
+}
+
 /// What the legacy login put into its tokens beside ids, Clerk's session token can say; also where a runner acts for somebody.
 #[test]
 fn a_minted_token_says_what_the_session_token_says() {

@@ -96,9 +96,9 @@ fn over_http1_only_the_api_resets() {
         ("/approve/1/hang", "client_gone ok"),
         ("/approve/1/half", "client_gone ok"),
         ("/approve/unfinished", "client_gone ok"),
-        ("/approve/large", "client_gone too_large"),
+        ("/approve/large", "cut_off too_large"),
         ("/approve/slow", "timeout request_timeout"),
-        ("/approve/garbled", "client_gone bad_request"),
+        ("/approve/garbled", "cut_off bad_request"),
     ] {
         assert_eq!(told(&bed, path), expected, "{path}");
     }
@@ -171,7 +171,7 @@ fn over_http2_a_stream_that_its_client_cancels_is_no_reset() {
         ("/approve/cancelled/half", "client_gone ok"),
         ("/approve/cancelled/body", "client_gone ok"),
         ("/approve/left/hang", "client_gone ok"),
-        ("/approve/large", "client_gone too_large"),
+        ("/approve/large", "cut_off too_large"),
         ("/approve/slow", "timeout request_timeout"),
     ] {
         assert_eq!(told(&bed, path), expected, "{path}");

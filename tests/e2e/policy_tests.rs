@@ -257,6 +257,61 @@ fn no_test_at_all_is_no_success() {
     let output = run(&folder(CONFIG, ""), &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("has no tests: write `tests:`"), "{}", text(&output.stderr));
+    let (exit, report) = json(&folder(CONFIG, ""), &[]);
+    assert_eq!((exit, &report["ok"], &report["tests"]), (Some(1), &false.into(), &serde_json::json!([])));
+    assert!(report["problem"].as_str().unwrap().contains("has no tests"), "{report}");
+    let (exit, report) = json(&folder(CONFIG, GOOD), &["--filter", "no such name"]);
+    assert_eq!((exit, &report["passed"]), (Some(1), &0.into()), "{report}");
+}
+
+/// One look is enough: the problems of the tests do not wait for those of the config.
+#[test]
+fn problems_of_tests_are_told_beside_those_of_the_config() {
+    let tests = GOOD.replace("deny: org", "deny: rog").replace("GET /health", "get /health");
+    let folder = folder(&CONFIG.replace("authorized_parties", "authorised_parties"), &tests);
+    let check = crossgate()
+        .args(["check", "-c", "crossgate.yaml", "--format", "json"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&check.stdout).unwrap();
+    let codes: Vec<&str> =
+        report["problems"].as_array().unwrap().iter().filter_map(|problem| problem["code"].as_str()).collect();
+    assert!(["CG0103", "CG1401", "CG1403"].iter().all(|code| codes.contains(code)), "{codes:?}");
+    assert_eq!(report["errors"], 3, "nothing is told that follows from the config: {report}");
+}
+
+/// `deny` for any reason is content with a slip in the path.
+#[test]
+fn a_denial_that_meets_no_route_is_noted() {
+    let tests = "tests:
+  - { name: a slip, request: GET /orgz/acme/invoices/7, expect: deny }
+  - { name: meant, request: GET /orgz/acme/invoices/7, expect: { deny: no_route } }
+";
+    let folder = folder(CONFIG, tests);
+    let output = run(&folder, &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("note  a slip: refused before any route (no_route)") && !shown.contains("note  meant"),
+        "{shown}"
+    );
+    let (_, report) = json(&folder, &[]);
+    assert!(report["tests"][0]["note"].is_string() && report["tests"][1]["note"].is_null(), "{report}");
+}
+
+/// It passes as nobody, whatever the rule says: nobody got through by it.
+#[test]
+fn a_preflight_covers_nothing() {
+    let tests = "tests:
+  - name: a page asks first
+    request: OPTIONS /orgs/acme/invoices/7
+    headers: { origin: https://app.example.com, access-control-request-method: POST }
+    expect: { allow: { route: invoice.write } }
+";
+    let (exit, report) = json(&folder(CONFIG, tests), &["--coverage"]);
+    assert_eq!((exit, &report["passed"]), (Some(0), &1.into()), "{report}");
+    assert_eq!(report["coverage"]["covered"], 0, "{report}");
 }
 
 const MORE: &str = "

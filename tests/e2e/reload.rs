@@ -387,6 +387,24 @@ fn a_reload_that_is_asked_for_answers_with_what_came_of_it() {
     assert_eq!(bed.ask("GET", "/v1/snapshot", Some(READ)).json()["snapshot"], second["snapshot"]);
 }
 
+/// A file that is deleted is taken as meant; whoever did not mean it must see what it guarded.
+#[test]
+fn routes_that_are_gone_are_told() {
+    let bed = with_tokens();
+    let policies = bed.running.folder().join("policies");
+    let guarded = "routes:\n  - { id: vault, match: { path: /vault } }\n  - { id: lobby, match: { path: /lobby }, access: public }\n";
+    replace(&policies.join("more.yaml"), guarded);
+    let answer = bed.reload(Some(RELOAD)).json();
+    assert_eq!(answer["routes_gone"]["count"], 0, "{answer}");
+    fs::remove_file(policies.join("more.yaml")).unwrap();
+    let answer = bed.reload(Some(RELOAD)).json();
+    assert_eq!(answer["routes_gone"], json!({ "count": 2, "guarded": 1, "ids": ["vault", "lobby"] }), "{answer}");
+    let log = until("the warning", || {
+        Some(bed.running.process.stderr.text()).filter(|log| log.contains("routes are gone with this reload"))
+    });
+    assert!(log.contains("vault"), "{log}");
+}
+
 /// It asks for keys, too: a set that changed is known at once.
 #[test]
 fn a_reload_that_is_asked_for_fetches_the_key_sets() {

@@ -286,6 +286,44 @@ fn each_change_is_an_entry_that_says_who_what_and_from_where_to_where() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
 }
 
+/// Who guesses tokens, who tries what theirs is not for, and what a limit refused.
+#[test]
+fn what_the_admin_listener_refuses_is_in_the_trail() {
+    let tokens = "tokens: [{ name: ci, token_file: ci, scopes: [read, rollout:write] }]";
+    let bed = on_tcp(tokens);
+    let ci = "0123456789abcdef-ci";
+    let resume = || Call::new(&bed.admin, "POST", "/v1/rollouts/auth/resume");
+    for _ in 0..2 {
+        assert_eq!(put(&bed).bearer("canary-0123456789").send().status, 401);
+    }
+    assert_eq!(put(&bed).send().status, 401);
+    assert_eq!(Call::new(&bed.admin, "POST", "/v1/reload").send().status, 401);
+    assert_eq!(Call::new(&bed.admin, "GET", "/v1/snapshot").send().status, 401);
+    assert_eq!(resume().bearer(ci).send().status, 403);
+    assert_eq!(weight(&bed, "{\"percent\":99}").bearer(ci).send().status, 409);
+    let told: Vec<_> = entries(&bed, "denied")
+        .iter()
+        .map(|entry| {
+            assert_eq!((&entry["decision"], &entry["request"]["peer"]), (&"deny".into(), &"127.0.0.1".into()));
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            [text(&entry["action"]), text(&entry["code"]), text(&entry["actor"]["subject"])].join(" ")
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "rollout.set invalid ",
+            "rollout.set no_credential ",
+            "config.reload no_credential ",
+            "admin.read no_credential ",
+            "rollout.resume forbidden ci",
+            "rollout.set max_step ci",
+        ]
+    );
+    let text = std::fs::read_to_string(bed.folder().join("audit/audit.jsonl")).unwrap();
+    assert!(!text.contains("canary"));
+}
+
 /// The folder of the trail is a file for a while.
 #[test]
 fn what_cannot_be_recorded_is_not_done_unless_it_is_a_brake() {

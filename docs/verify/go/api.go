@@ -22,11 +22,27 @@ import (
 )
 
 const (
-	life     = 10 * time.Minute // of the key set
-	cooldown = 30 * time.Second // between two looks for a key id that is not in it
-	retry    = 5 * time.Second  // after a fetch that failed
-	leeway   = 5 * time.Second  // between two clocks
+	life   = 10 * time.Minute // of the key set
+	retry  = 5 * time.Second  // after a fetch that failed
+	leeway = 5 * time.Second  // between two clocks
 )
+
+var (
+	cooldown = seconds("JWKS_COOLDOWN", 30*time.Second) // between two looks for a key id that is not in the set
+	timeout  = seconds("JWKS_TIMEOUT", 5*time.Second)   // of a fetch
+)
+
+func seconds(name string, standard time.Duration) time.Duration {
+	given := os.Getenv(name)
+	if given == "" {
+		return standard
+	}
+	value, err := time.ParseDuration(given + "s")
+	if err != nil || value <= 0 {
+		log.Fatalf("%s must be seconds", name)
+	}
+	return value
+}
 
 // The gate's keys cannot be had: nobody's fault, so 503 and not 401.
 var errUnavailable = errors.New("the key set cannot be fetched")
@@ -92,7 +108,7 @@ func (k *Keys) fill(keys map[string]key, err error) {
 }
 
 var client = &http.Client{
-	Timeout:       5 * time.Second,
+	Timeout:       timeout,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
 
-const { PORT = '3000', JWKS_URL, ISSUER, AUDIENCE } = process.env
+const { PORT = '3000', JWKS_URL, ISSUER, AUDIENCE, JWKS_COOLDOWN = '30', JWKS_TIMEOUT = '5' } = process.env
 if (!JWKS_URL || !ISSUER || !AUDIENCE) throw new Error('JWKS_URL, ISSUER and AUDIENCE must be set')
 
 const RULES = {
@@ -14,11 +14,11 @@ const RULES = {
   clockTolerance: 5,
 }
 
-// Kept for ten minutes. A key id that is not in it is looked up again, at most every 30 seconds.
+// Kept for ten minutes. A key id that is not in it is looked up again, at most every 30 seconds (JWKS_COOLDOWN).
 const keys = createRemoteJWKSet(new URL(JWKS_URL), {
   cacheMaxAge: 600_000,
-  cooldownDuration: 30_000,
-  timeoutDuration: 5_000,
+  cooldownDuration: JWKS_COOLDOWN * 1000,
+  timeoutDuration: JWKS_TIMEOUT * 1000,
 })
 
 /** The gate's keys cannot be had: nobody's fault, so 503 and not 401. */

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import jwt
 
 ISSUER, AUDIENCE = os.environ["ISSUER"], os.environ["AUDIENCE"]
+COOLDOWN, TIMEOUT = float(os.environ.get("JWKS_COOLDOWN", "30")), float(os.environ.get("JWKS_TIMEOUT", "5"))
 ALGORITHMS = ["ES256", "RS256"]  # never what the token asks for: no `none`, no HS256 by a public key
 
 
@@ -18,11 +19,11 @@ class Unavailable(Exception):
 
 
 class Keys:
-    """Kept for ten minutes. A key id that is not in it is looked up again, at most every 30 seconds."""
+    """Kept for ten minutes. A key id that is not in it is looked up again, at most every 30 seconds (COOLDOWN)."""
 
     def __init__(self, url):
         # Only fetches and parses: its own cache makes everybody wait while it asks.
-        self.client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=5)
+        self.client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=TIMEOUT)
         self.fetching = threading.Lock()  # one fetch at a time
         self.held, self.fetched, self.failed = {}, -math.inf, -math.inf
 
@@ -43,7 +44,7 @@ class Keys:
         now, fetched = time.monotonic(), self.fetched
         if now - fetched < 600 and kid in self.held:
             return self.held[kid]
-        if now - fetched < 30:
+        if now - fetched < COOLDOWN:
             raise jwt.InvalidTokenError("an unknown key")
         if now - self.failed < 5:
             raise Unavailable("the key set could not be fetched a moment ago")

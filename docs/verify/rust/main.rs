@@ -23,8 +23,6 @@ use tokio::sync::{Mutex, RwLock};
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::ES256, Algorithm::RS256];
 /// Of the key set.
 const LIFE: Duration = Duration::from_secs(600);
-/// Between two looks for a key id that is not in it.
-const COOLDOWN: Duration = Duration::from_secs(30);
 /// After a fetch that failed.
 const RETRY: Duration = Duration::from_secs(5);
 const MAX_BYTES: usize = 1 << 20;
@@ -42,6 +40,8 @@ struct Keys {
     client: reqwest::Client,
     /// One fetch at a time.
     fetching: Arc<Mutex<()>>,
+    /// Between two looks for a key id that is not in it.
+    cooldown: Duration,
     /// Never held while the set is fetched.
     held: RwLock<Held>,
 }
@@ -54,11 +54,11 @@ struct Held {
 
 impl Held {
     /// `None` where the set must be fetched.
-    fn find(&self, kid: &str) -> Option<Result<Jwk, Refusal>> {
+    fn find(&self, kid: &str, cooldown: Duration) -> Option<Result<Jwk, Refusal>> {
         if let Some((set, fetched)) = self.set.as_ref().filter(|(_, fetched)| fetched.elapsed() < LIFE) {
             match set.find(kid) {
                 Some(key) => return Some(Ok(key.clone())),
-                None if fetched.elapsed() < COOLDOWN => return Some(Err(Refusal::Unauthorized)),
+                None if fetched.elapsed() < cooldown => return Some(Err(Refusal::Unauthorized)),
                 None => {}
             }
         }
@@ -70,12 +70,12 @@ impl Keys {
     /// Who asks for a key that is held waits for no fetch: else forged key ids would hold up everybody while the key
     /// server hangs.
     async fn get(self: &Arc<Self>, kid: &str) -> Result<Jwk, Refusal> {
-        if let Some(found) = self.held.read().await.find(kid) {
+        if let Some(found) = self.held.read().await.find(kid, self.cooldown) {
             return found;
         }
         let alone = Arc::clone(&self.fetching).lock_owned().await;
         // The one before may have asked already.
-        if let Some(found) = self.held.read().await.find(kid) {
+        if let Some(found) = self.held.read().await.find(kid, self.cooldown) {
             return found;
         }
         // A task of its own: a caller that goes away would end the fetch, and the next forger begin another.
@@ -85,7 +85,7 @@ impl Keys {
             drop(alone);
         });
         fetch.await.map_err(|_| Refusal::Unavailable)?;
-        self.held.read().await.find(kid).unwrap_or(Err(Refusal::Unavailable))
+        self.held.read().await.find(kid, self.cooldown).unwrap_or(Err(Refusal::Unavailable))
     }
 
     async fn fill(&self) {
@@ -184,12 +184,18 @@ async fn answer(verifier: &Verifier, request: &Request<Incoming>) -> Response<Fu
     response.body(Full::from(body.to_string())).unwrap_or_default()
 }
 
+/// From the environment.
+fn seconds(name: &str, standard: u64) -> Result<Duration, Box<dyn Error>> {
+    Ok(Duration::from_secs(var(name).map_or(Ok(standard), |given| given.parse())?))
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // Only because this package builds reqwest without one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let client = reqwest::Client::builder().timeout(RETRY).redirect(reqwest::redirect::Policy::none()).build()?;
-    let keys = Keys { url: var("JWKS_URL")?, client, fetching: Arc::default(), held: RwLock::default() };
+    let (cooldown, timeout) = (seconds("JWKS_COOLDOWN", 30)?, seconds("JWKS_TIMEOUT", 5)?);
+    let client = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?;
+    let keys = Keys { url: var("JWKS_URL")?, client, fetching: Arc::default(), cooldown, held: RwLock::default() };
     let verifier = Arc::new(Verifier { keys: Arc::new(keys), issuer: var("ISSUER")?, audience: var("AUDIENCE")? });
     let port = var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;

@@ -4,7 +4,8 @@
 
 use http::Method;
 
-use crate::cli::screen::{Screen, Style};
+use crate::cli::plain::plain;
+use crate::cli::screen::{Screen, Style, printable};
 use crate::explain::steps::{Section, Step};
 use crate::explain::{Explained, show};
 use crate::identity::Identity;
@@ -58,7 +59,7 @@ fn verdict(explained: &Explained, screen: Screen) -> String {
     let mut text = format!("{}  {status} {code}\n", screen.paint(style, word));
     if !reason.is_empty() {
         let indent = word.len() + 2;
-        text.push_str(&format!("{:indent$}{}\n", "", screen.wrap(indent, indent, &plain(&reason))));
+        text.push_str(&format!("{:indent$}{}\n", "", screen.wrap(indent, indent, &plain(&printable(&reason)))));
     }
     text
 }
@@ -82,7 +83,7 @@ fn summary(explained: &Explained, snapshot: &Snapshot, method: &Method, screen: 
         rows.push(("arm", side.as_str().to_owned()));
     }
     let rows = rows.into_iter().map(|(name, value)| {
-        let value = screen.wrap(9, 9, &plain(&value));
+        let value = screen.wrap(9, 9, &printable(&value));
         let gap = 9 - name.len();
         format!("{}{:gap$}{value}\n", screen.paint(Style::Quiet, name), "")
     });
@@ -110,7 +111,7 @@ fn row(word: &str, style: Style, depth: usize, detail: &str, screen: Screen) -> 
     let indent = MARGIN + WORD + depth * 2;
     let gap = WORD.saturating_sub(word.chars().count()).max(1);
     let used = MARGIN + word.chars().count() + gap + depth * 2;
-    let detail = screen.wrap(used, indent, &plain(detail));
+    let detail = screen.wrap(used, indent, &plain(&printable(detail)));
     let deeper = gap + depth * 2;
     format!("{:MARGIN$}{}{:deeper$}{detail}\n", "", screen.paint(style, word), "")
 }
@@ -123,16 +124,5 @@ fn style(outcome: &str) -> Style {
             Style::Doubtful
         }
         _ => Style::Quiet,
-    }
-}
-
-/// One line without a character that a terminal would obey, whatever a token's claims say.
-fn plain(text: &str) -> String {
-    if text.chars().any(crate::identity::clerk::is_hidden) {
-        text.chars()
-            .map(|c| if crate::identity::clerk::is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() })
-            .collect()
-    } else {
-        text.to_owned()
     }
 }

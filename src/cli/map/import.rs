@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::super::screen::printable;
 use super::diff::{Changes, Diff, Kind};
 use super::{Notation, counted, counts_json, counts_text, problems_json, read, replace, shown};
 use crate::cli::{Failure, Format, say};
@@ -93,7 +94,11 @@ impl Import {
                 line => format!("{}:{line}", self.input.display()),
             };
             let verdict = if self.allows(conflict.kind) { "allowed" } else { "refused" };
-            text.push_str(&format!("{place}: {verdict}, {}: {}\n", conflict.kind.as_str(), conflict.message));
+            text.push_str(&format!(
+                "{place}: {verdict}, {}: {}\n",
+                conflict.kind.as_str(),
+                printable(&conflict.message)
+            ));
         }
         let all: usize = diff.counts.values().sum();
         if all > diff.conflicts.len() {

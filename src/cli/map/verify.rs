@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::super::screen::printable;
 use super::{Notation, counts_json, counts_text, problems_json, read, shown};
 use crate::cli::{Failure, Format, say};
 use crate::identity::map::{IdentityMap, Loaded, Side, twins};
@@ -35,7 +36,7 @@ pub(super) fn run(path: &Path, format: Option<Format>) -> Result<ExitCode, Failu
         (Ok(loaded), _) => {
             let mut text = String::new();
             for (line, message) in warnings(loaded) {
-                text.push_str(&format!("{}:{line}: warning: {message}\n", path.display()));
+                text.push_str(&format!("{}:{line}: warning: {}\n", path.display(), printable(&message)));
             }
             text + &format!("{}: ok, {}\n", path.display(), counts_text(&loaded.map.counts()))
         }

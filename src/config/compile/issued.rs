@@ -22,6 +22,7 @@ use crate::config::source::Files;
 use crate::identity::legacy::{HmacAlgorithm, Secret};
 use crate::issuer::{
     Algorithm, Assertion, AssertionSpec, Claims, KeyProblem, MintSpec, Ring, Schedule, SigningKey, TemplateProblem,
+    Time,
 };
 use crate::snapshot::Snapshot;
 use crate::upstream::{InAuthorization, Puts, TokenPlace};
@@ -76,8 +77,12 @@ pub(super) fn mint(
         let help = "say what the API's tokens hold: claims: { sub: \"{legacy_user}\" }";
         missing(at, "claims", help, problems);
     }
-    for (index, (name, _)) in claims.iter().enumerate() {
+    for (index, (name, value)) in claims.iter().enumerate() {
+        let time = Claims::is_time(value);
         let key = match name.as_str() {
+            // In another form, but never another time: a token without an end never ends.
+            "exp" if time == Some(Time::Expires) => continue,
+            "iat" | "nbf" if time == Some(Time::Issued) => continue,
             "exp" | "iat" | "nbf" => "ttl",
             "iss" if issuer.is_some() => "issuer",
             "aud" if !audience.is_empty() => "audience",
@@ -85,7 +90,12 @@ pub(super) fn mint(
         };
         let message = format!("`{name}` is set by `{key}`");
         let claim = place.nth(index);
-        problems.push(Problem::at_span(codes::CLAIM_TEMPLATE, claim.source, claim.key_span(), message));
+        let problem = Problem::at_span(codes::CLAIM_TEMPLATE, claim.source, claim.key_span(), message);
+        problems.push(problem.maybe_help(match name.as_str() {
+            "exp" => Some("for another form of it: exp: \"{expires_at:ms}\"".to_owned()),
+            "iat" | "nbf" => Some(format!("for the time at which the token is signed: {name}: \"{{issued_at:int}}\"")),
+            _ => None,
+        }));
     }
     let claims = Claims::compile(claims, |index, why| {
         let problem = Problem::at(codes::CLAIM_TEMPLATE, place.nth(index), why.to_string());
@@ -136,9 +146,11 @@ fn template_help(why: &TemplateProblem) -> Option<String> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known: {}, claims.…", TemplateProblem::fields().join(", ")),
         },
-        TemplateProblem::UnknownKind(_) => "`int` is the only one, as in {legacy_user:int}".to_owned(),
+        TemplateProblem::UnknownKind(_) => {
+            "`int` is the only one, as in {legacy_user:int}; times have `ms`, too".to_owned()
+        }
         TemplateProblem::NotAlone(_) => "make it the whole value of its claim".to_owned(),
-        TemplateProblem::ListAsNumber(_) | TemplateProblem::TooDeep => return None,
+        TemplateProblem::NoKinds(_) | TemplateProblem::ListAsNumber(_) | TemplateProblem::TooDeep => return None,
     })
 }
 

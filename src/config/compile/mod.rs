@@ -50,7 +50,7 @@ use crate::issuer::Mint;
 use crate::policy::{OrgName, Policy};
 use crate::request::fold::Reserved;
 use crate::request::{CanonicalPath, CredentialLine, Oddities, ReadHeaders, Rules};
-use crate::route::{Access, Mode, Route, Routes};
+use crate::route::{Access, Definition, Mode, Route, Routes};
 use crate::snapshot::{Cors, Endpoints, Preflight, Settings, Shadow, Snapshot};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::shadow::Comparisons;
@@ -260,7 +260,7 @@ pub(super) fn compile(input: Input<'_>, files: &mut Files, problems: &mut Vec<Pr
 /// The routes in report mode. What was counted under another rule says nothing about this one.
 fn tallies(routes: &Routes, policies: &[Policy], previous: Option<&Snapshot>) -> Tallies {
     let reporting = routes.iter().zip(policies).map(|(route, policy)| {
-        let Route { id, pattern, methods, host, headers, query, access, .. } = route;
+        let Definition { id, pattern, methods, host, headers, query, access, .. } = &route.definition;
         let rule = || {
             let mut hasher = DefaultHasher::new();
             format!("{:?}", (pattern, methods, host, headers, query, access, policy)).hash(&mut hasher);

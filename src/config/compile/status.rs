@@ -76,6 +76,8 @@ fn check(path: &str, prefix: &str, at: At<'_>, problems: &mut Vec<Problem>) {
         tell("this path cannot be asked for", "write one path without segments to fill in, as in /auth/status");
     } else if path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with("/.well-known/")) {
         tell("crossgate's own documents are there", "choose a path of its own, as in /auth/status");
+    } else if path.strip_prefix(prefix) == Some("/token") {
+        tell("runner tokens are exchanged there", "choose a path of its own, as in /auth/status");
     }
 }
 

@@ -64,7 +64,8 @@ pub enum Outcome {
 /// What tests are compiled against.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::config) struct Around<'a> {
-    pub(in crate::config) snapshot: &'a Snapshot,
+    /// `None` where the config has errors: what a test says of it is not looked at, the rest is.
+    pub(in crate::config) snapshot: Option<&'a Snapshot>,
     /// The codes of answers that a decision can end in.
     pub(in crate::config) answers: &'a [&'static str],
 }
@@ -136,7 +137,7 @@ fn request_headers(
     problems: &mut Vec<Problem>,
 ) -> Vec<(String, String)> {
     let raw::Named(raw) = raw.unwrap_or_default();
-    let line = beside.snapshot.request.credential_line.as_ref().map(|line| &line.header);
+    let line = beside.snapshot.and_then(|snapshot| snapshot.request.credential_line.as_ref()).map(|line| &line.header);
     for (index, (name, value)) in raw.iter().enumerate() {
         let place = at.nth(index);
         let Ok(parsed) = name.parse::<HeaderName>() else {
@@ -166,7 +167,7 @@ fn instant(text: &str, at: At<'_>, problems: &mut Vec<Problem>) -> Option<i64> {
 }
 
 fn assumed(person: Persona, at: At<'_>, beside: Around<'_>, problems: &mut Vec<Problem>) -> Option<Assumed> {
-    match person.assume(Beside::of(beside.snapshot)) {
+    match person.assume(Beside::of(beside.snapshot?)) {
         Ok(assumed) => Some(assumed),
         Err(misfit) => {
             if !at.lost_keys() {
@@ -271,14 +272,14 @@ fn expected(
         problems.push(Problem::at(codes::TEST_EXPECT, at.key("status"), message).help(help));
     }
     let route = within.route.or(route);
-    if let Some(id) = &route {
-        let known: Vec<&str> = beside.snapshot.routes.iter().map(|route| &*route.id).collect();
+    if let (Some(id), Some(snapshot)) = (&route, beside.snapshot) {
+        let known: Vec<&str> = snapshot.routes.iter().map(|route| &*route.id).collect();
         if !known.contains(&id.as_str()) {
             problems.push(unknown("route", id, &known, "known routes", place("route")));
         }
     }
-    if let Some(name) = &upstream {
-        let known: Vec<&str> = beside.snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect();
+    if let (Some(name), Some(snapshot)) = (&upstream, beside.snapshot) {
+        let known: Vec<&str> = snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect();
         if !known.contains(&name.as_str()) {
             problems.push(unknown("upstream", name, &known, "known upstreams", place("upstream")));
         }
@@ -314,7 +315,7 @@ fn identity_headers(
     problems: &mut Vec<Problem>,
 ) -> Vec<(HeaderName, Option<String>)> {
     let raw::Named(raw) = raw.unwrap_or_default();
-    let names = &beside.snapshot.headers;
+    let Some(names) = beside.snapshot.map(|snapshot| &snapshot.headers) else { return Vec::new() };
     let changing = [Fact::RequestId, Fact::Assertion].map(|fact| names.name(fact));
     let mut headers = Vec::with_capacity(raw.len());
     for (index, (name, value)) in raw.into_iter().enumerate() {

@@ -30,7 +30,7 @@ pub(crate) use policy::{
 };
 pub(crate) use rollout::{Algorithm, ArmTo, Arms, Listed, Rollout, RolloutLimits, Shadow, Source, Unit};
 pub(crate) use runner::Runner;
-pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time};
+pub(crate) use scalar::{Bound, Lasting, Named, OneOrMany, Scalars, Several, Size, TextOr, Threads, Time, parse_time};
 pub(crate) use status::{Status, StatusAt};
 pub(crate) use test::{ArmWord, Details, Expect, FlagOr, Test, TestFile};
 pub(crate) use upstream::{

@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::identity::{self, Carrier, Identity};
 use crate::request::View;
 use crate::rollout::Side;
-use crate::route::{Access, Mode, Pattern, Place, Route, WebSocket};
+use crate::route::{Access, Definition, Mode, Pattern, Place, Route, WebSocket};
 
 /// What one credential proves.
 #[derive(Debug)]
@@ -64,8 +64,7 @@ pub fn prove(world: World<'_>, view: &View<'_>, tries: Tries<'_>, now: Now, step
 
 /// What the table asks of a route.
 fn stand_in(pattern: Pattern) -> Route {
-    Route {
-        index: usize::MAX,
+    let definition = Definition {
         id: "token.exchange".into(),
         place: Place { file: "".into(), line: 0 },
         pattern,
@@ -82,5 +81,6 @@ fn stand_in(pattern: Pattern) -> Route {
         names_upstream: true,
         exact_paths: true,
         tolerates: crate::request::Oddities::NONE,
-    }
+    };
+    Route { index: usize::MAX, definition }
 }

@@ -196,7 +196,7 @@ impl Sent {
     }
 }
 
-/// In the words of the table's own rows.
+/// For whoever asks why: what came, on which route, and of the rest only what is not as usual.
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Sent { legacy, clerk, same, explicit } = self.sent;
@@ -204,34 +204,45 @@ impl fmt::Display for Cell {
             Legacy::Absent => "absent",
             Legacy::Valid => "valid",
             Legacy::Invalid => "invalid",
-            Legacy::Unverifiable => "unverifiable",
+            Legacy::Unverifiable => "unverifiable now",
         };
         let clerk = match clerk {
             Clerk::Absent => "absent",
             Clerk::Valid => "valid",
             Clerk::Expired => "expired",
             Clerk::Invalid => "invalid",
-            Clerk::Unverifiable => "unverifiable",
+            Clerk::Unverifiable => "unverifiable now",
         };
-        let same = match same {
-            Same::Same => "same person",
-            Same::Diff => "two people",
-            Same::NotApplicable => "nobody to compare",
-        };
-        let explicit = match explicit {
-            Explicit::None => "nothing explicit",
-            Explicit::Legacy => "legacy explicit",
-            Explicit::Clerk => "clerk explicit",
-            Explicit::Both => "both explicit",
-        };
-        // Of nobody, Clerk's health is never asked.
-        let is_asked = self.sent.legacy != Legacy::Absent || self.sent.clerk != Clerk::Absent;
-        let health = if is_asked { self.health.as_str() } else { "not asked" };
-        let (arm, access, guard) = (self.arm.as_str(), self.access.as_str(), self.guard.as_str());
-        write!(
-            f,
-            "legacy {legacy}, clerk {clerk}, {same}, {explicit}, arm {arm}, {access} route, keys {health}, guard {guard}"
-        )
+        let meant = |is_meant| if is_meant { " (sent on purpose)" } else { "" };
+        let of_clerk = meant(matches!(explicit, Explicit::Clerk | Explicit::Both));
+        let of_legacy = meant(matches!(explicit, Explicit::Legacy | Explicit::Both));
+        write!(f, "legacy {legacy}{of_legacy}, clerk {clerk}{of_clerk}")?;
+        f.write_str(match same {
+            Same::Same => "; both name one person",
+            Same::Diff => "; they name two people",
+            Same::NotApplicable => "",
+        })?;
+        let is_anybody = self.sent.legacy != Legacy::Absent || self.sent.clerk != Clerk::Absent;
+        if is_anybody {
+            f.write_str(match self.arm {
+                Arm::Legacy => "; in the legacy arm",
+                Arm::Clerk => "; in the clerk arm",
+                Arm::Pinned => "; no legacy side to go back to",
+            })?;
+            // Of nobody, Clerk's health is never asked.
+            f.write_str(match self.health {
+                Health::Ok => "",
+                Health::Stale => "; Clerk's keys are old",
+                Health::Outage => "; Clerk is out",
+            })?;
+        }
+        f.write_str(match self.guard {
+            Guard::Normal => "",
+            Guard::Frozen => "; the rollout is frozen",
+            Guard::RolledAuto => "; the rollout is rolled back by itself",
+            Guard::RolledOp => "; the rollout is rolled back by an operator",
+        })?;
+        write!(f, "; on a {} route", self.access.as_str())
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) enum Known {
 impl<'a> Session<'a> {
     /// Reads a cookie's content. `None`: not a session of any configured instance, hence not there at all.
     fn read(token: &'a str, instances: &Instances, cache: Option<&TokenCache>, now: Now) -> Option<Self> {
-        if let Some(known) = cache.and_then(|cache| cache.find(token, instances, now)) {
+        if let Some(known) = cache.and_then(|cache| cache.find(token, |at| instances.keys(at), now)) {
             return Some(Self { token, known: Known::Before(known) });
         }
         let claims = Parts::split(token).and_then(|parts| parts.payload()).ok()?;
@@ -52,7 +52,7 @@ impl<'a> Session<'a> {
 
     fn instance(&self) -> usize {
         match &self.known {
-            Known::Before(known) => known.entry().instance,
+            Known::Before(known) => known.entry().instance(),
             Known::Claimed { instance, .. } => *instance,
         }
     }

@@ -233,6 +233,11 @@ impl Instances {
     pub(crate) fn at(&self, index: usize) -> Option<&Arc<Instance>> {
         self.0.get(index)
     }
+
+    /// The key set of the instance at `index`.
+    pub(crate) fn keys(&self, index: usize) -> Option<&Keys> {
+        self.at(index).map(|instance| &*instance.keys)
+    }
 }
 
 impl<'a> IntoIterator for &'a Instances {

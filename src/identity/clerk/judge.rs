@@ -17,7 +17,7 @@ use super::keys::Unknown;
 use super::reason::Reason;
 use super::token::{self, Parts};
 use crate::clock::Now;
-use crate::identity::cache::{self, Entry, TokenCache};
+use crate::identity::cache::{self, Entry, Proof, TokenCache};
 use crate::identity::checks::{self, About, Checks};
 use crate::identity::headers::{self, HeaderNames};
 use crate::identity::{Carrier, Facts, Identity, Linking, Verdict};
@@ -102,7 +102,7 @@ impl Verifier<'_> {
 
     /// Whether this very token has been verified as one of Clerk's.
     pub(in crate::identity) fn knows(&self, token: &str, now: Now) -> bool {
-        self.cache.find(token, self.instances, now).is_some()
+        self.cache.find(token, |at| self.instances.keys(at), now).is_some()
     }
 
     /// All cookies of all instances together.
@@ -138,7 +138,7 @@ impl Verifier<'_> {
     /// One token out of a header.
     fn judge(&self, token: &str, now: Now, attempt: Attempt) -> Judgment {
         if !self.checks.is_heard()
-            && let Some(known) = self.cache.find(token, self.instances, now)
+            && let Some(known) = self.cache.find(token, |at| self.instances.keys(at), now)
         {
             return known.into();
         }
@@ -283,17 +283,8 @@ impl Verifier<'_> {
         let mut identity = Identity::new(facts, rendered);
         identity.digest = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok();
         let identity = Arc::new(identity);
-        let deadline = cache::deadline(good_until_ms, now);
-        let entry = Entry {
-            identity: Arc::clone(&identity),
-            instance: index,
-            key,
-            generation,
-            good_from_ms,
-            good_until_ms,
-            deadline,
-            bytes,
-        };
+        let proof = Proof::Key { key, generation, instance: index };
+        let entry = Entry::new(Arc::clone(&identity), proof, (good_from_ms, good_until_ms), bytes, now);
         if !self.checks.is_heard() {
             self.cache.insert(token, entry);
         }

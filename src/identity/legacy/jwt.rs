@@ -16,11 +16,10 @@ use serde_json::{Map, Value};
 
 use super::Judgment;
 use super::claims::Claims;
-use super::known::{Entry, KnownTokens, Proof};
 use super::reason::Reason;
 use super::secret::{HmacAlgorithm, Secret};
 use crate::clock::Now;
-use crate::identity::cache::{deadline, weigh};
+use crate::identity::cache::{Entry, Known, Proof, TokenCache, weigh};
 use crate::identity::checks::{self, About, Checks};
 use crate::identity::clerk::token::{FORBIDDEN, Parts, is_kid};
 use crate::identity::clerk::{Attempt, Key, KeyAlgorithm, KeySource, Keys, Unknown};
@@ -74,7 +73,7 @@ pub(super) struct JwtVerifier {
     claims: Claims,
     headers: HeaderNames,
     linking: Arc<Linking>,
-    known: KnownTokens,
+    known: TokenCache,
 }
 
 impl JwtVerifier {
@@ -91,12 +90,12 @@ impl JwtVerifier {
         let secrets = secrets.iter().flat_map(hmac).collect();
         let label = issuer.clone().unwrap_or_else(|| "legacy".into());
         let keys = keys.map(|source| Keys::adopt(label, source, previous.and_then(|old| old.keys.as_ref())));
-        Self { algorithms, secrets, keys, issuer, audiences, claims, headers, linking, known: KnownTokens::default() }
+        Self { algorithms, secrets, keys, issuer, audiences, claims, headers, linking, known: TokenCache::default() }
     }
 
-    /// Whether this very token has been verified here.
-    pub(super) fn knows(&self, token: &str) -> bool {
-        self.known.holds(token)
+    /// What is known of this very token, where it has been verified here.
+    pub(super) fn known(&self, token: &str, now: Now) -> Option<Known> {
+        self.known.find(token, |_| self.keys.as_deref(), now)
     }
 
     pub(super) fn allows(&self, algorithm: &str) -> bool {
@@ -107,11 +106,19 @@ impl JwtVerifier {
         self.issuer.as_deref() == Some(issuer)
     }
 
-    pub(super) fn judge(&self, token: &str, now: Now, attempt: Attempt, told: Checks<'_>) -> Judgment {
-        if !told.is_heard()
-            && let Some(known) = self.known.find(token, self.keys.as_deref(), now)
-        {
-            return known.map_or(Judgment::Invalid(Reason::Expired), Judgment::Valid);
+    /// `known`: what [`known`](Self::known) said of it.
+    pub(super) fn judge(
+        &self,
+        token: &str,
+        known: Option<Known>,
+        now: Now,
+        attempt: Attempt,
+        told: Checks<'_>,
+    ) -> Judgment {
+        match known.filter(|_| !told.is_heard()) {
+            Some(Known::Good(entry)) => return Judgment::Valid(Arc::clone(&entry.identity)),
+            Some(Known::Over(_)) => return Judgment::Invalid(Reason::Expired),
+            None => {}
         }
         if attempt == Attempt::KnownOnly {
             return Judgment::Unchecked;
@@ -158,7 +165,7 @@ impl JwtVerifier {
                         if !holds {
                             return Err(Judgment::Invalid(Reason::Signature));
                         }
-                        Proof::Key(key, generation)
+                        Proof::Key { key, generation, instance: 0 }
                     }
                     Lookup::Missing(missing) => return Err(self.without_key(claims, &header, missing, now, told)),
                 }
@@ -294,14 +301,8 @@ impl JwtVerifier {
         let Some(good_until_ms) = validity.until_ms else { return Judgment::Invalid(Reason::Claims) };
         let bytes = weigh(token, &facts, rendered.len());
         let identity = identity(token, facts, rendered);
-        let entry = Entry {
-            identity: Arc::clone(&identity),
-            proof,
-            good_from_ms: validity.from_ms,
-            good_until_ms,
-            deadline: deadline(good_until_ms, now),
-            bytes,
-        };
+        let good_ms = (validity.from_ms, good_until_ms);
+        let entry = Entry::new(Arc::clone(&identity), proof, good_ms, bytes, now);
         if !told.is_heard() {
             self.known.insert(token, entry);
         }

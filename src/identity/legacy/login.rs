@@ -46,12 +46,13 @@ impl LegacyVerifier {
         let judge = |sent, carrier| match sent {
             Sent::Nothing => Judgment::Absent,
             Sent::Malformed => Judgment::Invalid(super::Reason::Malformed),
-            Sent::Token(token) => self.judge(token, carrier, question, now, attempt),
+            Sent::Token(token, known) => self.judge((token, known), carrier, question, now, attempt),
         };
+        let is_unclear = self.is_unclear(&in_header) || opaque.is_some_and(|token| self.is_respelled(token));
+        let is_cookie_unclear = is_ambiguous || self.is_unclear(&in_cookie);
         let (header, cookie) = (judge(in_header, Carrier::Header), judge(in_cookie, Carrier::Cookie));
-        let is_unclear = self.is_unclear(in_header) || opaque.is_some_and(|token| self.is_unclear(Sent::Token(token)));
         let header_passes = !is_ended(&header) && !is_unclear;
-        let cookie_passes = !is_ended(&cookie) && !is_ambiguous && !self.is_unclear(in_cookie);
+        let cookie_passes = !is_ended(&cookie) && !is_cookie_unclear;
         let is_forged = [&header, &cookie].iter().any(|judgment| is_forgery(judgment));
         let proves = |judgment: &Judgment| matches!(judgment, Judgment::Valid(_)) && !is_ended(judgment);
         let is_cookies = !proves(&header) && proves(&cookie) || matches!(header, Judgment::Absent);
@@ -71,15 +72,18 @@ impl LegacyVerifier {
     }
 
     /// Whether an API could read in it what crossgate does not.
-    fn is_unclear(&self, sent: Sent<'_>) -> bool {
+    fn is_unclear(&self, sent: &Sent<'_>) -> bool {
         match sent {
-            // Of a server, or of the API alone, to judge: its tokens have whatever form it likes, and one that is good must not
-            // be lost on the way to its own login.
-            _ if !matches!(self.kind, Kind::Jwt(_)) => false,
             Sent::Nothing => false,
-            Sent::Malformed => true,
-            Sent::Token(token) => loose::is_respelled(token),
+            Sent::Malformed => matches!(self.kind, Kind::Jwt(_)),
+            Sent::Token(token, _) => self.is_respelled(token),
         }
+    }
+
+    /// Of a server, or of the API alone, to judge, tokens have whatever form it likes, and one that is good must not be lost
+    /// on the way to its own login.
+    fn is_respelled(&self, token: &str) -> bool {
+        matches!(self.kind, Kind::Jwt(_)) && loose::is_respelled(token)
     }
 
     /// A bearer token without the form of anybody's: here it is the API's own, as refresh tokens are.

@@ -1,7 +1,7 @@
 //! The legacy side's credentials: whose they are, and whether they hold.
 //!
 //! ```text
-//! owner ─ jwt ─ known                    told here and now
+//! owner ─ jwt                            told here and now, and known from then on
 //!       └ lookup ─ introspect, forward   told by a server, remembered for a while
 //! ```
 //!
@@ -41,7 +41,6 @@ mod exchange;
 mod forward;
 mod introspect;
 mod jwt;
-mod known;
 mod login;
 mod lookup;
 mod memory;
@@ -52,6 +51,7 @@ mod secret;
 use std::sync::Arc;
 
 use crate::clock::{self, Now};
+use crate::identity::cache::Known;
 use crate::identity::checks::{self, About};
 use crate::identity::clerk::{Attempt, Keys, Verifier};
 use crate::identity::headers::HeaderNames;
@@ -233,10 +233,11 @@ enum Kind {
 }
 
 /// One credential as it was sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Sent<'a> {
     Nothing,
-    Token(&'a str),
+    /// And what is known of it, where it was verified before.
+    Token(&'a str, Option<Known>),
     Malformed,
 }
 
@@ -332,7 +333,7 @@ impl LegacyVerifier {
                 told.note(About::Legacy, checks::FORM, false, || "no credential of this header's form".to_owned());
                 Judgment::Invalid(Reason::Malformed)
             }
-            Sent::Token(token) => self.judge(token, carrier, question, now, attempt),
+            Sent::Token(token, known) => self.judge((token, known), carrier, question, now, attempt),
         };
         let (header, cookie) = (judge(header, Carrier::Header), judge(cookie, Carrier::Cookie));
         let cookie_agrees = match (&header, &cookie) {
@@ -354,7 +355,7 @@ impl LegacyVerifier {
 
     /// Whether a cookie's value is this side's by its content; for whoever removes what is not forwarded.
     pub fn owns_cookie(&self, name: &str, value: &str, clerk: &Verifier<'_>, now: Now) -> bool {
-        self.spec.carriers.cookie.as_deref() == Some(name) && self.is_own_cookie(value, clerk, now)
+        self.spec.carriers.cookie.as_deref() == Some(name) && self.own_cookie(value, clerk, now).is_some()
     }
 
     /// Whether text that was found in an unusual place is a token of either side; for the same.
@@ -394,20 +395,16 @@ impl LegacyVerifier {
                 Authorization::Malformed if clerk.instances.is_empty() => Sent::Malformed,
                 Authorization::Malformed => Sent::Nothing,
                 Authorization::Bearer(token) if foreign.is_in(token) => Sent::Nothing,
-                Authorization::Bearer(token) => {
-                    // A token that was accepted before needs no second look: the verifier that knows it owns it.
-                    let is_ours = self.knows(token)
-                        || !clerk.knows(token, now)
-                            && owner::of_bearer(token, &self.kind, clerk.instances) == Owner::Legacy;
-                    if is_ours { Sent::Token(token) } else { Sent::Nothing }
-                }
+                Authorization::Bearer(token) => self
+                    .claim(token, clerk, now, || owner::of_bearer(token, &self.kind, clerk.instances))
+                    .unwrap_or(Sent::Nothing),
             },
             Some(HeaderCarrier::Own(_)) => match &credentials.line {
                 Line::Absent => Sent::Nothing,
                 Line::Malformed => Sent::Malformed,
                 Line::Token(token) if foreign.is_in(token) => Sent::Nothing,
                 Line::Token(token) => match owner::of_own_header(token, clerk.instances) {
-                    Owner::Legacy => Sent::Token(token),
+                    Owner::Legacy => Sent::Token(token, self.known(token, now)),
                     Owner::Clerk | Owner::Nobody => Sent::Nothing,
                 },
             },
@@ -418,34 +415,63 @@ impl LegacyVerifier {
         let Some(name) = self.spec.carriers.cookie.as_deref() else { return Ok(Sent::Nothing) };
         let mut found = Sent::Nothing;
         for value in question.credentials.cookies.all(name) {
-            if question.foreign.is_in(value) || !self.is_own_cookie(value, &question.clerk, now) {
+            if question.foreign.is_in(value) {
                 continue;
             }
+            let Some(own) = self.own_cookie(value, &question.clerk, now) else { continue };
             if !matches!(found, Sent::Nothing) {
                 return Err(Pause::Ambiguous);
             }
-            found = Sent::Token(value);
+            found = own;
         }
         Ok(found)
     }
 
-    fn is_own_cookie(&self, value: &str, clerk: &Verifier<'_>, now: Now) -> bool {
-        self.knows(value)
-            || !clerk.knows(value, now) && owner::of_cookie(value, &self.kind, clerk.instances) == Owner::Legacy
+    fn own_cookie<'a>(&self, value: &'a str, clerk: &Verifier<'_>, now: Now) -> Option<Sent<'a>> {
+        self.claim(value, clerk, now, || owner::of_cookie(value, &self.kind, clerk.instances))
     }
 
-    fn knows(&self, token: &str) -> bool {
+    /// A token that is this side's, where Clerk's may stand, too. One that was accepted before needs no second look: the
+    /// verifier that knows it owns it.
+    fn claim<'a>(
+        &self,
+        token: &'a str,
+        clerk: &Verifier<'_>,
+        now: Now,
+        owner: impl FnOnce() -> Owner,
+    ) -> Option<Sent<'a>> {
+        let known = self.known(token, now);
+        let is_ours = known.is_some() || self.was_good(token) || !clerk.knows(token, now) && owner() == Owner::Legacy;
+        is_ours.then_some(Sent::Token(token, known))
+    }
+
+    /// What is known of a token that was verified here.
+    fn known(&self, token: &str, now: Now) -> Option<Known> {
         match &self.kind {
-            Kind::Jwt(jwt) => jwt.knows(token),
-            Kind::Asked(lookups) => lookups.knows(token),
-            Kind::Passthrough => false,
+            Kind::Jwt(jwt) => jwt.known(token, now),
+            Kind::Asked(_) | Kind::Passthrough => None,
         }
     }
 
-    fn judge(&self, token: &str, carrier: Carrier, question: &Question<'_>, now: Now, attempt: Attempt) -> Judgment {
+    /// Whether the server that is asked called it good before.
+    fn was_good(&self, token: &str) -> bool {
+        match &self.kind {
+            Kind::Asked(lookups) => lookups.knows(token),
+            Kind::Jwt(_) | Kind::Passthrough => false,
+        }
+    }
+
+    fn judge(
+        &self,
+        (token, known): (&str, Option<Known>),
+        carrier: Carrier,
+        question: &Question<'_>,
+        now: Now,
+        attempt: Attempt,
+    ) -> Judgment {
         let told = question.clerk.checks;
         match &self.kind {
-            Kind::Jwt(jwt) => jwt.judge(token, now, attempt, told),
+            Kind::Jwt(jwt) => jwt.judge(token, known, now, attempt, told),
             Kind::Asked(lookups) => lookup::judge(lookups, token, carrier, question.answers, now, attempt, told),
             Kind::Passthrough => {
                 told.note(About::Legacy, checks::FORM, true, || "left to the API to verify".to_owned());

@@ -7,8 +7,11 @@
 
 mod eval;
 mod read;
+mod shape;
+mod syntax;
 mod tree;
 mod value;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -153,6 +156,11 @@ impl Condition {
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same text for two that are read alike, however they are written.
+    pub fn meaning(&self) -> String {
+        format!("{:?}", self.root)
     }
 
     /// One that comes to what this claim says, true or false, and is written like this one.

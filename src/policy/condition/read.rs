@@ -4,90 +4,19 @@
 //! the parser may learn some day is evaluated by accident. The bounds here are what `eval` relies on.
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
-use cel::parser::PrattParser;
-use cel::parser::pratt_parser::{Lexer, TokenKind};
 use http::HeaderName;
 
-use super::tree::{Asked, Comparison, Conversion, Fact, Node, Operator, Quantifier, Search};
+use super::shape::{Shape, comparison, holds_comprehension, member, operator, shape, text};
+use super::syntax::parse;
+use super::tree::{Asked, Comparison, Conversion, Fact, Node, Operator, Search};
+use super::words::{Base, FUNCTIONS, OF_IDENTITY, OF_REQUEST, Type, VARIABLES};
 use super::{ConditionProblem, ConditionProblemKind as Kind, ConditionScope};
 use crate::policy::has::PermissionName;
 
-/// Longest text of a condition, in bytes.
-pub(super) const MAX_LENGTH: usize = 4_096;
-/// Most words and signs: bounds the parser's own recursion, which its limit of depth does not do for `? :` and `!`.
-const MAX_TOKENS: usize = 400;
-/// Deepest nesting of parentheses, brackets and arguments.
-const MAX_NESTING: u16 = 24;
 /// Deepest tree.
 const MAX_DEPTH: usize = 64;
 /// Most comprehensions in a condition, none within another.
 const MAX_COMPREHENSIONS: usize = 4;
-
-/// What a value is known to be before there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
-    Bool,
-    Number,
-    Text,
-    List,
-    Null,
-    /// Whatever the claim is.
-    Any,
-}
-
-impl Type {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bool => "true or false",
-            Self::Number => "a number",
-            Self::Text => "a text",
-            Self::List => "a list",
-            Self::Null => "null",
-            Self::Any => "a claim",
-        }
-    }
-}
-
-/// What has members that are named, and is no value by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Base {
-    Claims,
-    Identity,
-    Request,
-    Query,
-    Headers,
-}
-
-impl Base {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Claims => "claims",
-            Self::Identity => "identity",
-            Self::Request => "request",
-            Self::Query => "request.query",
-            Self::Headers => "request.headers",
-        }
-    }
-}
-
-const VARIABLES: &[&str] = &["claims", "identity", "request"];
-const OF_IDENTITY: &[&str] = &["subject", "org", "role", "permissions", "workspaces", "token", "method"];
-const OF_REQUEST: &[&str] = &["method", "path", "host", "segments", "query", "headers", "client"];
-const FUNCTIONS: &[&str] = &[
-    "size",
-    "contains",
-    "startsWith",
-    "endsWith",
-    "int",
-    "double",
-    "string",
-    "has",
-    "all",
-    "exists",
-    "exists_one",
-    "filter",
-    "map",
-];
 
 /// A tree, and where in the text it reads which header.
 #[derive(Debug)]
@@ -117,62 +46,6 @@ pub(super) fn read(text: &str, scope: &ConditionScope<'_>) -> Result<Read, Vec<C
         (Some((root, _)), true) => Ok(Read { root, headers: reader.headers }),
         _ => Err(reader.problems),
     }
-}
-
-type Places = Option<std::sync::Arc<SourceInfo>>;
-
-fn parse(text: &str) -> Result<(IdedExpr, Places), ConditionProblem> {
-    let problem = |at, kind| ConditionProblem { at, kind };
-    if text.len() > MAX_LENGTH {
-        return Err(problem(MAX_LENGTH, Kind::TooLong { limit: MAX_LENGTH }));
-    }
-    // Before the parser sees it, which recurses and copies by what there is.
-    let mut lexer = Lexer::new(text);
-    let mut tokens = 0;
-    loop {
-        let token = lexer.lex();
-        match token.kind {
-            TokenKind::TokEnd if tokens == 0 => return Err(problem(0, Kind::Empty)),
-            TokenKind::TokEnd => break,
-            TokenKind::TokError => {
-                let why = lexer.get_error().map(|error| error.message.clone()).unwrap_or_default();
-                return Err(problem(token.start, Kind::Syntax(why)));
-            }
-            TokenKind::TokWhitespace | TokenKind::TokComment => {}
-            TokenKind::TokEqual => return Err(problem(token.start, Kind::Assignment)),
-            _ => tokens += 1,
-        }
-        if tokens > MAX_TOKENS {
-            return Err(problem(token.start, Kind::TooMany { limit: MAX_TOKENS }));
-        }
-    }
-    let parser = || PrattParser::new().max_recursion_depth(MAX_NESTING).enable_ident_escape_syntax(true);
-    match parser().parse(text) {
-        // The parser says where its nodes stand only beside an error, so that it is given one, behind everything else.
-        Ok(expression) => {
-            let places = parser()
-                .parse(&format!("{text}\n]"))
-                .err()
-                .and_then(|errors| errors.errors.into_iter().find_map(|error| error.source_info));
-            Ok((expression, places))
-        }
-        Err(errors) => {
-            let first = errors.errors.into_iter().next();
-            let (at, why) = first.map_or((0, String::new()), |error| (offset(text, error.pos), error.msg));
-            if why.contains("recursion limit") {
-                return Err(problem(0, Kind::TooDeep { limit: usize::from(MAX_NESTING) }));
-            }
-            Err(problem(at, Kind::Syntax(why.trim_start_matches("Syntax error: ").to_owned())))
-        }
-    }
-}
-
-/// The byte of a line and a column, both from 1.
-fn offset(text: &str, (line, column): (isize, isize)) -> usize {
-    let line = usize::try_from(line - 1).unwrap_or(0);
-    let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
-    let at = before.saturating_add(usize::try_from(column - 1).unwrap_or(0)).min(text.len());
-    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 struct Reader<'a> {
@@ -577,95 +450,4 @@ impl Reader<'_> {
         self.item = None;
         typed
     }
-}
-
-enum Shape<'e> {
-    Quantified(Quantifier, &'e IdedExpr),
-    Collect(Option<&'e IdedExpr>, &'e IdedExpr),
-}
-
-/// Which macro the parser made this of.
-fn shape(made: &ComprehensionExpr) -> Option<Shape<'_>> {
-    let Expr::Call(step) = &made.loop_step.expr else { return None };
-    let appended = |expr: &'_ IdedExpr| match &expr.expr {
-        Expr::Call(add) if add.func_name == operators::ADD => matches!(add.args.as_slice(), [_, _]),
-        _ => false,
-    };
-    match (&made.accu_init.expr, step.func_name.as_str(), step.args.as_slice()) {
-        (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_AND, [_, body]) => {
-            Some(Shape::Quantified(Quantifier::All, body))
-        }
-        (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_OR, [_, body]) => {
-            Some(Shape::Quantified(Quantifier::Exists, body))
-        }
-        (Expr::Literal(LiteralValue::Int(_)), operators::CONDITIONAL, [body, ..]) => {
-            Some(Shape::Quantified(Quantifier::ExistsOne, body))
-        }
-        (Expr::List(_), operators::CONDITIONAL, [filter, add, _]) if appended(add) => {
-            Some(Shape::Collect(Some(filter), appended_item(add)?))
-        }
-        (Expr::List(_), operators::ADD, _) => Some(Shape::Collect(None, appended_item(&made.loop_step)?)),
-        _ => None,
-    }
-}
-
-/// What `list + [item]` appends.
-fn appended_item(add: &IdedExpr) -> Option<&IdedExpr> {
-    let Expr::Call(add) = &add.expr else { return None };
-    let [_, IdedExpr { expr: Expr::List(list), .. }] = add.args.as_slice() else { return None };
-    list.elements.first()
-}
-
-fn holds_comprehension(expr: &IdedExpr) -> bool {
-    match &expr.expr {
-        Expr::Comprehension(_) => true,
-        Expr::Call(call) => {
-            call.target.iter().any(|target| holds_comprehension(target)) || call.args.iter().any(holds_comprehension)
-        }
-        Expr::Select(select) => holds_comprehension(&select.operand),
-        Expr::List(list) => list.elements.iter().any(holds_comprehension),
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Map(_) | Expr::Struct(_) => false,
-    }
-}
-
-/// `of.name` or `of["name"]`.
-fn member(expr: &IdedExpr) -> Option<(&IdedExpr, &str)> {
-    match &expr.expr {
-        Expr::Select(select) if !select.test => Some((&select.operand, &select.field)),
-        Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
-            [of, index] => Some((of, text(index)?)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn text(expr: &IdedExpr) -> Option<&str> {
-    match &expr.expr {
-        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
-        _ => None,
-    }
-}
-
-fn comparison(name: &str) -> Option<Comparison> {
-    Some(match name {
-        operators::EQUALS => Comparison::Equal,
-        operators::NOT_EQUALS => Comparison::Unequal,
-        operators::LESS => Comparison::Less,
-        operators::LESS_EQUALS => Comparison::LessOrEqual,
-        operators::GREATER => Comparison::Greater,
-        operators::GREATER_EQUALS => Comparison::GreaterOrEqual,
-        _ => return None,
-    })
-}
-
-fn operator(name: &str) -> Option<Operator> {
-    Some(match name {
-        operators::ADD => Operator::Add,
-        operators::SUBSTRACT => Operator::Subtract,
-        operators::MULTIPLY => Operator::Multiply,
-        operators::DIVIDE => Operator::Divide,
-        operators::MODULO => Operator::Remainder,
-        _ => return None,
-    })
 }

@@ -218,6 +218,37 @@ fn the_first_denial_is_written_before_its_answer_and_repeats_are_counted() {
     assert_verified(&folder);
 }
 
+/// What repeats is what is the same: somebody else who acts in a person's name, and another reason, are neither.
+#[test]
+fn a_denial_hides_neither_an_impersonator_nor_another_reason() {
+    let bed = bed().start();
+    let of = |role: &str, org: &str| {
+        token("user_bob")
+            .org(org, "acme", role)
+            .claim("workspaces", serde_json::json!(["w1"]))
+            .claim("sid", "sess_1".into())
+    };
+    let member = of("member", "org_1");
+    let by = |who: &str| member.clone().claim("act", serde_json::json!({ "sub": who }));
+    let stranger = of("admin", "org_2");
+    for token in [member.clone(), by("user_imp1"), by("user_imp2"), stranger, by("user_imp1")] {
+        assert_eq!(bed.post(PATH).bearer(&token.sign()).body("{}").send().outcome(), "403 forbidden");
+    }
+    let told: Vec<_> = entries(bed.folder(), "denied")
+        .iter()
+        .map(|entry| (entry["actor"]["impersonator"].as_str().map(str::to_owned), entry["reason"].clone()))
+        .collect();
+    let (role, org) = ("role does not hold", "org does not hold");
+    let expected = [(None, role), (Some("user_imp1"), role), (Some("user_imp2"), role), (None, org)];
+    assert_eq!(told, expected.map(|(who, why)| (who.map(str::to_owned), why.into())));
+    let logins = until("the logins", || {
+        let logins = entries(bed.folder(), "authentication");
+        (logins.len() >= 3).then_some(logins)
+    });
+    let who: Vec<_> = logins.iter().map(|entry| entry["actor"]["impersonator"].as_str()).collect();
+    assert_eq!(who, [None, Some("user_imp1"), Some("user_imp2")]);
+}
+
 #[test]
 fn a_login_is_written_down_once_a_session() {
     let bed = bed().start();
@@ -267,6 +298,25 @@ fn changes_of_the_config_are_in_the_trail() {
     let refused = entries(bed.folder(), "config").pop().unwrap();
     assert_eq!(refused["decision"], "deny");
     assert!(refused["reason"].as_str().unwrap().starts_with("CG0"), "{refused}");
+}
+
+/// Else whoever edits the config could switch the writing off without a trace of that.
+#[test]
+fn the_reload_that_ends_the_events_is_itself_recorded() {
+    let bed = bed().section("audit: { events: [privileged, denied, config] }").start();
+    let config = bed.folder().join("crossgate.yaml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let told = || -> Vec<_> {
+        let entries = entries(bed.folder(), "config");
+        entries.iter().map(|entry| (entry["action"].clone(), entry["reason"].clone())).collect()
+    };
+    until("the start", || (told().len() == 1).then_some(()));
+    std::fs::write(&config, written.replace("[privileged, denied, config]", "[privileged]")).unwrap();
+    let said = until("the reload", || (told().len() == 2).then(|| told().remove(1)));
+    let reason = "audit.events: privileged (before: privileged, denied, config)";
+    assert_eq!(said, ("config.reload".into(), reason.into()));
+    assert_eq!(bed.get("/me/x").send().outcome(), "401 no_credential");
+    assert_eq!(entries(bed.folder(), "denied").len(), 0, "as the config says now");
 }
 
 #[test]

@@ -28,8 +28,33 @@ fn scopes_narrow_what_a_route_takes() {
     assert_eq!(bed.get(READ).bearer(&ada()).send().outcome(), "403 forbidden", "only runners");
     // A route that does not list it.
     assert_eq!(bed.get("/me/x").bearer(&writer).send().outcome(), "403 forbidden");
-    assert_eq!(bed.get("/reported/x").bearer(&writer).send().outcome(), "200 ok", "report mode");
-    assert!(bed.origin().last().values("authorization").is_empty());
+}
+
+/// Found by attack: it passed with all of the person's identity, a minted legacy token included.
+#[test]
+fn report_mode_takes_no_token_for_more_than_its_rule_does() {
+    let sessions =
+        "\n  - { id: sessions, match: { path: \"/sessions/{*rest}\" }, mode: report, require: { token: [session] } }\n";
+    let bed = bed().policy(&format!("{}{sessions}", super::RULES)).start();
+    let reader = exchange(&bed, &ada(), "executions:read");
+    let writer = exchange(&bed, &ada(), "executions:write");
+    let table = [
+        ("/reported/x", &reader, "runner", "its scope holds"),
+        ("/reported/x", &writer, "none", "another scope"),
+        ("/sessions/x", &writer, "none", "no runner is asked for"),
+        ("/sessions/x", &ada(), "clerk", "the session is"),
+    ];
+    for (target, credential, method, name) in table {
+        assert_eq!(bed.get(target).bearer(credential).send().outcome(), "200 ok", "{name}");
+        let seen = bed.origin().last();
+        assert_eq!(seen.values("x-crossgate-method"), [method], "{name}");
+        assert_eq!(seen.values("x-crossgate-subject").is_empty(), method == "none", "{name}");
+        assert!(seen.values("authorization").is_empty(), "{name}");
+    }
+    for route in ["reported", "sessions"] {
+        let counted = bed.ask_admin(&format!("/v1/report/{route}")).text();
+        assert!(counted.contains("\"42\""), "whose it was is counted: {counted}");
+    }
 }
 
 #[test]

@@ -419,3 +419,28 @@ routes:
         assert_eq!(told["method"], expected, "{told}");
     }
 }
+
+/// Who is let in for their legacy role, or refused for it, is recorded with it.
+#[test]
+fn the_trail_names_the_roles_of_legacy_people() {
+    const ROUTE: &str = r#"
+routes:
+  - id: write
+    match: { path: "/write" }
+    access: privileged
+    require: { token: [session, legacy], org: any, role: [org:admin] }
+"#;
+    let bed = two("", "{ percent: 0, key_file: bucket.key }")
+        .policy(ROUTE)
+        .section(r#"identity: { map: { file: map.jsonl }, roles: { "org:admin": [admin] } }"#)
+        .start_on_sockets();
+    for (id, roles, status) in [("1", json!(["admin", "dev,ops"]), 200), ("2", json!(["member"]), 403)] {
+        let token = legacy(id).claim("org", json!("acme")).claim("roles", roles).sign();
+        assert_eq!(bed.get("/write").bearer(&token).send().status, status, "{id}");
+    }
+    let sent = bed.origin().last();
+    let role = sent.values("x-crossgate-role").remove(0);
+    let attempt = crate::audit::entries(bed.folder(), "privileged.attempt").remove(0);
+    assert_eq!((attempt["role"].as_str(), &*role), (Some("admin,dev%2Cops"), "admin,dev%2Cops"));
+    assert_eq!(crate::audit::entries(bed.folder(), "denied")[0]["role"], "member");
+}
