@@ -203,6 +203,21 @@ fn signing_key(
     }
 }
 
+/// Reads the keys that are there.
+pub(super) fn read_keys(ring: &Ring, at: At<'_>, problems: &mut Vec<Problem>) {
+    let place = if at.key("keys_dir").is_written() { at.key("keys_dir") } else { at };
+    if let Err(problem) = ring.read(clock::now()) {
+        let help = "keys are made by crossgate: remove the file if it is none of them";
+        let told = Problem::at(codes::SIGNING_KEY, place, problem.to_string());
+        // Operators read the config as somebody else; the service itself ends its start for it.
+        problems.push(if problem.is_denied { told.warning() } else { told.help(help) });
+    }
+    if let Some(problem) = ring.exposed() {
+        let help = "chmod 600 its files and 700 the folder; if others had a look: crossgate keys rotate --now";
+        problems.push(Problem::at(codes::SECRET_OPEN, place, problem.to_string()).help(help).warning());
+    }
+}
+
 fn life(given: Option<raw::Time>, at: At<'_>, problems: &mut Vec<Problem>) -> Duration {
     let ttl = time(given, 60_000);
     if !TTL.contains(&ttl) || ttl.subsec_millis() != 0 {
@@ -278,13 +293,7 @@ pub(super) fn assertion(
         Some(previous) => Arc::clone(previous.ring()),
         None => Arc::new(Ring::new(folder)),
     };
-    if let Err(problem) = ring.read(clock::now()) {
-        let place = if at.key("keys_dir").is_written() { at.key("keys_dir") } else { at };
-        let help = "keys are made by crossgate: remove the file if it is none of them";
-        let told = Problem::at(codes::SIGNING_KEY, place, problem.to_string());
-        // Operators read the config as somebody else; the service itself ends its start for it.
-        problems.push(if problem.is_denied { told.warning() } else { told.help(help) });
-    }
+    read_keys(&ring, at, problems);
     let schedule = Schedule { algorithm, rotate, overlap, ttl };
     let spec = AssertionSpec {
         issuer: issuer?.into(),

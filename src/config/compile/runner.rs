@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::listen::time;
 use super::{missing, route};
-use crate::clock;
 use crate::config::codes;
 use crate::config::places::At;
 use crate::config::raw;
@@ -153,13 +152,7 @@ pub(super) fn finish(
         Some(previous) => Arc::clone(previous.ring()),
         None => Arc::new(Ring::of_runner(keys_dir)),
     };
-    if let Err(problem) = ring.read(clock::now()) {
-        let place = if at.key("keys_dir").is_written() { at.key("keys_dir") } else { at };
-        let help = "keys are made by crossgate: remove the file if it is none of them";
-        let told = Problem::at(codes::SIGNING_KEY, place, problem.to_string());
-        // Operators read the config as somebody else; the service itself ends its start for it.
-        problems.push(if problem.is_denied { told.warning() } else { told.help(help) });
-    }
+    super::issued::read_keys(&ring, at, problems);
     let once = match previous.filter(|previous| previous.once().path() == converted) {
         Some(previous) => Arc::clone(previous.once()),
         None => Arc::new(Once::new(converted)),

@@ -12,6 +12,7 @@ mod stage;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -108,6 +109,18 @@ impl Ring {
         let what = "is dated in the future, as made while a clock was wrong, and is passed over: when all clocks are \
                     right and another key signs, remove it";
         Some(RingProblem::new(&key.path, what))
+    }
+
+    /// What anybody on the machine may take a key from, or put one into. Group rights are left to operators: mounted secrets
+    /// often have them.
+    pub fn exposed(&self) -> Option<RingProblem> {
+        let may = |path: &Path, bits: u32| fs::metadata(path).is_ok_and(|file| file.mode() & bits != 0);
+        if may(&self.folder, 0o002) {
+            return Some(RingProblem::new(&self.folder, "can be written by everybody"));
+        }
+        let keys = self.keys.load();
+        let key = keys.iter().find(|key| may(&key.path, 0o006))?;
+        Some(RingProblem::new(&key.path, "can be read or written by everybody"))
     }
 
     fn emptied(&self) -> RingProblem {

@@ -154,6 +154,14 @@ fn other_methods_and_huge_bodies() {
     let answer = until("a record in time", || Some(chunked.send()).filter(|answer| answer.status != 503));
     assert_eq!(refusal(&answer), "413 invalid_request");
     assert!(denials(&bed).iter().any(|reason| reason.starts_with("body is larger")), "{:?}", denials(&bed));
+    // Also where `limits.body` is met first, which has another answer elsewhere.
+    let small = super::bed().section("limits: { body: 32KiB }").start();
+    let over = format!("{}&x={}", form(&ada()).body(), "a".repeat(40 << 10));
+    let answer = until("a record in time", || Some(send(&small, kind, &over)).filter(|answer| answer.status != 503));
+    assert_eq!(refusal(&answer), "413 invalid_request");
+    assert!(denials(&small).iter().any(|reason| reason.starts_with("body is larger")), "{:?}", denials(&small));
+    assert_eq!(small.metric("crossgate_token_exchanges_total{result=\"invalid_request\"}"), 1.0);
+    assert_eq!(small.post("/me/x").bearer(&ada()).body(&over).send().outcome(), "413 too_large");
     // As much as fits, in chunks; and a client that waits to be asked for its body.
     let fits = format!("{}&x={}", form(&ada()).body(), "a".repeat(40 << 10));
     let chunked = bed.post("/.crossgate/token").header("content-type", kind).chunked(fits.as_bytes());

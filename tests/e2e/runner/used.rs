@@ -1,10 +1,11 @@
 //! What a runner token does, and where it does nothing.
 
-use serde_json::json;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
 
-use super::{IDENTITY, MAP, RULES, START, ada, bed, exchange, legacy, part, reload};
-use crate::bed::until;
-use crate::issuer::{tampered, token};
+use super::{IDENTITY, LEGACY, MAP, RULES, RUNNER, SECRET, START, ada, bed, exchange, legacy, part, reload};
+use crate::bed::{Bed, until};
+use crate::issuer::{now, tampered, token};
 use crate::wire::{Call, Response};
 
 const READ: &str = "/api/orgs/acme/executions";
@@ -148,6 +149,74 @@ fn who_is_sealed_gone_or_moved_out_after_the_exchange() {
     assert_eq!((read(&of_clerk), read(&of_legacy)), ("401 invalid".to_owned(), "200 ok".to_owned()));
     map(&gone.replace(r#""43","state":"legacy_only""#, r#""43","clerk":"user_bob","state":"sealed""#));
     assert_eq!((read(&of_clerk), read(&of_legacy)), ("401 invalid".to_owned(), "401 invalid".to_owned()));
+}
+
+/// The roles of a credential stay those of the credential, also where the map said the same at the exchange.
+#[test]
+fn a_role_that_the_map_gives_later_is_not_gained() {
+    let rules = "routes:
+  - { id: boss, match: { path: \"/boss/{*rest}\" }, require: { token: [legacy, runner], scope: [executions:read], org: any, role: [org:admin] } }
+  - { id: all, match: { path: \"/all/{*rest}\" }, require: { token: [runner], scope: [executions:read] } }";
+    let member =
+        MAP.replace(r#""user":"43","org":"acme","role":"admin""#, r#""user":"43","org":"acme","role":"member""#);
+    let bed = Bed::new().policy(rules).section(RUNNER).section(IDENTITY).section(LEGACY);
+    std::fs::write(bed.folder().join("legacy.secret"), SECRET).unwrap();
+    std::fs::write(bed.folder().join("map.jsonl"), &member).unwrap();
+    let bed = bed.start();
+    let legacy = |roles: Value| {
+        let claims = json!({ "sub": "43", "org": "acme", "roles": roles, "exp": now() + 3600 });
+        encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
+    };
+    let own = legacy(json!(["member"]));
+    let said = exchange(&bed, &own, "executions:read");
+    let by_map = exchange(&bed, &legacy(json!([])), "executions:read");
+    assert_eq!((&part(&said, 1)["legacy_roles"], part(&by_map, 1).get("legacy_roles")), (&json!(["member"]), None));
+    let boss = |token: &str| bed.get("/boss/x").bearer(token).send().outcome();
+    assert_eq!([boss(&own), boss(&said), boss(&by_map)], ["403 forbidden"; 3]);
+    std::fs::write(bed.folder().join("map.jsonl"), MAP).unwrap();
+    reload(&bed);
+    assert_eq!([boss(&own), boss(&said), boss(&by_map)], ["403 forbidden", "403 forbidden", "200 ok"]);
+}
+
+/// Report mode lets pass what passed before: no API ever took a runner token, so that what the rule refuses is nobody's.
+#[test]
+fn report_mode_widens_no_runner_token() {
+    let rules = "routes:
+  - { id: a, match: { path: \"/a/{*rest}\" }, mode: report, require: { token: [session], org: any } }
+  - { id: b, match: { path: \"/b/{*rest}\" }, mode: report, require: { token: [runner], scope: [executions:write] } }
+  - { id: c, match: { path: \"/c/{*rest}\" }, mode: report, require: { token: [runner], scope: [executions:read] } }";
+    let bed = Bed::new().policy(rules).section(RUNNER).section(IDENTITY).section(LEGACY);
+    std::fs::write(bed.folder().join("legacy.secret"), SECRET).unwrap();
+    std::fs::write(bed.folder().join("map.jsonl"), MAP).unwrap();
+    let bed = bed.start();
+    let runner = exchange(&bed, &ada(), "executions:read");
+    for (path, named) in [("/a/x", false), ("/b/x", false), ("/c/x", true)] {
+        assert_eq!(bed.get(path).bearer(&runner).send().outcome(), "200 ok", "{path}");
+        let seen = bed.origin().last();
+        assert_eq!(!seen.values("x-crossgate-subject").is_empty(), named, "{path}");
+        assert_eq!(seen.values("x-crossgate-method"), [if named { "runner" } else { "none" }], "{path}");
+        assert!(seen.values("authorization").is_empty(), "{path}");
+    }
+}
+
+#[test]
+fn keys_that_everybody_can_read_are_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bed = bed().start();
+    let folder = bed.folder().join("state/runner-keys");
+    let made = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let check = || {
+        let config = bed.folder().join("crossgate.yaml");
+        let output = crate::bed::crossgate().args(["check", "-c"]).arg(config).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).contains("CG0214")
+    };
+    assert!(!check(), "as they are made");
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(check());
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(!check(), "a group is the operator's");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(check());
 }
 
 #[test]
