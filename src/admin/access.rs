@@ -20,8 +20,9 @@ const MAX_LINE: usize = 8 << 10;
 /// Why somebody may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// There is no valid token.
     NoToken,
+    /// What was sent is none of the config's, or cannot be read as one.
+    BadToken,
     /// The token of this name is valid, and not for this.
     NoScope(Arc<str>, Scope),
     /// Nobody may, over TCP, while no token is named in the config.
@@ -42,7 +43,10 @@ pub(super) fn admit(headers: &HeaderMap, socket: &Socket, access: &Access, scope
     if is_unix && !headers.contains_key(AUTHORIZATION) {
         return Ok(Arc::from("unix"));
     }
-    let sent = presented(headers).ok_or(Refused::NoToken)?;
+    if !headers.contains_key(AUTHORIZATION) {
+        return Err(Refused::NoToken);
+    }
+    let sent = presented(headers).ok_or(Refused::BadToken)?;
     let sent = digest::digest(&digest::SHA256, &sent);
     // All of them, whichever it is.
     let mut found = None;
@@ -51,7 +55,7 @@ pub(super) fn admit(headers: &HeaderMap, socket: &Socket, access: &Access, scope
             found = Some(token);
         }
     }
-    let token = found.ok_or(Refused::NoToken)?;
+    let token = found.ok_or(Refused::BadToken)?;
     if token.scopes.contains(&scope) {
         Ok(Arc::clone(&token.name))
     } else {
@@ -133,13 +137,13 @@ mod tests {
             (true, &tcp, &[boss], RolloutResume, Ok("boss")),
             (true, &tcp, &[boss], Read, Err(no_scope("boss", Read))),
             (true, &tcp, &[&flagger], RolloutWrite, Ok("ci")),
-            (true, &tcp, &[&by_user], RolloutWrite, Err(Refused::NoToken)),
-            (true, &tcp, &["Bearer 0123456789abcdeg"], Read, Err(Refused::NoToken)),
-            (true, &tcp, &["Bearer "], Read, Err(Refused::NoToken)),
-            (true, &tcp, &["0123456789abcdef"], Read, Err(Refused::NoToken)),
-            (true, &tcp, &["Basic ???"], Read, Err(Refused::NoToken)),
+            (true, &tcp, &[&by_user], RolloutWrite, Err(Refused::BadToken)),
+            (true, &tcp, &["Bearer 0123456789abcdeg"], Read, Err(Refused::BadToken)),
+            (true, &tcp, &["Bearer "], Read, Err(Refused::BadToken)),
+            (true, &tcp, &["0123456789abcdef"], Read, Err(Refused::BadToken)),
+            (true, &tcp, &["Basic ???"], Read, Err(Refused::BadToken)),
             // Two lines: which of them was meant?
-            (true, &tcp, &[ci, ci], Read, Err(Refused::NoToken)),
+            (true, &tcp, &[ci, ci], Read, Err(Refused::BadToken)),
         ];
         for (tokens, socket, lines, scope, want) in table {
             let access = if *tokens { access() } else { Access::default() };

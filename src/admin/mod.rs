@@ -16,7 +16,7 @@ mod view;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
@@ -88,8 +88,7 @@ impl ServeHttp for Admin {
             Err(refused) => {
                 let action =
                     if is_reload { "config.reload" } else { asked.map_or("admin.read", |(asked, _)| asked.action()) };
-                let has_token = session.req_header().headers.contains_key(AUTHORIZATION);
-                refusals::record(self, session, &told(&refused, action, has_token)).await;
+                refusals::record(self, session, &told(&refused, action)).await;
                 return turned_away(&refused);
             }
         };
@@ -244,9 +243,9 @@ fn trail(status: &Status) -> TrailState {
 }
 
 /// As the trail tells it, in the codes of the data listeners.
-fn told<'a>(refused: &'a Refused, action: &'static str, has_token: bool) -> refusals::Refusal<'a> {
+fn told<'a>(refused: &'a Refused, action: &'static str) -> refusals::Refusal<'a> {
     let (who, code, reason) = match refused {
-        Refused::NoToken if has_token => (None, "invalid", "not a token of admin.tokens".to_owned()),
+        Refused::BadToken => (None, "invalid", "not a token of admin.tokens".to_owned()),
         Refused::NoToken => (None, "no_credential", "no token".to_owned()),
         Refused::NoScope(name, scope) => {
             (Some(&**name), "forbidden", format!("the token has no scope {}", scope.as_str()))
@@ -258,7 +257,7 @@ fn told<'a>(refused: &'a Refused, action: &'static str, has_token: bool) -> refu
 
 fn turned_away(refused: &Refused) -> Response<Vec<u8>> {
     match refused {
-        Refused::NoToken => {
+        Refused::NoToken | Refused::BadToken => {
             let mut refused = problem(StatusCode::UNAUTHORIZED, "this needs a token of admin.tokens");
             let scheme = HeaderValue::from_static("Bearer realm=\"crossgate admin\"");
             refused.headers_mut().insert(WWW_AUTHENTICATE, scheme);

@@ -10,7 +10,6 @@ use pingora::protocols::http::ServerSession;
 use super::Admin;
 use crate::audit::{Actor, Entry, Event, EventClass, Id, Policy, Request, Text};
 use crate::clock;
-use crate::request::Peer;
 
 /// What was refused.
 #[derive(Debug)]
@@ -34,7 +33,8 @@ pub(super) async fn record(admin: &Admin, session: &ServerSession, refusal: &Ref
     let peer = peer(session);
     let made = || {
         let id = Id::random();
-        let (request_id, peer) = (id.to_string(), peer.to_string());
+        let request_id = id.to_string();
+        let peer = peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
         let head = session.req_header();
         let mut entry = Entry::new(id, clock::unix_micros(), Event::Denied);
         entry.decision = Some("deny");
@@ -59,21 +59,12 @@ pub(super) async fn record(admin: &Admin, session: &ServerSession, refusal: &Ref
         });
         (Event::Denied, entry.body())
     };
-    let caller = ("admin", refusal.who, if refusal.who.is_none() { address(peer) } else { None });
+    let caller = ("admin", refusal.who, peer.filter(|_| refusal.who.is_none()));
     let kind = (refusal.action, refusal.code);
     let _ = admin.ledger.denial(&caller, &kind, refusal.who.is_some(), refusal.code, made).await;
 }
 
-fn peer(session: &ServerSession) -> Peer {
-    match session.client_addr().and_then(|address| address.as_inet()) {
-        Some(address) => Peer::Ip(address.ip()),
-        None => Peer::Unix,
-    }
-}
-
-fn address(peer: Peer) -> Option<IpAddr> {
-    match peer {
-        Peer::Ip(address) => Some(address),
-        Peer::Unix => None,
-    }
+/// `None` on a unix socket.
+fn peer(session: &ServerSession) -> Option<IpAddr> {
+    session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical())
 }

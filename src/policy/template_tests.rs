@@ -88,7 +88,7 @@ fn a_label_is_one_line_out_of_which_the_bytes_can_be_told() {
         ("{rest}", "x/y%25"),
         ("o:{org}:{query.w}", "o:a%20b%C3%A9:w%201%0D%0A"),
         ("<{query.none}>", "<>"),
-        ("<{query.twice}>", "<>"),
+        ("<{query.twice}>", "<1 & 1>"),
         ("{header.x-team}<{header.x-none}><{header.x-twice}>", "t%201<><>"),
         ("{claim.sub}", "u%201"),
         ("{claim.level}-{claim.staff}", "3-true"),
