@@ -59,7 +59,7 @@ pub(super) fn not_connected(passage: &mut Passage, mut error: Box<Error>) -> Box
     error
 }
 
-/// It broke off: what of, as the client and the endpoint's record have to hear it.
+/// It broke off: of what, as the client has to hear it. The endpoint is told how it fared, and Pingora whether to try again.
 pub(super) fn broke_off(
     session: &mut Session,
     passage: &mut Passage,
@@ -79,7 +79,6 @@ pub(super) fn broke_off(
         attempt.broke_off(&error, Progress { request_done, reused });
     }
     // As Pingora's own: again only what may be done twice, on a pooled connection that broke before an answer.
-    // What is recorded once is sent once.
     let is_safe = session.req_header().method.is_idempotent()
         && passage.action.is_none()
         && !session.as_ref().retry_buffer_truncated();

@@ -97,15 +97,6 @@ impl Permit {
         }
     }
 
-    /// The same as nobody's, where only report mode lets it pass: of a credential that no API took before.
-    #[must_use]
-    pub fn reported_as_nobody(mut self) -> Self {
-        if self.reported.is_some() {
-            self.identity = None;
-        }
-        self
-    }
-
     /// The same by another upstream: that of the person's arm, where the route names none of its own.
     #[must_use]
     pub fn by(mut self, route: &Route, upstream: Option<usize>) -> Self {
