@@ -262,7 +262,8 @@ impl Builder<'_> {
         let reads_so = self.source.line(at.line)?.chars().skip(at.column.checked_sub(2)?);
         let written: String = reads_so.take(name.chars().count() + 2).collect();
         let is_template = text.is_empty() && values.is_empty() && written == format!("{{{name}}}");
-        is_template.then_some(Span { width: at.width + 2, column: at.column - 1, ..*span })
+        // Only now: a key that goes over several lines is as wide as can be.
+        is_template.then(|| Span { width: at.width.saturating_add(2), column: at.column.saturating_sub(1), ..*span })
     }
 
     fn not_quoted(&mut self, span: Span) {
@@ -278,7 +279,7 @@ impl Builder<'_> {
     /// A block of text is shown by the `|` or `>` behind its key: its lines may be a key that nobody should see.
     fn block_sign(&self) -> Option<Span> {
         let Some(Open::Map { key: Some((_, key)), .. }) = self.open.last() else { return None };
-        let behind_key = key.column - 1 + key.width;
+        let behind_key = key.column.saturating_sub(1).saturating_add(key.width);
         let at = self.source.line(key.line)?.chars().skip(behind_key).position(|c| matches!(c, '|' | '>'))?;
         Some(Span { line: key.line, column: behind_key + at + 1, width: 1 })
     }

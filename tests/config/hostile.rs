@@ -212,6 +212,15 @@ fn files_that_are_none() {
     }
 }
 
+/// Found by [`any_text`]: the width of such a key was added to.
+#[test]
+fn a_key_over_two_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    for text in ["{\"\n\"]", "\"\n\": |\n  a", "? \"a\n  b\"\n: |\n  $${x} ${y\n"] {
+        survive(folder.path(), text, text.as_bytes());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
