@@ -430,8 +430,8 @@ fn put_aside(site: &Site, path: &Path, found: Option<Found>) -> Result<(), Strin
 
 /// A name for evidence that no other has: the first from `seq` on, whatever the foreign lines call themselves.
 fn unused(site: &Site, seq: u64) -> PathBuf {
-    let names = (seq..seq.saturating_add(MOST_FOREIGN)).map(|seq| site.names.foreign(seq));
-    names.clone().find(|path| !path.exists()).or(names.last()).unwrap_or_else(|| site.names.foreign(seq))
+    let mut names = (seq..seq.saturating_add(MOST_FOREIGN)).map(|seq| site.names.foreign(seq));
+    names.find(|path| !path.exists()).unwrap_or_else(|| site.names.foreign(seq))
 }
 
 /// What is to be said of lines that were put aside because they stood behind the signed end at `link`, and of which no
