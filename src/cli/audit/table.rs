@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use super::super::{Format, complain};
 use super::filter::{Filter, Shown};
+use crate::hidden::is_hidden;
 
 /// Notes on lines that do not parse, before they are only counted.
 const NOTES: u64 = 10;
@@ -150,7 +151,7 @@ pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         if (' '..='~').contains(&letter) && letter != '\\'
-            || (!letter.is_ascii() && letter.is_alphanumeric())
+            || (!letter.is_ascii() && letter.is_alphanumeric() && !is_hidden(letter))
             || letter == '\u{2026}'
         {
             safe.push(letter);
@@ -173,6 +174,7 @@ mod tests {
             ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
             ("a\r\nb\t", "a\\r\\nb\\t"),
             ("\u{202e}cod", "\\u{202e}cod"),
+            ("a\u{3164}b", "a\\u{3164}b"),
             ("\u{9b}31m\u{7f}\u{0}", "\\u{9b}31m\\u{7f}\\u{0}"),
             ("\u{200b}\u{feff}\u{2028}", "\\u{200b}\\u{feff}\\u{2028}"),
             ("a\\u{1b}", "a\\\\u{1b}"),

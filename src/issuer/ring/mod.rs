@@ -1,4 +1,4 @@
-//! The keys of assertions or of runner tokens: a folder, one [file](file) a [key](key), and what each of them is good for at
+//! The keys of assertions or of runner tokens: a folder, one [file](mod@file) a [key](mod@key), and what each of them is good for at
 //! a [time](stage).
 //!
 //! A key is published as soon as it is there and signs only after its time, so that no verifier that keeps the set for
