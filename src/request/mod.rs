@@ -112,12 +112,15 @@ pub enum QueryValue {
     Unreadable,
 }
 
-/// Whether some API reads this key as `name`: in another case, cut at a NUL or a bracket, with spaces in front, or in an
-/// escape that it repairs. Parameters are also split at `;` by some.
+/// Whether some API reads this key as `name`: in another case, cut at a NUL or a bracket, with spaces in front, in an
+/// escape that it repairs, or as PHP folds it, which makes `org_id` of `org.id`, `org id` and `org[id`. Parameters are
+/// also split at `;` by some.
 fn is_loosely(key: &str, name: &str) -> bool {
     let Some(key) = decode_query(key) else { return true };
-    let end = key.find(['\0', '[']).unwrap_or(key.len());
-    key.get(..end).is_some_and(|key| key.trim().eq_ignore_ascii_case(name))
+    let whole = key.split('\0').next().unwrap_or_default().trim();
+    let cut = whole.split('[').next().unwrap_or_default().trim();
+    let fold = |letter: char| if matches!(letter, '.' | ' ' | '[') { '_' } else { letter.to_ascii_lowercase() };
+    [whole, cut].iter().any(|read| read.chars().map(fold).eq(name.chars().map(fold)))
 }
 
 fn decode_query(text: &str) -> Option<String> {
@@ -157,6 +160,7 @@ mod tests {
             ("cut at a NUL", Some("a=1&a%00x=2"), QueryValue::Unreadable),
             ("behind a space", Some("a=1&+a=2"), QueryValue::Unreadable),
             ("behind a semicolon", Some("x=1;a=2&a=1"), QueryValue::Unreadable),
+            ("a folded neighbour", Some("a=1&.a=2&a.=3"), one("1")),
             ("behind a semicolon of its own", Some("a=1;a=2"), QueryValue::Unreadable),
             ("an odd escape", Some("a=1&%u0061=2"), QueryValue::Unreadable),
             ("a neighbour", Some("a=1&ab=2&b[a]=3;c"), one("1")),
@@ -166,6 +170,22 @@ mod tests {
         for (name, query, expected) in table {
             assert_eq!(query_value(query, "a"), expected, "{name}");
         }
+    }
+
+    /// Found by an attacker: PHP makes one name of all of these, and takes the last.
+    #[test]
+    fn names_that_php_folds_are_one() {
+        for other in
+            ["org.id", "org%20id", "org+id", "org[id", "%20org.id", "ORG.ID", "org_id[]", "org.id[x]", "org%2Eid"]
+        {
+            let query = format!("org_id=org_1&{other}=org_2");
+            assert_eq!(query_value(Some(&query), "org_id"), QueryValue::Unreadable, "{query}");
+            let query = format!("{other}=org_2");
+            assert_eq!(query_value(Some(&query), "org_id"), QueryValue::Unreadable, "{query}");
+            assert_eq!(query_readings(Some(&query), "org_id"), ["org_2"], "{query}");
+        }
+        assert_eq!(query_value(Some("org.id=org_1"), "org.id"), QueryValue::One("org_1".to_owned()));
+        assert_eq!(query_value(Some("orgid=org_2&org-id=org_3"), "org_id"), QueryValue::Absent);
     }
 
     #[test]
