@@ -170,7 +170,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ),
     (
         "admin",
-        "snapshot reload drain telemetry gate identity issuer clock upstream route audit rollout explain persona",
+        "snapshot reload drain telemetry gate identity issuer clock upstream request route audit rollout explain persona",
         "the admin listener shows what serves: it never sees config",
     ),
     ("drain", "admin gate guard snapshot", "draining waits for guard and gate and tells the admin listener"),

@@ -3,13 +3,12 @@
 //! Rolled up as the gate's denials are, so that a scraper with an old token writes one line a minute. Decides nothing, and
 //! writes no token: a name where one is known, else the peer.
 
-use std::net::IpAddr;
-
 use pingora::protocols::http::ServerSession;
 
 use super::Admin;
 use crate::audit::{Actor, Entry, Event, EventClass, Id, Policy, Request, Text};
 use crate::clock;
+use crate::request::Peer;
 
 /// What was refused.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub(super) async fn record(admin: &Admin, session: &ServerSession, refusal: &Ref
     let made = || {
         let id = Id::random();
         let request_id = id.to_string();
-        let peer = peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
+        let peer = peer.to_string();
         let head = session.req_header();
         let mut entry = Entry::new(id, clock::unix_micros(), Event::Denied);
         entry.decision = Some("deny");
@@ -59,12 +58,14 @@ pub(super) async fn record(admin: &Admin, session: &ServerSession, refusal: &Ref
         });
         (Event::Denied, entry.body())
     };
-    let caller = ("admin", refusal.who, peer.filter(|_| refusal.who.is_none()));
+    let caller = ("admin", refusal.who, if refusal.who.is_none() { peer.neighbourhood() } else { None });
     let kind = (refusal.action, refusal.code);
     let _ = admin.ledger.denial(&caller, &kind, refusal.who.is_some(), refusal.code, made).await;
 }
 
-/// `None` on a unix socket.
-fn peer(session: &ServerSession) -> Option<IpAddr> {
-    session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical())
+fn peer(session: &ServerSession) -> Peer {
+    match session.client_addr().and_then(|address| address.as_inet()) {
+        Some(address) => Peer::Ip(address.ip().to_canonical()),
+        None => Peer::Unix,
+    }
 }

@@ -174,7 +174,13 @@ fn secret(disk: &dyn Disk, path: &Path, make: impl Fn() -> Option<Vec<u8>>) -> R
 
 /// Writes the public key down beside the trail, before those of earlier keys: their checkpoints stay checkable.
 fn publish(disk: &dyn Disk, path: &Path, own: &PublicKey) -> Result<Vec<PublicKey>, String> {
-    let text = regular::read(path, regular::KEYS).unwrap_or_default();
+    let text = match regular::read(path, regular::KEYS) {
+        // Never replaced because it could not be read: without the earlier keys their checkpoints are nobody's.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(sentence(path, "cannot be read", &error));
+        }
+        read => read.unwrap_or_default(),
+    };
     let mut keys = PublicKey::all(&String::from_utf8_lossy(&text));
     if keys.first() != Some(own) {
         keys.retain(|key| key != own);

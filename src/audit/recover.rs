@@ -22,7 +22,7 @@ use super::site::Site;
 use super::system::{self, Reason};
 use super::witness::{Signed, Witness};
 
-/// Files of foreign lines that are told of at a start, at most.
+/// Files of foreign lines that are told of at a start, at most; all are kept.
 const MOST_FOREIGN: u64 = 16;
 
 impl Journal {
@@ -113,6 +113,10 @@ impl Journal {
                 (None, first) => first.map(|first| site.names.older_name(first)),
             };
             tracing::error!("{}: the audit trail is broken: {problem}", path.display());
+            if signed.end() == Some(self.link) {
+                // Here, too: what is written behind the end from now on is no stranger's.
+                self.witness.take_over(site, &self.keys, end.first.unwrap_or(1), self.link)?;
+            }
             self.begin(site, Reason::Broken).map_err(fault)?;
             return Ok(vec![system::broken(evidence.as_deref(), &problem)]);
         }
@@ -127,7 +131,7 @@ impl Journal {
             said.extend(cut(site, path, end.good, end.size, next, end.closed)?);
         }
         // Also what a start put aside that did not come as far as to say so.
-        said.extend(foreign(site, self.link)?);
+        said.extend(foreign(site, signed.last().unwrap_or(self.link.seq))?);
         if end.closed || end.first.is_none() {
             // After the cut: from here on lines behind the end are this process's.
             self.witness.take_over(site, &self.keys, end.first.unwrap_or(1), self.link)?;
@@ -430,19 +434,20 @@ fn put_aside(site: &Site, path: &Path, found: Option<Found>) -> Result<(), Strin
 
 /// A name for evidence that no other has: the first from `seq` on, whatever the foreign lines call themselves.
 fn unused(site: &Site, seq: u64) -> PathBuf {
-    let end = seq.saturating_add(MOST_FOREIGN);
-    let mut names = (seq..end).map(|seq| site.names.foreign(seq));
-    names.find(|path| !path.exists()).unwrap_or_else(|| site.names.foreign(end))
+    let mut names = (seq..u64::MAX).map(|seq| site.names.foreign(seq));
+    // There are not as many files.
+    names.find(|path| !path.exists()).unwrap_or_else(|| site.names.foreign(seq))
 }
 
-/// What is to be said of lines that were put aside because they stood behind the signed end at `link`, and of which no
-/// entry tells yet: with each that is told the trail goes on past its name.
-fn foreign(site: &Site, link: Link) -> Result<Vec<Item>, String> {
+/// What is to be said of lines that were put aside because they stood behind the signed end at `signed`, and of which no
+/// entry tells yet. A start signs once it has told all, and goes on past their names then: what is not signed may have
+/// been cut short before it told.
+fn foreign(site: &Site, signed: u64) -> Result<Vec<Item>, String> {
     let found = site.names.foreign_ones().map_err(|error| format!("{}: {error}", site.names.folder().display()))?;
-    let untold = link.seq.saturating_add(1)..=link.seq.saturating_add(MOST_FOREIGN);
+    let untold = signed.saturating_add(1)..=signed.saturating_add(MOST_FOREIGN);
     let untold = found.into_iter().filter(|(seq, _)| untold.contains(seq));
     let say = |(seq, path): (u64, PathBuf)| {
-        let problem = format!("bytes stood behind entry {}, where the trail had been ended and signed", link.seq);
+        let problem = format!("bytes stood behind entry {signed}, where the trail had been ended and signed");
         tracing::error!("{}: the audit trail was added to while nobody wrote it: {problem}", path.display());
         system::broken(Some(&site.names.foreign_name(seq)), &problem)
     };

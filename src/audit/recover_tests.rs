@@ -44,6 +44,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Of a copied `state_dir`: the witness is named after where the trail lies.
+fn move_witness(from: &Bed, to: &Bed) {
+    let witness = |bed: &Bed| Names::of(&bed.active()).unwrap().witness(&bed.path("state"));
+    fs::rename(to.path("state").join(witness(from).file_name().unwrap()), witness(to)).unwrap();
+}
+
 #[test]
 fn a_tail_torn_at_any_byte_of_the_last_two_lines_is_cut_and_kept() {
     let whole = Bed::new();
@@ -302,10 +308,8 @@ fn lines_behind_a_signed_end_are_foreign_and_never_built_upon() {
         }
         let whole = fs::read(bed.active()).unwrap();
         fs::write(bed.active(), [whole.clone(), bytes.clone()].concat()).unwrap();
-        if tail {
-            let told = verified(&bed);
-            assert!(told.len() == 1 && told[0].contains(&format!("closed with entry {}", end.seq)), "{told:?}");
-        }
+        let told = verified(&bed);
+        assert!(told.len() == 1 && told[0].contains(&format!("closed with entry {}", end.seq)), "{what}: {told:?}");
         drop(start(&bed, SIZE));
         let chain = bed.chain();
         assert_eq!(chain.find("trail.retire"), None, "{what}");
@@ -358,6 +362,88 @@ fn foreign_lines_that_were_put_aside_and_not_told_are_told_by_the_next_start() {
     assert!(bed.chain().find("trail.broken").is_some());
 }
 
+/// The first entry of the start that put it aside may be durable without the one that tells it.
+#[test]
+fn foreign_lines_are_told_also_when_the_start_that_found_them_wrote_and_was_killed() {
+    let whole = Bed::new();
+    let end = closed(&whole);
+    let sealed = whole.folder().join(format!("audit-{:020}.jsonl", 1));
+    fs::rename(whole.active(), &sealed).unwrap();
+    fs::write(whole.active(), forged(end, 4)).unwrap();
+    for call in 1.. {
+        let bed = Bed::new();
+        copy(&whole.folder(), &bed.folder());
+        copy(&whole.path("state"), &bed.path("state"));
+        move_witness(&whole, &bed);
+        let disk = bed.disk();
+        disk.at_sync(call, Wrong::Io);
+        let _ = Desk::open(Arc::new(disk.clone()), bed.options(SIZE, 1000));
+        drop(start(&bed, SIZE));
+        let (chain, files) = (bed.chain(), bed.files());
+        assert!(chain.find("trail.broken").is_some(), "call {call}: {files:?}");
+        assert_eq!(chain.find("trail.retire"), None, "call {call}");
+        if !disk.was_hit() {
+            assert!(call > 4, "{call}");
+            return;
+        }
+    }
+}
+
+/// `state_dir` came back from a backup, and the segment in use was begun less than a minute ago: what it holds was
+/// acknowledged.
+#[test]
+fn an_old_end_in_state_dir_makes_no_stranger_of_what_was_written_since() {
+    let bed = Bed::new();
+    let small = 64 << 10;
+    closed(&bed);
+    let kept = bed.path("kept");
+    copy(&bed.path("state"), &kept);
+    let mut desk = Desk::open(Arc::new(bed.disk()), bed.options(small, 1000)).unwrap();
+    while bed.older().len() < 3 {
+        desk.commit(20);
+    }
+    desk.commit(3);
+    let last = bed.chain().last;
+    drop(desk);
+    let bytes = fs::read(bed.active()).unwrap();
+    let first = Line::read(bytes.split(|byte| *byte == b'\n').next().unwrap()).unwrap().seq;
+    // As within its first minute.
+    let _ = fs::remove_file(bed.folder().join(format!("audit-{first:020}.checkpoints")));
+    copy(&kept, &bed.path("state"));
+    drop(start(&bed, small));
+    assert!(!bed.files().iter().any(|name| name.ends_with(".foreign")), "{:?}", bed.files());
+    let chain = bed.chain();
+    assert!(chain.last > last);
+    assert_eq!((chain.find("trail.broken"), verified(&bed)), (None, Vec::new()));
+}
+
+/// Somebody who may write to the trail's folder alone: a key and a checkpoint of their own, and a folder in the way of the next one.
+#[test]
+fn what_is_written_behind_an_end_that_was_made_to_look_broken_stays_ours() {
+    let bed = Bed::new();
+    let end = closed(&bed);
+    let other = Bed::new();
+    closed(&other);
+    let theirs = |name: &str| other.folder().join(name);
+    let public = bed.folder().join("audit.pub");
+    let keys = [fs::read(&public).unwrap(), fs::read(theirs("audit.pub")).unwrap()].concat();
+    fs::write(&public, keys).unwrap();
+    // A longer trail of theirs, whose checkpoint covers what is not here.
+    closed(&other);
+    closed(&other);
+    let checkpoints = format!("audit-{:020}.checkpoints", 1);
+    let mut file = fs::OpenOptions::new().append(true).open(bed.folder().join(&checkpoints)).unwrap();
+    std::io::Write::write_all(&mut file, &fs::read(theirs(&checkpoints)).unwrap()).unwrap();
+    fs::create_dir(bed.folder().join(format!("audit-{:020}.checkpoints", end.seq + 1))).unwrap();
+    let mut desk = start(&bed, SIZE);
+    desk.commit(3);
+    drop(desk);
+    let last = Chain::read(&[bed.active()]).unwrap().last;
+    drop(start(&bed, SIZE));
+    assert!(!bed.files().iter().any(|name| name.ends_with(".foreign")), "{:?}", bed.files());
+    assert!(Chain::read(&[bed.active()]).unwrap().last > last);
+}
+
 /// Nothing that a kill leaves is called tampered, whenever it comes: here behind an end, in the middle of a start.
 #[test]
 fn a_start_that_is_killed_at_any_call_behind_a_signed_end_leaves_no_foreign_lines() {
@@ -367,9 +453,7 @@ fn a_start_that_is_killed_at_any_call_behind_a_signed_end_leaves_no_foreign_line
         let bed = Bed::new();
         copy(&whole.folder(), &bed.folder());
         copy(&whole.path("state"), &bed.path("state"));
-        // The witness is named after where the trail lies.
-        let witness = |bed: &Bed| Names::of(&bed.active()).unwrap().witness(&bed.path("state"));
-        fs::rename(bed.path("state").join(witness(&whole).file_name().unwrap()), witness(&bed)).unwrap();
+        move_witness(&whole, &bed);
         let disk = bed.disk();
         disk.at_sync(call, Wrong::Io);
         let _ = Desk::open(Arc::new(disk.clone()), bed.options(SIZE, 1000));

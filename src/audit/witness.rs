@@ -22,6 +22,8 @@ const PERIOD: Duration = Duration::from_secs(60);
 const ENTRIES: u64 = 10_000;
 /// Bytes of a checkpoint file that are looked at from its end: thousands of lines.
 const TAIL: u64 = 1 << 20;
+/// Older segments that are asked whether the trail went on behind an end.
+const OLDER: usize = 32;
 
 pub(super) struct Witness {
     /// `seq` that the last one covers.
@@ -97,12 +99,13 @@ impl Witness {
     /// Beside the segment and in `state_dir`.
     fn write(&mut self, site: &Site, made: &[u8]) -> Result<(), (PathBuf, io::Error)> {
         let beside = self.append(site, made).map_err(|error| (site.names.checkpoints(self.first), error));
-        let apart = site.names.witness(&site.options.state_dir);
-        let done = beside.and_then(|()| replace(&*site.disk, &apart, made).map_err(|error| (apart, error)));
-        if done.is_err() {
+        if beside.is_err() {
             self.file = None;
         }
-        done
+        // Whatever became of the first: who can make that one fail must not keep the other from going on.
+        let path = site.names.witness(&site.options.state_dir);
+        let apart = replace(&*site.disk, &path, made).map_err(|error| (path, error));
+        beside.and(apart)
     }
 
     fn append(&mut self, site: &Site, line: &[u8]) -> io::Result<()> {
@@ -128,6 +131,10 @@ fn open(site: &Site, first: u64) -> io::Result<Box<dyn Append>> {
     };
     let mut file = site.disk.append(&path)?;
     let whole = whole(&text);
+    if whole == 0 && from > 0 {
+        let what = format!("its last {TAIL} bytes hold no checkpoint");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
     if whole < text.len() {
         file.truncate(from + whole as u64)?;
     }
@@ -160,6 +167,8 @@ struct Word {
     ours: bool,
     /// It lies in `state_dir`.
     apart: bool,
+    /// It is an older segment's: all that it can tell is that the trail went on.
+    older: bool,
 }
 
 impl Signed {
@@ -167,20 +176,34 @@ impl Signed {
 
     /// Of the segment that begins with `first`, and of `state_dir`.
     pub(super) fn read(site: &Site, first: Option<u64>, keys: &Keys) -> Self {
-        let beside = first.map(|first| (site.names.checkpoints(first), false));
-        let files = beside.into_iter().chain([(site.names.witness(&site.options.state_dir), true)]);
-        let word = |(path, apart): (PathBuf, bool)| {
+        let word = |path: PathBuf, apart: bool, older: bool| {
             let (_, text) = regular::read_end(&path, TAIL).ok()?;
             let mut lines = text.rsplit(|byte| *byte == b'\n').filter_map(Checkpoint::parse);
             let found = lines.find(|checkpoint| checkpoint.is_signed_by(&keys.public))?;
-            Some(Word { link: found.link()?, end: found.end, ours: apart || found.key == keys.id(), apart })
+            Some(Word { link: found.link()?, end: found.end, ours: apart || found.key == keys.id(), apart, older })
         };
-        Self(files.filter_map(word).collect())
+        let beside = first.and_then(|first| word(site.names.checkpoints(first), false, false));
+        let apart = word(site.names.witness(&site.options.state_dir), true, false);
+        let mut signed = Self(beside.into_iter().chain(apart).collect());
+        // Rarely: a copy of `state_dir` of before, or a trail that was moved away and back. What was acknowledged since is
+        // no stranger's, and the sealed segments say so.
+        let (Some(first), Some(end)) = (first, signed.end()) else { return signed };
+        if end.seq < first {
+            let older = site.names.older_ones().unwrap_or_default();
+            let before = older.into_iter().rev().filter(|(older, _)| *older < first).take(OLDER);
+            signed.0.extend(before.filter_map(|(older, _)| word(site.names.checkpoints(older), false, true)));
+        }
+        signed
     }
 
     /// The entries that must be there.
     pub(super) fn covered(&self) -> impl Iterator<Item = Link> {
-        self.0.iter().map(|word| word.link)
+        self.0.iter().filter(|word| !word.older).map(|word| word.link)
+    }
+
+    /// The last entry that is signed for sure by who writes this trail.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.0.iter().filter(|word| word.ours).map(|word| word.link.seq).max()
     }
 
     /// Where the trail was ended in order, and nobody who may sign went on since.
@@ -188,7 +211,8 @@ impl Signed {
         // Keys in the folder are believed only where `state_dir` has nothing to say: others can put theirs there.
         let apart = self.0.iter().any(|word| word.apart);
         let words = || self.0.iter().filter(|word| word.ours || !apart);
-        let end = words().filter(|word| word.end).map(|word| word.link).max_by_key(|link| link.seq)?;
+        let ends = words().filter(|word| word.end && !word.older);
+        let end = ends.map(|word| word.link).max_by_key(|link| link.seq)?;
         let goes_on = words().any(|word| !word.end && word.link.seq >= end.seq);
         (!goes_on).then_some(end)
     }
@@ -203,8 +227,9 @@ mod tests {
     fn an_end_holds_until_somebody_who_may_sign_goes_on() {
         let word = |seq: u64, end: bool, ours: bool, apart: bool| {
             let link = Link { seq, hash: Hash([7; 32]) };
-            Word { link, end, ours, apart }
+            Word { link, end, ours, apart, older: false }
         };
+        let older = |seq, ours| Word { older: true, ..word(seq, false, ours, false) };
         let (kept, stranger) = (word(9, true, true, true), word(12, false, false, false));
         for (what, words, end) in [
             ("nothing", vec![], None),
@@ -214,7 +239,10 @@ mod tests {
             ("an end that somebody signed", vec![word(3, true, false, false), word(9, false, true, true)], None),
             ("taken over", vec![word(9, false, true, false), word(9, false, true, true)], None),
             ("killed between the two", vec![word(9, false, true, false), kept.clone()], None),
-            ("an older state", vec![word(40, false, true, false), kept], None),
+            ("an older state", vec![word(40, false, true, false), kept.clone()], None),
+            ("an older state, and a sealed segment of since", vec![kept.clone(), older(40, true)], None),
+            ("an older state, and what a stranger put there", vec![kept.clone(), older(40, false)], Some(9)),
+            ("a sealed segment of before", vec![kept, older(8, true)], Some(9)),
             ("no state", vec![word(12, true, false, false)], Some(12)),
             ("no state, and it went on", vec![stranger], None),
             ("killed while it ended", vec![word(9, true, true, false), word(4, false, true, true)], Some(9)),

@@ -267,11 +267,15 @@ async fn reserve(
     facts: &Facts,
 ) -> std::result::Result<Reservation, Denied> {
     let now_ms = clock::now().unix_ms;
-    // Of a token, what was signed: a signature can be written in two ways, and both are one credential.
-    let what = runner::signing_input(credential).unwrap_or(credential);
+    // Of a token, what was signed: a signature can be written in two ways, and both are one credential. Of any, what it
+    // says once nothing in it is escaped: a cookie's reader may have undone that.
+    let plain = issuer::plain(credential);
+    let what = runner::signing_input(&plain).unwrap_or(&plain);
     let broken = || Denied::later(Refusal::Upstream(Code::Internal));
     let told = snapshot.legacy.as_ref().and_then(|legacy| legacy.name_of(facts));
-    let folded = Some(issuer::spelling(what)).filter(|folded| folded != what);
+    // Tokens that are verified here have one spelling; a server may take several.
+    let is_asked = snapshot.legacy.as_ref().is_some_and(|legacy| legacy.is_asked());
+    let folded = is_asked.then(|| issuer::folded(what)).filter(|folded| folded != what);
     let names = [Some(what), told.as_deref(), folded.as_deref()];
     let names = names.into_iter().flatten().map(sha256).collect::<Option<Vec<_>>>();
     let names = names.ok_or_else(broken)?;

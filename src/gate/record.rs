@@ -4,7 +4,6 @@
 //! (503 `audit_unavailable`); the first denial of a caller on a route is durable before its answer. Writes no token, no
 //! cookie, no query and no body: names, ids and the canonical path.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::Ordering;
 
 use pingora::Error;
@@ -20,7 +19,7 @@ use crate::audit::{
 };
 use crate::clock;
 use crate::identity::{Identity, headers};
-use crate::request::{Authorization, Peer, View};
+use crate::request::{Authorization, View};
 use crate::rollout::Side;
 use crate::route::{Access, Route};
 
@@ -194,7 +193,7 @@ async fn deny(gate: &Gate, session: &Session, passage: &Passage, refusal: &Refus
         // Who acts in somebody's name is another caller: their refusals are not counted as the person's own.
         (&*facts.instance, facts.subject.as_str(), facts.actor.as_deref())
     });
-    let who = if person.is_some() { None } else { Some(neighbourhood(request.client.address)) };
+    let who = if person.is_some() { None } else { Some(request.client.address.neighbourhood()) };
     let route = route(passage).map(|route| &*route.id).or_else(|| passage.exchange.as_ref().map(|_| EXCHANGE));
     // One code, several reasons: each is worth its own entry. That somebody asks for another org is no repeat of a role
     // that they lack.
@@ -221,7 +220,7 @@ async fn stripped(gate: &Gate, session: &Session, passage: &Passage) {
     }
     let Some(request) = passage.request.as_deref() else { return };
     let code = Code::IdentityConflict.as_str();
-    let who = neighbourhood(request.client.address);
+    let who = request.client.address.neighbourhood();
     let route = route(passage).map(|route| &*route.id);
     let made = || {
         let words = words(gate, session, passage);
@@ -256,18 +255,6 @@ fn announce(gate: &Gate, session: &Session, passage: &Passage) {
     entry.code = Some("ok");
     (entry.action, entry.resource) = (None, None);
     gate.ledger.post(&entry);
-}
-
-/// A stranger's address; of IPv6 its network, of which everybody has a whole one.
-fn neighbourhood(peer: Peer) -> Option<IpAddr> {
-    match peer {
-        Peer::Ip(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
-            let network = u128::from(address) >> 64 << 64;
-            Some(IpAddr::V6(Ipv6Addr::from(network)))
-        }
-        Peer::Ip(address) => Some(address.to_canonical()),
-        Peer::Unix => None,
-    }
 }
 
 fn route(passage: &Passage) -> Option<&Route> {

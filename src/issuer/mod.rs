@@ -18,7 +18,7 @@ pub use assertion::{Assertion, AssertionSpec};
 pub use fresh::Time;
 pub use key::{Algorithm, KeyProblem, SigningKey};
 pub use mint::{Mint, MintSpec, Roles, is_minted};
-pub use once::{Once, Reservation, Spent, Unreserved, spelling};
+pub use once::{Once, Reservation, Spent, Unreserved, folded, plain};
 pub use ring::{Ring, RingKey, RingProblem, Schedule, Stage};
 pub use runner::{Grant, Judged, KeyFolder, NotGranted, Runner, RunnerSpec};
 pub use template::{Claims, TemplateProblem};

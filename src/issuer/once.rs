@@ -1,6 +1,6 @@
 //! Which legacy credentials have been exchanged: each of them once.
 //!
-//! A file of one line a credential, its SHA-256, until when it has to be remembered, and a hash of whose it is: appended and
+//! A file of a line for each name that a credential is known by (one to three), its SHA-256, until when it has to be remembered, and a hash of whose it is: appended and
 //! synced before the token leaves, so that no restart gives a second go. Each person has a share of it, so that nobody
 //! fills it for all others. Where it cannot be read or written, nothing is exchanged. A credential that
 //! is being exchanged is reserved in memory, so that of two requests at once one wins; processes that share the file (an old
@@ -97,10 +97,8 @@ pub struct Reservation {
 /// Shorter ones may be two people's that differ by case alone.
 const FOLDED_FROM: usize = 20;
 
-/// One for all spellings of a credential that a server may take for the same: escaped, quoted, of the other alphabet of
-/// base64, padded or not, and, if it is long, in another case. Two that are not the same have one only by a chance that
-/// nobody meets, and then the second is not exchanged.
-pub fn spelling(credential: &str) -> String {
+/// A credential without what only carries it: escapes, quotes and blanks around it.
+pub fn plain(credential: &str) -> String {
     let mut text = credential.to_owned();
     for _ in 0..ESCAPES {
         if !text.contains('%') {
@@ -108,8 +106,14 @@ pub fn spelling(credential: &str) -> String {
         }
         text = unescaped(&text);
     }
-    let trimmed = text.trim_matches(|letter: char| letter.is_whitespace() || letter == '"' || letter == '=');
-    let folded = trimmed.replace('+', "-").replace('/', "_");
+    text.trim_matches(|letter: char| letter.is_whitespace() || letter == '"').to_owned()
+}
+
+/// One for all spellings of a [`plain`] credential that a server may take for the same: of the other alphabet of base64,
+/// padded or not, and, if it is long, in another case. Two that are not the same have one only by a chance that nobody
+/// meets, and then the second is not exchanged.
+pub fn folded(plain: &str) -> String {
+    let folded = plain.trim_matches('=').replace('+', "-").replace('/', "_");
     if folded.len() < FOLDED_FROM { folded } else { folded.to_ascii_lowercase() }
 }
 

@@ -130,3 +130,13 @@ fn a_claim_that_a_rule_should_ever_read_is_unknown() {
     let value = asked.with_source(|source| template.resolve(source).map(|value| value.into_owned()));
     assert_eq!(value, Err(Cause::MissingClaim));
 }
+
+/// Found by a reviewer: 16 KiB of a query became a label of 74 MB.
+#[test]
+fn the_readings_of_a_parameter_are_no_longer_than_the_query() {
+    let query = format!("w={}", "%=;".repeat(5000));
+    let asked = Asked::new("/x", &format!("/x?{query}"), &[]);
+    let template = Template::parse("w:{query.w}", &asked.pattern(), Sources::RequestAndClaims).unwrap();
+    let label = asked.label(&template, None);
+    assert!(label.starts_with("w:%25=;%25=;") && label.len() < 4 * query.len(), "{}", label.len());
+}

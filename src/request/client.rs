@@ -4,7 +4,7 @@
 //! always. Nothing here is an input to a role, an org or an arm; it is what logs and the API are told.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -46,6 +46,20 @@ impl TrustedProxies {
 pub enum Peer {
     Ip(IpAddr),
     Unix,
+}
+
+impl Peer {
+    /// Who is counted as one while nobody is proven: of IPv6 a network of 64 bits, of which everybody has a whole one.
+    /// `None` on a unix socket.
+    pub fn neighbourhood(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
+                Some(IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)))
+            }
+            Self::Ip(address) => Some(address.to_canonical()),
+            Self::Unix => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Peer {

@@ -188,6 +188,9 @@ impl Walk<'_> {
         if unfinished > 0 {
             if here.is_rest(next) {
                 here.leftovers += 1;
+            } else if here.active && self.closed.as_ref().is_some_and(|(end, _)| end.seq == self.at) {
+                // Nobody writes behind an end that was signed, and so no crash leaves half a line there.
+                let _ = self.behind.get_or_insert_with(|| (here.name.clone(), here.line + 1));
             } else if here.active {
                 self.report.note(format!(
                     "{}:{}: an unfinished line of {unfinished} bytes: being written, or what a crash left",

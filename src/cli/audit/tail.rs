@@ -124,6 +124,10 @@ impl Follow<'_> {
                     if seq.is_some_and(|seq| seq <= self.seq) {
                         continue;
                     }
+                    let next = self.seq.saturating_add(1);
+                    if let Some(seq) = seq.filter(|seq| self.seq > 0 && *seq > next) {
+                        complain(&format!("entries {next} to {} went before they were read\n", seq - 1));
+                    }
                     self.seq = seq.unwrap_or(self.seq);
                     if rows.wants(name, number, line) {
                         rows.write(line)?;

@@ -156,9 +156,8 @@ pub(super) fn beside_route(
                 .help("give the status another path, or leave it to the API with endpoints: { status: null }")
         }
         None => {
-            let message = format!(
-                "route `{id}` is at {path}: what it takes is the API's, and crossgate tells nobody who they are"
-            );
+            let message =
+                format!("route `{id}` is at {path}: what it takes goes to the API, and gets no status of crossgate's");
             Problem::at(codes::STATUS_ROUTE, at, message)
                 .help("write endpoints: { status: null } if that is meant, or give the status another path")
                 .warning()

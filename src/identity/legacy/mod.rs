@@ -363,6 +363,14 @@ impl LegacyVerifier {
         owner::is_ours(token, &self.kind, clerk.instances)
     }
 
+    /// Whether a server judges this side's credentials, which may take one in several spellings.
+    pub fn is_asked(&self) -> bool {
+        match self.spec.verify {
+            Verify::Introspection(_) | Verify::ForwardAuth(_) => true,
+            Verify::Jwt(_) | Verify::Passthrough(_) => false,
+        }
+    }
+
     /// What the server that was asked about a good credential calls it, where it says so: servers may take one credential
     /// in many spellings (case, padding). A signed token has one.
     pub fn name_of(&self, facts: &Facts) -> Option<String> {
