@@ -38,7 +38,7 @@ pub(super) async fn read(gate: &Gate, session: &mut Session, passage: &mut Passa
         }
         Ok(Sanitized::Server(client)) => {
             passage.sender = Some(client);
-            passage.answered = true;
+            passage.is_about_server = true;
         }
         Err(refusal) => refuse(session, passage, Some(Refusal::Request(refusal))),
     }

@@ -103,7 +103,7 @@ impl ProxyHttp for Gate {
     }
 
     async fn request_filter(&self, session: &mut Session, passage: &mut Passage) -> Result<bool> {
-        if passage.answered {
+        if passage.is_about_server {
             return own::server_options(session, passage).await;
         }
         if passage.refusal.is_none() {
@@ -122,7 +122,6 @@ impl ProxyHttp for Gate {
             return own::refuse(session, passage).await;
         }
         if passage.snapshot.cors.preflight == Preflight::Answer && own::is_preflight(passage) {
-            passage.answered = true;
             return own::preflight(session, passage).await;
         }
         Ok(false)

@@ -88,7 +88,6 @@ pub(super) async fn answer(
     passage: &mut Passage,
     endpoint: Endpoint,
 ) -> Result<bool> {
-    passage.answered = true;
     match endpoint {
         Endpoint::Document(document) => documents::answer(session, passage, document).await,
         Endpoint::Exchange => exchange::answer(gate, session, passage).await,

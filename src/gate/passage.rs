@@ -56,8 +56,8 @@ pub struct Passage {
     /// Tokens of crossgate's own that go up with it.
     pub issued: Issued,
     pub refusal: Option<Refusal>,
-    /// Answered by crossgate itself without a refusal (`OPTIONS *`, a preflight).
-    pub answered: bool,
+    /// About the server itself: `OPTIONS *`.
+    pub is_about_server: bool,
     /// Bytes of the body in this attempt, and since when they come.
     pub body_seen: u64,
     pub tail: Tail,
@@ -109,7 +109,7 @@ impl Passage {
             permit: None,
             issued: Issued::default(),
             refusal: None,
-            answered: false,
+            is_about_server: false,
             body_seen: 0,
             tail: Tail::default(),
             body_since: Instant::now(),

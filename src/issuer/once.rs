@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::mint::{ESCAPES, unescaped};
 
-/// What is remembered; 100 bytes each in memory, 112 on disk.
+/// Names that are remembered; 100 bytes each in memory, 112 on disk.
 const MOST: usize = 100_000;
 /// Credentials of one person: a runner that signs in anew every ten minutes, with tokens that live for almost a week.
 const MOST_OF_ONE: usize = MOST / 100;
